@@ -1,0 +1,232 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Pictures as datasets store them: opened or measured with one clear error, and scaled to a pixel budget.
+
+Nothing here touches a model. A stored image is a `PIL.Image.Image`, a path, raw bytes, or the
+`{"bytes": ..., "path": ...}` mapping of `datasets.Image(decode=False)`.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import pyarrow.compute as pc
+from datasets import Dataset
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmr1_trl.errors import BadInputError
+
+
+# Every format that image datasets really hold. The list is closed because some of Pillow's other readers start outside
+# programs (EPS runs Ghostscript), which a file from a downloaded dataset must not be able to do.
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
+_ORIENTATION_TAG = 0x0112
+
+Image.init()
+_READABLE = [name for name in _FORMATS if name in Image.OPEN]  # AVIF depends on how Pillow was built
+
+
+class BadImageError(BadInputError):
+    """A stored image that cannot be used. The message starts with where it is stored and ends with the reason."""
+
+
+def open_image(value: Any, where: str) -> Image.Image:
+    """
+    Decode one stored image completely, upright and in RGB.
+
+    The EXIF orientation is applied (as `datasets.Image` does when it decodes). Transparent pixels become white,
+    because diagrams are often black lines on a transparent ground. 16-bit gray keeps its high byte.
+
+    Args:
+        value (`PIL.Image.Image`, `str`, `os.PathLike`, `bytes` or `dict`):
+            The stored image. A mapping has `"bytes"` (preferred when present) and `"path"`.
+        where (`str`):
+            Name of the place, such as `"row 12, image 0"`; the error message starts with it.
+
+    Returns:
+        `PIL.Image.Image`: A loaded image in mode `"RGB"`. An upright RGB image that was given loaded is returned as it
+        is.
+
+    Raises:
+        [`BadImageError`]: The file is missing, empty, truncated, not an image, or a decompression bomb.
+    """
+    image = _open_lazily(value, where)
+    orientation = _orientation(image, where)
+    try:
+        image.load()
+        if orientation != 1:
+            image = ImageOps.exif_transpose(image)
+        return _to_rgb(image)
+    # On damaged bytes the decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
+    except Exception as error:
+        raise BadImageError(f"{where}: the image is truncated or damaged ({error}).") from error
+
+
+def image_size(value: Any, where: str) -> tuple[int, int]:
+    """
+    Read the size of a stored image from its header, without decoding it.
+
+    Args:
+        value (`PIL.Image.Image`, `str`, `os.PathLike`, `bytes` or `dict`):
+            The stored image, as for [`open_image`].
+        where (`str`):
+            Name of the place for the error message.
+
+    Returns:
+        `tuple[int, int]`: Width and height in pixels, as [`open_image`] would return them: a picture that EXIF turns
+        by a quarter has the two swapped.
+
+    Raises:
+        [`BadImageError`]: There is no readable header. A file that is cut after its header passes here.
+    """
+    image = _open_lazily(value, where)
+    width, height = image.size
+    turned = _orientation(image, where) in (5, 6, 7, 8)
+    if image is not value:
+        image.close()
+    return (height, width) if turned else (width, height)
+
+
+def fit_size(width: int, height: int, min_pixels: int | None = None, max_pixels: int | None = None) -> tuple[int, int]:
+    """
+    Scale a size so that its area lies between two limits and its aspect ratio stays, up to rounding to whole pixels.
+
+    Args:
+        width (`int`):
+            Width in pixels.
+        height (`int`):
+            Height in pixels.
+        min_pixels (`int`, *optional*):
+            Smallest area in pixels.
+        max_pixels (`int`, *optional*):
+            Largest area in pixels. It holds also where one side cannot shrink below one pixel; only there the aspect
+            ratio gives way.
+
+    Returns:
+        `tuple[int, int]`: New width and height; unchanged when the area is inside the limits.
+    """
+    if min_pixels is not None and max_pixels is not None and min_pixels > max_pixels:
+        raise BadInputError(
+            f"min_pixels={min_pixels} is larger than max_pixels={max_pixels}. Set min_pixels to {max_pixels} or less."
+        )
+    if max_pixels is not None and max_pixels < 1:
+        raise BadInputError(f"max_pixels={max_pixels} leaves no picture. Set it to 1 or more, or leave it out.")
+    area = width * height
+    if max_pixels is not None and area > max_pixels:
+        scale = math.sqrt(max_pixels / area)
+        new_height = min(max(1, math.floor(height * scale)), max_pixels)
+        return max(1, min(math.floor(width * scale), max_pixels // new_height)), new_height
+    if min_pixels is not None and area < min_pixels:
+        scale = math.sqrt(min_pixels / area)
+        new_width, new_height = math.ceil(width * scale), math.ceil(height * scale)
+        if max_pixels is not None and new_width * new_height > max_pixels:
+            # The two limits are closer than one row of pixels: the upper one guards the memory, so it wins.
+            return fit_size(new_width, new_height, None, max_pixels)
+        return new_width, new_height
+    return width, height
+
+
+def fit_pixels(image: Image.Image, min_pixels: int | None = None, max_pixels: int | None = None) -> Image.Image:
+    """
+    Scale a picture to an area between two limits (see [`fit_size`]), before the processor sees it.
+
+    Args:
+        image (`PIL.Image.Image`):
+            The picture.
+        min_pixels (`int`, *optional*):
+            Smallest area in pixels.
+        max_pixels (`int`, *optional*):
+            Largest area in pixels.
+
+    Returns:
+        `PIL.Image.Image`: The same object when it already fits, else a resampled copy (Lanczos).
+    """
+    size = fit_size(*image.size, min_pixels, max_pixels)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def image_counts(dataset: Dataset) -> list[int]:
+    """
+    Count the images of every row without reading or decoding one.
+
+    Args:
+        dataset (`datasets.Dataset`):
+            Rows with an `images` column (lists), an `image` column (one or none), or neither.
+
+    Returns:
+        `list[int]`: One number per row; 0 for a text-only row.
+    """
+    column = next((name for name in ("images", "image") if name in dataset.column_names), None)
+    if column is None:
+        return [0] * len(dataset)
+    counts: list[int] = []
+    # The Arrow format hands out slices of the stored table, so the bytes of the images are never copied.
+    for table in dataset.select_columns([column]).with_format("arrow").iter(batch_size=10_000):
+        values = table.column(column)
+        if column == "images":
+            counts.extend(pc.fill_null(pc.list_value_length(values), 0).to_pylist())
+        else:
+            counts.extend(pc.is_valid(values).cast("int32").to_pylist())
+    return counts
+
+
+def _open_lazily(value: Any, where: str) -> Image.Image:
+    """Find the data behind `value` and let Pillow read its header."""
+    if isinstance(value, Image.Image):
+        return value
+    source: Any = value
+    if isinstance(value, Mapping):
+        source = value.get("bytes") if value.get("bytes") is not None else value.get("path")
+    if isinstance(source, bytes | bytearray | memoryview):
+        if not len(source):
+            raise BadImageError(f"{where}: the image is empty (zero bytes).")
+        source = BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        if not os.path.isfile(source):
+            raise BadImageError(f"{where}: there is no file {os.fspath(source)!r}.")
+        if not os.path.getsize(source):
+            raise BadImageError(f"{where}: the file {os.fspath(source)!r} is empty (zero bytes).")
+    else:
+        raise BadImageError(
+            f"{where}: a {type(value).__name__} is not an image. Expected a PIL image, a path, bytes, or a mapping "
+            "with 'bytes' or 'path'."
+        )
+    try:
+        return Image.open(source, formats=_READABLE)
+    except UnidentifiedImageError as error:
+        raise BadImageError(f"{where}: {_name(source)} is not an image in a known format.") from error
+    except Image.DecompressionBombError as error:
+        raise BadImageError(
+            f"{where}: {_name(source)} is too large to open safely ({error}). Scale it down beforehand."
+        ) from error
+    except Exception as error:  # see `open_image`: damaged headers raise anything
+        raise BadImageError(f"{where}: {_name(source)} is damaged ({error}).") from error
+
+
+def _name(source: Any) -> str:
+    return "the stored data" if isinstance(source, BytesIO) else repr(os.fspath(source))
+
+
+def _orientation(image: Image.Image, where: str) -> int:
+    """Return the EXIF orientation, 1 to 8, from the header alone."""
+    # Pillow would decode a whole PNG in search of an EXIF block behind the pixels; nobody turns a picture with that.
+    if "exif" not in image.info:
+        return 1
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception as error:  # see `open_image`
+        raise BadImageError(f"{where}: the EXIF block of the image is damaged ({error}).") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    # Pillow clips 16-bit values to 255, which turns the picture white. Older versions read such PNGs in mode "I".
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("RGB")
