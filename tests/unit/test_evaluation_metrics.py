@@ -29,10 +29,10 @@ def test_wilson_bounds_solve_the_score_equation(successes, trials):
     # The Wilson bounds are the rates p at which the observed rate lies exactly 1.96 standard errors (of p) away.
     rate = successes / trials
     low, high = wilson_interval(successes, trials)
-    assert 0 <= low <= rate <= high <= 1 and low < high
+    assert 0 <= low <= rate <= high + 1e-12 <= 1 + 1e-12 and low < high
     for bound in (low, high):
-        distance = 1.959963984540054 * math.sqrt(bound * (1 - bound) / trials)
-        assert abs(rate - bound) == pytest.approx(distance, abs=1e-9)
+        squared_distance = 1.959963984540054**2 * bound * (1 - bound) / trials
+        assert (rate - bound) ** 2 == pytest.approx(squared_distance, abs=1e-12)
 
 
 def test_bootstrap_is_near_the_normal_interval_and_deterministic():
