@@ -1,0 +1,93 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The `mmr1` command line: one file per command, nothing heavy imported before a command runs."""
+
+import importlib
+import sys
+from pathlib import Path
+
+
+# command -> (module with `run(argv) -> exit code`, one line of help)
+COMMANDS = {
+    "quickstart": ("cli.quickstart", "train a small vision-language model by MSSR on this machine, and show the gain"),
+    "sft": ("cli.sft", "supervised fine-tuning (the cold start), by TRL's SFTTrainer"),
+    "grpo": ("cli.grpo", "plain GRPO over the same data path"),
+    "mssr": ("cli.mssr", "single-rollout training with a Beta success tracker (arXiv 2512.18215)"),
+    "vas": ("cli.vas", "GRPO with variance-aware prompt sampling (arXiv 2509.21268)"),
+    "two-stage": ("cli.two_stage", "GRPO with the two-stage entropy schedule (arXiv 2511.07738)"),
+    "score": ("cli.score", "pass rates and variance promotion scores of a dataset"),
+    "check": ("cli.check", "look for everything that would stop a run, without training"),
+    "eval": ("cli.eval", "accuracy of a model on held-out pictures or a benchmark"),
+    "report": ("cli.report", "curves and tables of one or several runs"),
+    "configs": ("cli.configs", "list, show and copy the shipped configs"),
+    "env": ("cli.env", "versions, devices and extras, for a bug report"),
+}
+
+
+def available_commands() -> dict[str, tuple[str, str]]:
+    """Return `{command: (module, help)}` for the commands whose module is part of this installation."""
+    package = Path(__file__).parent.parent
+    return {
+        name: (f"mmr1_trl.{module}", text)
+        for name, (module, text) in COMMANDS.items()
+        if package.joinpath(*module.split(".")).with_suffix(".py").is_file()
+    }
+
+
+def _help(commands: dict[str, tuple[str, str]]) -> str:
+    lines = [f"  {name:<12}{text}" for name, (_, text) in commands.items()]
+    return "\n".join(
+        [
+            "usage: mmr1 COMMAND [options]      (mmr1 COMMAND --help lists the options of one command)",
+            "",
+            "Single-rollout, variance-aware and two-stage-entropy RLVR for vision-language models, as TRL trainers.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "examples:",
+            "  mmr1 quickstart",
+            "  mmr1 mssr --config figures/mssr --output_dir runs/mssr",
+            "  mmr1 mssr --config qwen2_5_vl_3b/mssr --accelerate_config zero2 --num_processes 8",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Run one `mmr1` command.
+
+    Args:
+        argv (`list[str]`, *optional*):
+            The words after `mmr1`. Defaults to `sys.argv[1:]`.
+
+    Returns:
+        `int`: The exit code: 0; 2 for bad input, with one message on stderr; 130 after Ctrl-C.
+    """
+    from mmr1_trl.errors import BadInputError, did_you_mean
+
+    argv = sys.argv[1:] if argv is None else argv
+    commands = available_commands()
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help(commands))
+        return 0
+    if argv[0] == "--version":
+        from mmr1_trl import __version__
+
+        print(__version__)
+        return 0
+    try:
+        if argv[0] not in commands:
+            raise BadInputError(
+                f"mmr1 has no command {argv[0]!r}.{did_you_mean(argv[0], commands)} "
+                f"The commands are: {', '.join(commands)}."
+            )
+        return importlib.import_module(commands[argv[0]][0]).run(argv[1:])
+    except BadInputError as error:
+        from mmr1_trl.cli.launch import hand_to_launcher
+
+        if not hand_to_launcher(error):
+            print(f"mmr1: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mmr1: interrupted.", file=sys.stderr)
+        return 130

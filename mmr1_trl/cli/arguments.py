@@ -1,0 +1,82 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The options of the training commands that no trainer config has: where the rows come from, what is rewarded."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class DataArguments:
+    """
+    The rows to train on.
+
+    Args:
+        dataset_name (`str`, *optional*, defaults to `"figures"`):
+            `"figures"` (drawn here, no download), a local parquet or jsonl file, an image folder, or a dataset id on
+            the Hub.
+        dataset_config (`str`, *optional*):
+            Configuration name of a Hub dataset.
+        dataset_train_split (`str`, *optional*, defaults to `"train"`):
+            Split to train on.
+        dataset_test_split (`str`, *optional*, defaults to `"test"`):
+            Split to evaluate on when `eval_strategy` is not `"no"`.
+        num_train_rows (`int`, *optional*):
+            Use only the first so many rows; for `figures`, how many are drawn.
+        num_eval_rows (`int`, *optional*):
+            The same for the evaluation rows.
+        prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
+        options_column (`str`, *optional*):
+            Names of the columns; the usual ones (`problem`, `question`, `image`, `images`, `answer`, `solution`, ...)
+            are recognized.
+        prompt_style (`str`, *optional*):
+            How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
+            `"visual_rft"` or `"plain"`. Defaults to `"figures"` for that dataset and `"plain"` for any other.
+        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
+            Which kinds of questions `figures` draws; all of them by default.
+        figures_seed (`int`, *optional*, defaults to `0`):
+            Seed of the drawn pictures.
+    """
+
+    dataset_name: str = field(
+        default="figures",
+        metadata={"help": "figures (drawn here), a parquet/jsonl file, an image folder or a Hub id."},
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
+    dataset_train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    dataset_test_split: str = field(
+        default="test", metadata={"help": "Split to evaluate on when eval_strategy is not 'no'."}
+    )
+    num_train_rows: int | None = field(
+        default=None, metadata={"help": "Use only the first so many rows; for figures, how many are drawn."}
+    )
+    num_eval_rows: int | None = field(default=None, metadata={"help": "The same for the evaluation rows."})
+    prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
+    image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
+    answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
+    options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
+    prompt_style: str | None = field(
+        default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
+    )
+    figures_families: list[str] | None = field(
+        default=None, metadata={"help": "Kinds of questions that figures draws; all by default."}
+    )
+    figures_levels: list[int] | None = field(
+        default=None, metadata={"help": "Difficulty levels that figures draws; all by default."}
+    )
+    figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
+
+
+@dataclass
+class RLArguments(DataArguments):
+    """
+    The rows to train on and what is rewarded.
+
+    Args:
+        reward_funcs (`list[str]`, *optional*, defaults to `["accuracy_reward"]`):
+            Rewards by name (ours or TRL's) or by dotted path (`my_module.my_reward`). Their weights are TRL's
+            `reward_weights`.
+    """
+
+    reward_funcs: list[str] = field(
+        default_factory=lambda: ["accuracy_reward"],
+        metadata={"help": "Rewards by name (ours or TRL's) or by dotted path. Their weights: --reward_weights."},
+    )

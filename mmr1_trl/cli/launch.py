@@ -1,0 +1,144 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""One process or several: `accelerate launch` on accelerators, `torch.distributed.run` on a CPU.
+
+`accelerate launch --cpu --num_processes 2` runs one process without a word, hence the second way. Both are called in
+this process, so that a failure arrives as an exception with the exit code and not as a second traceback.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from mmr1_trl.errors import BadInputError
+
+
+LAUNCHED = "MMR1_TRL_LAUNCHED"  # set for the processes that `launch` starts
+
+
+def run_or_launch(command: str, argv: list[str], launch_args: list[str], run: Callable[[], int]) -> int:
+    """
+    Call `run` here, or start the processes that will call it.
+
+    Args:
+        command (`str`), argv (`list[str]`):
+            The `mmr1` command and the words after it, which every process gets again.
+        launch_args (`list[str]`):
+            Flags of `accelerate launch`, `--num_processes` among them.
+        run (`Callable[[], int]`):
+            The work of one process.
+
+    Returns:
+        `int`: The exit code.
+    """
+    import torch
+
+    if LAUNCHED in os.environ:
+        _exit_with_launcher()
+        return run()
+    if "LOCAL_RANK" in os.environ:  # somebody's own torchrun or accelerate launch
+        return run()
+    if torch.accelerator.is_available() and "--cpu" not in launch_args:
+        if launch_args or torch.accelerator.device_count() > 1:
+            return _guarded(lambda: _accelerate_launch(launch_args, command, argv))
+        return run()
+    num_processes = _cpu_processes(launch_args)
+    if num_processes == 1:
+        return run()
+    return _guarded(lambda: _torch_distributed_run(num_processes, command, argv))
+
+
+def hand_to_launcher(error: Exception) -> bool:
+    """
+    Leave the message of `error` where the launcher finds it, so that it is printed once and not by every process.
+
+    Returns:
+        `bool`: Whether there is such a launcher.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if LAUNCHED not in os.environ or path is None:
+        return False
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"message": str(error), "timestamp": int(time.time())}, file)
+    return True
+
+
+def _cpu_processes(launch_args: list[str]) -> int:
+    """Return how many processes the launch flags ask for on a machine without an accelerator."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--num_processes", "--num-processes", type=int, default=1)
+    parser.add_argument("--cpu", action="store_true")
+    try:
+        known, other = parser.parse_known_args(launch_args)
+    except argparse.ArgumentError as error:
+        raise BadInputError(str(error)) from error
+    if other:
+        raise BadInputError(
+            f"{other[0]} needs an accelerator, and torch sees none here. On a CPU the only launch flag is "
+            "--num_processes N."
+        )
+    if known.num_processes < 1:
+        raise BadInputError(f"--num_processes must be at least 1, not {known.num_processes}.")
+    return known.num_processes
+
+
+def _torch_distributed_run(num_processes: int, command: str, argv: list[str]) -> None:
+    from torch.distributed.run import get_args_parser, run
+
+    # --standalone picks a free port, so that two runs on one machine do not meet.
+    words = ["--standalone", f"--nproc_per_node={num_processes}", "--module", "mmr1_trl.cli", command, *argv]
+    run(get_args_parser().parse_args(words))
+
+
+def _accelerate_launch(launch_args: list[str], command: str, argv: list[str]) -> None:
+    from accelerate.commands.launch import launch_command, launch_command_parser
+
+    launch_command(launch_command_parser().parse_args([*launch_args, "--module", "mmr1_trl.cli", command, *argv]))
+
+
+def _guarded(launch: Callable[[], None]) -> int:
+    """Call `launch` and turn what its processes ended with into one message and an exit code."""
+    import logging
+
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    os.environ[LAUNCHED] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # what torchrun sets anyway, with a banner
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        launch()
+    except SignalException as stopped:
+        return 128 + stopped.sigval
+    except subprocess.CalledProcessError as failed:
+        return _exit_code(failed.returncode)
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        if failure.exitcode == 2:
+            print(f"mmr1: error: {failure.message}", file=sys.stderr)
+        else:
+            print(f"mmr1: process {rank} failed first (exit code {failure.exitcode}), see above.", file=sys.stderr)
+        return _exit_code(failure.exitcode)
+    finally:
+        del os.environ[LAUNCHED]
+    return 0
+
+
+def _exit_code(code: int) -> int:
+    return 128 - code if code < 0 else code  # a negative code is the signal that ended the process
+
+
+def _exit_with_launcher() -> None:
+    """End this process when its launcher is killed: torchrun's own clean-up cannot run then."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="exit-with-launcher", daemon=True).start()

@@ -1,0 +1,268 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""From a YAML file and a command line to dataclasses, in the manner of TRL's `TrlParser` but without its soft spots.
+
+What is the same: the options come from dataclass fields, `--config` names a YAML file, the command line wins over it,
+an `env:` mapping sets environment variables, and flags of `accelerate launch` may stand among the options.
+
+What differs: an abbreviation or a misspelled key is refused with the nearest valid one, YAML values are type checked
+like words on the command line, `--config` also takes the name of a shipped config, the environment is set before
+anything heavy is imported, and every value remembers where it came from.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from mmr1_trl.cli.shipped_configs import find_config
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+@dataclass
+class Settings:
+    """
+    What the user asked for, before any dataclass is built (so that a launcher can look at it on any machine).
+
+    Args:
+        command (`str`):
+            The `mmr1` command.
+        classes (`tuple[type, ...]`):
+            The dataclasses that [`~Settings.build`] fills.
+        values (`dict[str, Any]`):
+            The values that were given, by field name; fields without an entry keep their defaults.
+        origins (`dict[str, str]`):
+            For every entry of `values`: `"command line"`, the path of the config file, or a reason.
+        launch_args (`list[str]`):
+            Flags for `accelerate launch`, `--accelerate_config` among them as `--config_file`.
+        config_path (`Path`, *optional*):
+            The YAML file that was read.
+    """
+
+    command: str
+    classes: tuple[type, ...]
+    values: dict[str, Any]
+    origins: dict[str, str]
+    launch_args: list[str]
+    config_path: Path | None = None
+
+    def origin(self, name: str) -> str:
+        """Return where the value of field `name` comes from; `"default"` when nobody gave one."""
+        return self.origins.get(name, "default")
+
+    def fill(self, name: str, value: Any, reason: str) -> None:
+        """Set field `name` to `value` unless the user gave one; `reason` is shown as its origin."""
+        if name not in self.values:
+            self.values[name] = value
+            self.origins[name] = reason
+
+    def build(self) -> tuple[Any, ...]:
+        """
+        Build the dataclasses, in the order of `classes`.
+
+        Raises:
+            [`BadInputError`]: If a dataclass refuses the values in its `__post_init__`.
+        """
+        built = []
+        for cls in self.classes:
+            names = {field.name for field in dataclasses.fields(cls) if field.init}
+            try:
+                built.append(cls(**{name: value for name, value in self.values.items() if name in names}))
+            except BadInputError:
+                raise
+            except ValueError as error:
+                raise BadInputError(f"{cls.__name__} refuses these settings: {error}") from error
+        return tuple(built)
+
+
+def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, ...]], about: str = "") -> Settings:
+    """
+    Read a command line and the YAML file that it names.
+
+    Args:
+        command (`str`):
+            The `mmr1` command, for messages and `--help`.
+        argv (`list[str]`):
+            The words after the command.
+        load_classes (`Callable[[], tuple[type, ...]]`):
+            Imports and returns the dataclasses whose fields are the options. Called after the `env:` mapping of the
+            YAML file has been set, so that `CUDA_VISIBLE_DEVICES` or `HF_HOME` there have an effect.
+        about (`str`, *optional*):
+            One paragraph for `--help`.
+
+    Returns:
+        [`Settings`]
+
+    Raises:
+        [`BadInputError`]: For an unknown or abbreviated option, a value of the wrong type, a missing or unreadable
+            file, a YAML file that is not a mapping.
+    """
+    config_path = _config_path(argv)
+    config = _read_config(config_path) if config_path else {}
+    parser = _make_parser(command, load_classes(), about)
+    if {"-h", "--help"} & set(argv):
+        parser.print_help()
+        raise SystemExit(0)
+    # With every default suppressed, what comes out of the parser is exactly what was given.
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+
+    values, launch_args = _from_config(parser, config, config_path)
+    origins = dict.fromkeys(values, str(config_path))
+    given, rest = parser.parse_known_args(argv)
+    launch_args += _launch_flags(parser, rest)
+    values.update(vars(given))
+    origins.update(dict.fromkeys(vars(given), "command line"))
+    values.pop("config", None)  # read above
+    if accelerate_config := values.pop("accelerate_config", None):
+        launch_args = ["--config_file", _accelerate_config_file(accelerate_config), *launch_args]
+    origins = {name: origin for name, origin in origins.items() if name in values}
+    return Settings(command, tuple(parser.dataclass_types), values, origins, launch_args, config_path)
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """One spelling and one short placeholder per option: there are some 250 of them."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        if action.dest == "help":
+            return "-h, --help"
+        many = {"?": " [VALUE]", "+": " VALUE ...", 0: ""}
+        return action.option_strings[0] + many.get(action.nargs, f" {action.metavar or 'VALUE'}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(message)
+
+
+def _config_path(argv: list[str]) -> Path | None:
+    """Return the file that `--config` names, or `None` without one."""
+    first_look = _Parser(add_help=False, allow_abbrev=False)
+    first_look.add_argument("--config")
+    name = first_look.parse_known_args(argv)[0].config
+    return None if name is None else find_config(name)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Read the YAML mapping at `path` and set the environment variables of its `env:` entry."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if config is None:
+        return {}
+    if not isinstance(config, dict):
+        raise BadInputError(
+            f"{path} holds a {type(config).__name__}, not a YAML mapping. A config is a list of lines like "
+            "`learning_rate: 1.0e-6`."
+        )
+    environment = config.pop("env", None) or {}
+    if not isinstance(environment, dict):
+        raise BadInputError(f"`env` in {path} must be a mapping of environment variables to values.")
+    os.environ.update({str(name): str(value) for name, value in environment.items()})
+    return {str(name): value for name, value in config.items()}
+
+
+def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
+    """Return a `TrlParser` over `classes` that raises instead of exiting, with the options in readable groups."""
+    from trl import TrlParser
+
+    class SettingsParser(TrlParser, _Parser):
+        pass
+
+    parser = SettingsParser(
+        classes,  # type: ignore[arg-type]
+        prog=f"mmr1 {command}",
+        usage=f"mmr1 {command} [--config NAME_OR_PATH] [--option value ...] [accelerate launch flags]",
+        description=about,
+        allow_abbrev=False,
+        formatter_class=_HelpFormatter,
+    )
+    own = [cls for cls in classes if cls.__module__.startswith("mmr1_trl.")]
+    theirs = {field.name for cls in own for base in cls.__mro__[1:] for field in _fields_outside_package(base)}
+    names = {field.name for cls in own for field in dataclasses.fields(cls)} - theirs
+    ours, rest = parser.add_argument_group("options of mmr1"), parser.add_argument_group("options of TRL")
+    for action in parser._optionals._group_actions[1:]:  # the first is --help
+        (ours if action.dest in names else rest)._group_actions.append(action)
+    del parser._optionals._group_actions[1:]
+    parser.add_argument("--config", metavar="NAME_OR_PATH", help="shipped config (see `mmr1 configs ls`) or YAML file")
+    parser.add_argument(
+        "--accelerate_config",
+        metavar="NAME_OR_PATH",
+        help="preset of TRL (single_gpu, multi_gpu, zero1, zero2, zero3, fsdp1, fsdp2) or accelerate config file",
+    )
+    return parser
+
+
+def _fields_outside_package(cls: type) -> tuple[Any, ...]:
+    outside = dataclasses.is_dataclass(cls) and not cls.__module__.startswith("mmr1_trl.")
+    return dataclasses.fields(cls) if outside else ()
+
+
+def _from_config(parser: Any, config: dict[str, Any], path: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of a YAML mapping, converted like words of the command line, and its accelerate flags."""
+    actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
+    values: dict[str, Any] = {}
+    words, flags = [], []
+    for name, value in config.items():
+        if name not in actions:
+            flags += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        elif value is None or value == [] or isinstance(value, dict):
+            values[name] = value  # no word stands for these; the dataclasses take them as they are
+        elif isinstance(value, list):
+            if actions[name].nargs == "+":
+                words += [f"--{name}", *(json.dumps(v) if isinstance(v, dict) else str(v) for v in value)]
+            else:
+                values[name] = value
+        elif isinstance(value, bool) and name.endswith("_strategy"):
+            words.append(f"--{name}=no")  # YAML reads the word `no` as false
+        elif isinstance(value, bool) and actions[name].nargs != "?":
+            values[name] = value  # e.g. scale_rewards, whose type is a name or a bool
+        else:
+            words.append(f"--{name}={value}")
+    try:
+        return values | vars(parser.parse_known_args(words)[0]), _launch_flags(parser, flags)
+    except BadInputError as error:
+        raise BadInputError(f"in {path}: {error}") from error
+
+
+def _launch_flags(parser: Any, words: list[str]) -> list[str]:
+    """Return `words`, which our parser did not know, if all of them are flags of `accelerate launch`."""
+    if not words:
+        return []
+    from accelerate.commands.launch import launch_command_parser
+
+    accelerate_flags = {flag for action in launch_command_parser()._actions for flag in action.option_strings}
+    known = {flag for action in parser._actions for flag in action.option_strings} | accelerate_flags
+    if not words[0].startswith("--"):
+        raise BadInputError(f"unexpected word {words[0]!r}. Options are written --name value, a config --config NAME.")
+    for flag in (word.split("=")[0] for word in words):
+        if flag.startswith("--") and flag not in accelerate_flags:
+            raise BadInputError(
+                f"unknown option {flag.lstrip('-')!r}.{did_you_mean(flag, known).replace('--', '')} "
+                f"`{parser.prog} --help` lists all of them."
+            )
+    return words
+
+
+def _accelerate_config_file(name: str) -> str:
+    """Return the path of an accelerate config given by TRL's preset name or by path."""
+    from importlib.resources import files
+
+    presets = {file.name.removesuffix(".yaml"): file for file in files("trl.accelerate_configs").iterdir()}
+    presets = {preset: file for preset, file in presets.items() if not preset.startswith("__")}
+    if Path(name).is_file():
+        return name
+    if name not in presets:
+        raise BadInputError(
+            f"--accelerate_config {name!r} is neither a file nor a preset.{did_you_mean(name, presets)} "
+            f"The presets are: {', '.join(sorted(presets))}."
+        )
+    return str(presets[name])
