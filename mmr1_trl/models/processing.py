@@ -1,0 +1,144 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Loading processors, with and without torchvision, and never a bare tokenizer in place of one."""
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoConfig, AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.utils import is_torchvision_available
+
+from mmr1_trl.errors import BadInputError
+
+
+class _ImageOnlyMixin:
+    """
+    A Qwen processor without the video part, whose class can only be built where torchvision is installed.
+
+    transformers reads the parts of a processor from the signature of `__init__`, hence one without `video_processor`.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        chat_template: str | None = None,
+        **kwargs: Any,
+    ):
+        if tokenizer is None:
+            raise BadInputError("A processor needs a tokenizer.")
+        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+        self.vision_start_token, self.vision_end_token = "<|vision_start|>", "<|vision_end|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+        self.vision_start_token_id = tokenizer.convert_tokens_to_ids(self.vision_start_token)
+        self.vision_end_token_id = tokenizer.convert_tokens_to_ids(self.vision_end_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Serialize with a video part, which the class of the same name wants where torchvision is installed."""
+        output = ProcessorMixin.to_dict(self)  # type: ignore[arg-type]
+        image_config = {k: v for k, v in output["image_processor"].items() if k != "image_processor_type"}
+        kind = "Qwen3VLVideoProcessor" if isinstance(self, transformers.Qwen3VLProcessor) else "Qwen2VLVideoProcessor"
+        return output | {"video_processor": image_config | {"video_processor_type": kind}}
+
+
+# The subclasses carry the upstream names, because `save_pretrained` writes the class name into the files: a folder
+# that is saved here then loads with plain `AutoProcessor` elsewhere.
+class Qwen2VLProcessor(_ImageOnlyMixin, transformers.Qwen2VLProcessor): ...
+
+
+class Qwen2_5_VLProcessor(_ImageOnlyMixin, transformers.Qwen2_5_VLProcessor): ...
+
+
+class Qwen3VLProcessor(_ImageOnlyMixin, transformers.Qwen3VLProcessor): ...
+
+
+_IMAGE_ONLY: dict[str, type[ProcessorMixin]] = {
+    "qwen2_vl": Qwen2VLProcessor,
+    "qwen2_5_vl": Qwen2_5_VLProcessor,
+    "qwen3_vl": Qwen3VLProcessor,
+    "qwen3_vl_moe": Qwen3VLProcessor,
+}
+
+
+def processor_class(model_type: str) -> type:
+    """
+    Return the class that loads the processor of a model type in this environment.
+
+    Args:
+        model_type (`str`):
+            `config.model_type`, such as `"qwen2_5_vl"`.
+
+    Returns:
+        `type`: [`~transformers.AutoProcessor`], or for a Qwen-VL model without torchvision the image-only processor.
+    """
+    return AutoProcessor if is_torchvision_available() else _IMAGE_ONLY.get(model_type, AutoProcessor)
+
+
+def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: Any) -> ProcessorMixin:
+    """
+    Load the processor (tokenizer, image processor, chat template) of a vision-language model.
+
+    Without torchvision transformers cannot build the Qwen-VL processors, since they contain a video processor; the
+    same class without its video part is loaded then. Images give the same inputs either way.
+
+    Args:
+        path (`str` or `Path`):
+            Folder or Hub id of a vision-language model.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run a processor defined by code on the Hub.
+        **kwargs:
+            Passed to `from_pretrained`, such as `padding_side`, `revision`, `min_pixels` and `max_pixels`.
+
+    Returns:
+        [`~transformers.ProcessorMixin`]: Never a bare tokenizer: that would train on text alone without a word.
+
+    Raises:
+        BadInputError: If the folder has no config or no processor, or the model takes no images.
+    """
+    where = str(path)
+    hub_kwargs = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
+    if Path(where).is_absolute() and not Path(where).is_dir():
+        raise BadInputError(f"There is no model folder {where!r}.")
+    try:
+        config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **hub_kwargs)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}") from error
+    if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not hasattr(config, "vision_config"):
+        raise BadInputError(
+            f"{where!r} is a text-only model (model type {config.model_type!r}); this package trains vision-language "
+            "models, such as 'Qwen/Qwen2.5-VL-3B-Instruct' or the built-in 'figures/tiny'."
+        )
+    if missing := _missing_files(Path(where)):
+        raise BadInputError(_no_processor(where, f"missing: {missing}"))
+    kwargs.setdefault("padding_side", "left")
+    try:
+        processor = processor_class(config.model_type).from_pretrained(  # type: ignore[attr-defined]
+            where, trust_remote_code=trust_remote_code, **kwargs
+        )
+    except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
+        raise BadInputError(_no_processor(where, _first_line(error))) from error
+    if not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None):
+        raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
+    return processor
+
+
+def _missing_files(folder: Path) -> str:
+    """Name what a local folder lacks; transformers would fill some gaps with an empty tokenizer."""
+    groups = [("processor_config.json", "preprocessor_config.json"), ("tokenizer_config.json", "tokenizer.json")]
+    if not folder.is_dir():
+        return ""
+    return "; ".join(" or ".join(group) for group in groups if not any((folder / name).is_file() for name in group))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _no_processor(where: str, reason: str) -> str:
+    return (
+        f"{where!r} is a model folder without processor ({reason}). Save one beside the weights with "
+        "`processor.save_pretrained(folder)`, or name the folder or Hub id of the model it was trained from."
+    )

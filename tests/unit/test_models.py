@@ -1,0 +1,211 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The tiny models, processor loading and the cache of built-in models."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, List
+from datasets import Image as ImageFeature
+from PIL import Image
+from transformers import AutoModelForImageTextToText, ProcessorMixin, Qwen2Config
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.models import build_tiny_vlm, load_processor, resolve_model
+from mmr1_trl.models.cache import build_once
+from mmr1_trl.models.tiny_vlm import FAMILIES
+
+
+QUESTION = "add topleft and topright ?"
+
+
+def _pictures(count: int) -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def _inputs(processor: ProcessorMixin) -> dict[str, torch.Tensor]:
+    chats = [
+        [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": text}]}]
+        for picture, text in zip(_pictures(2), [QUESTION, "what ?"])
+    ]
+    return processor.apply_chat_template(
+        chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+        processor_kwargs={"padding": True},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tiny_folder(tmp_path):
+    model, processor = build_tiny_vlm("qwen2_5_vl")
+    model.save_pretrained(tmp_path / "tiny")
+    processor.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_model_and_processor_survive_saving(family, tmp_path):
+    model, processor = build_tiny_vlm(family, seed=3)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    reloaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    inputs, again = _inputs(processor), _inputs(load_processor(tmp_path))
+    assert inputs.keys() == again.keys()
+    for name in inputs:
+        torch.testing.assert_close(inputs[name], again[name], rtol=0, atol=0)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(**inputs).logits, reloaded.eval()(**again).logits)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_picture_changes_the_logits(family):
+    model, processor = build_tiny_vlm(family)
+    inputs = _inputs(processor)
+    with torch.no_grad():
+        seen = model.eval()(**inputs).logits
+        other = model(**{**inputs, "pixel_values": -inputs["pixel_values"]}).logits
+    assert not torch.equal(seen[:, -1], other[:, -1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_trl_trains_every_family(family, tmp_path):
+    model, processor = build_tiny_vlm(family)
+    answer = "<think> 3 + 5 </think> <answer> 8 </answer>"
+    rows = {
+        "prompt": [[{"role": "user", "content": QUESTION}]] * 4,
+        "images": [[picture] for picture in _pictures(4)],
+        "completion": [[{"role": "assistant", "content": answer}]] * 4,
+    }
+    dataset = Dataset.from_dict(rows).cast_column("images", List(ImageFeature()))
+    common = {
+        "output_dir": str(tmp_path), "max_steps": 1, "per_device_train_batch_size": 4, "use_cpu": True, "bf16": False,
+        "gradient_checkpointing": False, "report_to": "none", "save_strategy": "no", "learning_rate": 1e-3,
+    }  # fmt: skip
+    before = model.get_input_embeddings().weight.detach().clone()
+    SFTTrainer(
+        model, args=SFTConfig(max_length=None, **common), train_dataset=dataset, processing_class=processor
+    ).train()
+    after_sft = model.get_input_embeddings().weight.detach().clone()
+    assert not torch.equal(before, after_sft)
+
+    texts: list[str] = []
+
+    def first_is_best(completions, **kwargs):
+        texts.extend(completion[0]["content"] for completion in completions)
+        return [1.0, 0.0] * (len(completions) // 2)
+
+    GRPOTrainer(
+        model,
+        reward_funcs=first_is_best,
+        args=GRPOConfig(num_generations=2, max_completion_length=6, **common),
+        train_dataset=dataset.remove_columns("completion"),
+        processing_class=processor,
+    ).train()
+    assert len(texts) == 4 and all(len(text.split()) > 0 for text in texts)
+    assert not torch.equal(after_sft, model.get_input_embeddings().weight)
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    first = build_tiny_vlm(seed=5)[0]
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), expected)
+    torch.manual_seed(2)
+    again, other = build_tiny_vlm(seed=5)[0], build_tiny_vlm(seed=6)[0]
+    assert torch.equal(first.lm_head.weight, again.lm_head.weight)
+    assert not torch.equal(first.lm_head.weight, other.lm_head.weight)
+
+
+def test_tokenizer_round_trip_keeps_the_tags():
+    tokenizer = build_tiny_vlm()[1].tokenizer
+    text = "<think> 3 + 5 = 8 + 2 </think> <answer> [ 14 , 42 ] </answer>"
+    ids = tokenizer(text.replace(" ", "") + tokenizer.eos_token)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert tokenizer("zebra")["input_ids"] == [tokenizer.unk_token_id]
+    assert tokenizer.unk_token_id not in tokenizer("What is 12 + 3 ? A B C D yes no")["input_ids"]
+    assert tokenizer.padding_side == "left"
+
+
+def test_prompt_is_a_prefix_of_the_conversation():
+    processor = build_tiny_vlm()[1]
+    prompt = [{"role": "system", "content": "think"}, {"role": "user", "content": QUESTION}]
+    chat = [*prompt, {"role": "assistant", "content": "8"}]
+    start = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    whole = processor.apply_chat_template(chat, tokenize=False)
+    assert whole == start + "8" + processor.tokenizer.eos_token
+
+
+def test_saved_class_name_is_the_upstream_one(tiny_folder):
+    saved = json.loads((tiny_folder / "processor_config.json").read_text())
+    assert saved["processor_class"] == "Qwen2_5_VLProcessor"
+    assert saved["image_processor"]["image_processor_type"] == "Qwen2VLImageProcessor"
+    assert saved["video_processor"]["video_processor_type"] == "Qwen2VLVideoProcessor"
+
+
+def test_unknown_family_suggests_one():
+    with pytest.raises(BadInputError, match="Did you mean 'qwen2_5_vl'"):
+        build_tiny_vlm("qwen25vl")
+
+
+def test_model_folder_without_processor_is_refused(tiny_folder):
+    (tiny_folder / "processor_config.json").unlink()
+    with pytest.raises(BadInputError, match=r"model folder without processor \(missing: processor_config.json"):
+        load_processor(tiny_folder)
+
+
+def test_model_folder_without_tokenizer_is_refused(tiny_folder):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tiny_folder / name).unlink()
+    with pytest.raises(BadInputError, match="missing: tokenizer_config.json"):
+        load_processor(tiny_folder)
+
+
+def test_text_only_model_is_refused(tiny_folder, tmp_path):
+    Qwen2Config().save_pretrained(tmp_path / "text")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_folder / name, tmp_path / "text")
+    with pytest.raises(BadInputError, match="text-only model"):
+        load_processor(tmp_path / "text")
+
+
+def test_missing_folder_is_refused(tmp_path):
+    with pytest.raises(BadInputError, match="no model folder"):
+        load_processor(tmp_path / "nowhere")
+
+
+def test_resolve_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path))
+    path = resolve_model("figures/tiny")
+    assert path.startswith(str(tmp_path)) and resolve_model("figures/tiny") == path
+    assert isinstance(load_processor(path), ProcessorMixin)
+    assert resolve_model("Qwen/Qwen2.5-VL-3B-Instruct") == "Qwen/Qwen2.5-VL-3B-Instruct"
+    with pytest.raises(BadInputError, match="Did you mean 'figures/tiny'"):
+        resolve_model("figures/tinny")
+
+
+def test_interrupted_build_leaves_no_entry(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path))
+
+    def interrupted(folder):
+        (tmp_path / folder / "half").write_text("")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_once("entry", interrupted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_slower_of_two_builds_keeps_the_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path))
+
+    def slow(folder):
+        build_once("entry", lambda inner: (tmp_path / inner / "first").touch())
+        (tmp_path / folder / "second").touch()
+
+    entry = build_once("entry", slow)
+    assert [file.name for file in entry.iterdir()] == ["first"]
+    assert list(tmp_path.iterdir()) == [entry]
