@@ -147,14 +147,15 @@ def generate(
     Returns:
         `list[list[Completion]]`: For every conversation its completions.
     """
-    inputs = processor.apply_chat_template(
+    inputs: Any = processor.apply_chat_template(
         conversations,
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
         processor_kwargs={"padding": True, "padding_side": "left"},
-    ).to(model.device)
+    )
+    inputs = inputs.to(model.device)
     ends = end_token_ids(model, processor)
     # Vision placeholders in a completion would count as missing pictures wherever the text is read again.
     placeholders = [model.config.to_dict().get(name) for name in ("image_token_id", "video_token_id")]
@@ -173,7 +174,8 @@ def generate(
         disable_compile=True,
         **options,
     )
-    sequences = model.generate(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :].cpu()
+    run: Any = model.generate  # typed as a submodule or tensor by torch's stubs
+    sequences = run(**inputs, generation_config=config)[:, inputs["input_ids"].shape[1] :].cpu()
     per_prompt = num_samples or 1
     completions = [_cut(ids, ends, processor) for ids in sequences]
     return [completions[start : start + per_prompt] for start in range(0, len(completions), per_prompt)]

@@ -1,0 +1,121 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Read what a training run left in its folder: the log history and the logged completions."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmr1_trl.errors import BadInputError
+
+
+@dataclass
+class Run:
+    """
+    One training run.
+
+    Attributes:
+        name (`str`):
+            Name of its folder.
+        folder (`Path`):
+            The output directory.
+        history (`list[dict]`):
+            The trainer's log entries, in order, each with its `step`.
+    """
+
+    name: str
+    folder: Path
+    history: list[dict[str, Any]]
+
+    def series(self, keys: Iterable[str]) -> tuple[list[float], list[float]]:
+        """
+        Steps and values of the first of `keys` that the run logged; two empty lists if it logged none of them.
+        """
+        for key in keys:
+            points = [
+                (entry["step"], entry[key])
+                for entry in self.history
+                if entry.get(key) is not None and not math.isnan(entry[key])
+            ]
+            if points:
+                steps, values = zip(*points)
+                return list(steps), list(values)
+        return [], []
+
+    def completions(self) -> list[Path]:
+        """The files of logged completions (`log_completions=True`), oldest step first."""
+        return sorted((self.folder / "completions").glob("completions_*.parquet"))
+
+    def stages(self) -> dict[str, pd.DataFrame]:
+        """The logged completions at the `start`, `middle` and `end` of the run; fewer if fewer were logged."""
+        files = self.completions()
+        if not files:
+            return {}
+        chosen = {"start": files[0], "middle": files[len(files) // 2], "end": files[-1]}
+        if len(files) < 3:
+            chosen.pop("middle")
+        if len(files) < 2:
+            chosen.pop("end")
+        return {stage: pd.read_parquet(path) for stage, path in chosen.items()}
+
+
+def load_run(folder: str | Path) -> Run:
+    """
+    Read the run in `folder`.
+
+    The history comes from `trainer_state.json` in the folder, from a `log_history.json` (a JSON list of log entries)
+    or from the newest checkpoint, whichever goes furthest.
+
+    Args:
+        folder (`str` or `Path`):
+            Output directory of a run.
+
+    Returns:
+        [`Run`]: The run.
+
+    Raises:
+        `BadInputError`: If the folder is missing or holds no history.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInputError(f"There is no run folder {str(folder)!r}.")
+    histories = [history for path in _history_files(folder) if (history := _read_history(path))]
+    if not histories:
+        raise BadInputError(
+            f"{str(folder)!r} holds no training history: expected trainer_state.json, log_history.json or a "
+            "checkpoint-<step> folder in it."
+        )
+    return Run(folder.resolve().name, folder, max(histories, key=lambda history: history[-1]["step"]))
+
+
+def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """
+    Group runs that differ only in a seed, by their folder names: `mssr-seed0` and `mssr_s1` are both `mssr`.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(re.sub(r"[-_.]?(seed|s)[-_]?\d+$", "", run.name) or run.name, []).append(run)
+    return groups
+
+
+def _history_files(folder: Path) -> list[Path]:
+    return [
+        folder / "trainer_state.json",
+        folder / "log_history.json",
+        *folder.glob("checkpoint-*/trainer_state.json"),
+    ]
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    """The log entries in `path`, or none when it is missing or was only half written."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    history = content["log_history"] if isinstance(content, dict) else content
+    return [entry for entry in history if "step" in entry]

@@ -1,0 +1,137 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Reading runs, drawing their curves, and tables."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.reporting.curves import draw_curves, draw_svgs, present_panels, smooth
+from mmr1_trl.reporting.runs import group_runs, load_run
+from mmr1_trl.reporting.tables import before_after_by, before_after_table, category_table, evaluation_table, runs_table
+
+
+def write_run(folder, steps=20, offset=0.0, extra=()):
+    history = [
+        {"step": step, "reward": offset + step / steps, "entropy": 1 / step, "kl": float("nan"), "mssr/rho": 0.9}
+        for step in range(1, steps + 1)
+    ]
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": [*history, *extra]}))
+    return folder
+
+
+def summary(greedy, sampled, **changes):
+    part = {"num_prompts": 2, "greedy_accuracy": greedy, "interval": (0.1, 0.9), "sampled_accuracy": sampled}
+    return {
+        "num_prompts": 4,
+        "num_samples": 2,
+        "greedy_accuracy": greedy,
+        "sampled_accuracy": sampled,
+        "majority_accuracy": 0.5,
+        "pass_at": {"1": sampled, "2": 0.75},
+        "interval": {"greedy_accuracy": [0.2, 0.8], "sampled_accuracy": [0.1, 0.7], "majority_accuracy": [0.2, 0.8]},
+        "by": {"family": {"add": part}},
+        "unparsed": 0.25,
+        "truncated": 0.0,
+        "formatted": None,
+        "mean_length": 9.5,
+        **changes,
+    }
+
+
+def test_the_longest_readable_history_is_taken(tmp_path):
+    folder = write_run(tmp_path / "run", steps=5)
+    for step, content in ((10, None), (20, "half writ")):
+        checkpoint = folder / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        history = json.dumps({"log_history": [{"step": i, "reward": 0.5} for i in range(1, step + 1)]})
+        (checkpoint / "trainer_state.json").write_text(content or history)
+    assert load_run(folder).series(["reward"])[0] == list(range(1, 11))
+
+
+def test_series_takes_the_first_key_that_has_values_and_drops_nan(tmp_path):
+    run = load_run(write_run(tmp_path / "run", steps=3, extra=[{"step": 3, "train_loss": 0.1}]))
+    assert run.series(["missing", "entropy"]) == ([1, 2, 3], [1.0, 0.5, 1 / 3])
+    assert run.series(["kl"]) == ([], [])
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(BadInputError, match="no run folder"):
+        load_run(tmp_path / "nowhere")
+    with pytest.raises(BadInputError, match="no training history"):
+        load_run(tmp_path)
+
+
+def test_runs_that_differ_in_the_seed_are_one_group(tmp_path):
+    names = ["mssr-seed0", "mssr_s1", "grpo", "seed3", "vas.seed-2"]
+    runs = [load_run(write_run(tmp_path / name)) for name in names]
+    groups = {label: [run.name for run in group] for label, group in group_runs(runs).items()}
+    assert groups == {"mssr": ["mssr-seed0", "mssr_s1"], "grpo": ["grpo"], "seed3": ["seed3"], "vas": ["vas.seed-2"]}
+
+
+def test_stages_are_the_first_middle_and_last_file(tmp_path):
+    run = load_run(write_run(tmp_path / "run"))
+    assert run.stages() == {}
+    (run.folder / "completions").mkdir()
+    for step in (1, 5, 9, 12):
+        pd.DataFrame({"step": [step]}).to_parquet(run.folder / "completions" / f"completions_{step:05d}.parquet")
+    assert {stage: table["step"][0] for stage, table in run.stages().items()} == {"start": 1, "middle": 9, "end": 12}
+
+
+def test_curves_are_drawn_for_what_was_logged(tmp_path):
+    runs = [load_run(write_run(tmp_path / f"a-seed{seed}", offset=seed)) for seed in range(2)]
+    runs.append(load_run(write_run(tmp_path / "b", steps=30)))
+    assert [panel.title for panel in present_panels(runs)] == ["Reward", "Token entropy (nats)", "Forgetting factor ρ"]
+    path = draw_curves(runs, tmp_path / "plots" / "curves.png")
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    assert pixels.shape[1] > 1000
+    for color in ((0x3F, 0x86, 0xD0), (0xE0, 0x80, 0x3A)):
+        assert (np.abs(pixels.astype(int) - color).sum(-1) < 12).sum() > 300
+
+
+def test_svgs_follow_the_page_and_do_not_share_ids(tmp_path):
+    drawings = draw_svgs([load_run(write_run(tmp_path / "run"))])
+    assert list(drawings) == ["Reward", "Token entropy (nats)", "Forgetting factor ρ"]
+    clips = [set(re.findall(r'<clipPath id="([^"]+)"', markup)) for markup in drawings.values()]
+    assert all(clips) and not clips[0] & clips[1]
+    for markup in drawings.values():
+        assert markup.startswith("<svg viewBox=") and "currentColor" in markup and "#000000" not in markup
+
+
+def test_one_logged_step_is_nothing_to_draw(tmp_path):
+    with pytest.raises(BadInputError, match="run logged fewer than two steps"):
+        draw_curves([load_run(write_run(tmp_path / "run", steps=1))], tmp_path / "curves.png")
+
+
+def test_smoothing_keeps_length_and_the_mean_of_a_line():
+    line = np.linspace(0, 1, 200)
+    assert len(smooth(line)) == 200
+    assert smooth(line)[10:-10] == pytest.approx(line[10:-10])
+    assert smooth([3.0]) == pytest.approx([3.0])
+
+
+def test_tables_say_what_the_summaries_say():
+    before, after = summary(0.5, 0.25), summary(0.875, 0.75, pass_at={1: 0.75, 2: 1.0}, mean_length=11.0)
+    lines = before_after_table(before, after).markdown().splitlines()
+    assert lines[0] == "|  | before | after | change |"
+    assert "| Greedy accuracy | 50.0 % (20.0–80.0) | 87.5 % (20.0–80.0) | +37.5 |" in lines
+    assert "| pass@2 | 75.0 % | 100.0 % | +25.0 |" in lines
+    assert "| Mean length (tokens) | 9.5 | 11.0 | +1.5 |" in lines
+    assert not any("format" in line for line in lines)
+    assert before_after_by(before, after, "family").rows == [["add", "2", "50.0 %", "87.5 %", "+37.5"]]
+    assert category_table(before, "family").rows == [["add", "2", "50.0 % (10.0–90.0)", "25.0 %"]]
+    text = evaluation_table(before).text().splitlines()
+    assert len({len(line) for line in text}) == 1
+    assert "No answer found" in "\n".join(text)
+
+
+def test_runs_table_compares_the_ends(tmp_path):
+    runs = [load_run(write_run(tmp_path / "a")), load_run(write_run(tmp_path / "b", steps=4))]
+    rows = {row[0]: list(row[1:]) for row in runs_table(runs).rows}
+    assert rows["Reward"] == ["0.075 → 0.975", "0.25 → 1"]
+    assert "KL to the reference" not in rows
