@@ -1,0 +1,74 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""MSSR: one rollout per prompt, a tracked pass rate as its baseline, entropy-shaped advantages."""
+
+import textwrap
+from dataclasses import dataclass, field
+
+from mmr1_trl.trainers.rlvr_config import RLVRConfig
+from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+
+
+@dataclass
+class MSSRConfig(RLVRConfig):
+    r"""
+    Configuration class for the [`MSSRTrainer`]: [`RLVRConfig`] with the defaults of
+    [MSSR](https://huggingface.co/papers/2512.18215).
+
+    MVSR, the paper's unshaped baseline, is `entropy_shaping=False`. Its other stabilizers are `entropy_coef=0.01`
+    (entropy loss), `epsilon_high` (0.3 is clip-higher, 0.2 switches it off) and `beta` (reference KL; 0 switches it
+    off, and then `tracker_kl_source` or `tracker_forgetting` has to change).
+
+    > [!NOTE]
+    > These parameters have default values different from [`RLVRConfig`]:
+    > - `num_generations`: `1`, `advantage_baseline`: `"value_tracker"`, `entropy_shaping`: `True`
+    > - `beta`: `0.01`, `epsilon`: `0.2`, `epsilon_high`: `0.3`, `delta`: `3.0`, `max_grad_norm`: `0.5`
+    > - `weight_decay`: `0.01`, `lr_scheduler_type`: `"constant"`
+    """
+
+    num_generations: int | None = field(
+        default=1, metadata={"help": "Number of rollouts per prompt. MSSR needs one; more are counted one by one."}
+    )
+    advantage_baseline: str = field(
+        default="value_tracker",
+        metadata={"help": "What a reward is compared with: 'value_tracker' (MSSR) or 'group' (as GRPO)."},
+    )
+    entropy_shaping: bool = field(
+        default=True,
+        metadata={"help": "Whether to add min(alpha * H, |A| / kappa) to each token's advantage; False is MVSR."},
+    )
+    beta: float = field(default=0.01, metadata={"help": "Coefficient of the KL to the reference model."})
+    epsilon: float = field(default=0.2, metadata={"help": "Lower clip range."})
+    epsilon_high: float | None = field(default=0.3, metadata={"help": "Upper clip range (0.2: no clip-higher)."})
+    delta: float | None = field(
+        default=3.0, metadata={"help": "Upper bound of the ratio for negative advantages (dual clip)."}
+    )
+    max_grad_norm: float = field(default=0.5, metadata={"help": "Maximum gradient norm."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of AdamW."})
+    lr_scheduler_type: str = field(default="constant", metadata={"help": "Learning rate schedule."})
+
+
+class MSSRTrainer(RLVRTrainer):
+    """
+    Trainer for [MSSR](https://huggingface.co/papers/2512.18215): an [`RLVRTrainer`] with the paper's defaults.
+
+    Args:
+        args ([`MSSRConfig`], *optional*):
+            Configuration of the run.
+        model, reward_funcs, train_dataset, eval_dataset, processing_class, **kwargs:
+            As in [`RLVRTrainer`].
+    """
+
+    _tag_names = ["trl", "mmr1-trl", "mssr"]
+    _name = "MSSR"
+    _paper = {
+        "title": "Stable and Efficient Single-Rollout RL for Multimodal Reasoning",
+        "id": "2512.18215",
+        "citation": textwrap.dedent("""\
+            @article{liu2025mssr,
+                title        = {{Stable and Efficient Single-Rollout RL for Multimodal Reasoning}},
+                author       = {Rui Liu and Dian Yu and Lei Ke and Haolin Liu and Yujun Zhou and Zhenwen Liang and Haitao Mi and Pratap Tokekar and Dong Yu},
+                year         = 2025,
+                eprint       = {arXiv:2512.18215},
+            }"""),  # noqa: E501
+    }
+    _config_class = MSSRConfig

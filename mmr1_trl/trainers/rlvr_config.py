@@ -1,0 +1,288 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The options of the one trainer: GRPO's own, and three switches."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+CHOICES = {
+    "advantage_baseline": ("group", "value_tracker"),
+    "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
+    "tracker_kl_source": ("reference", "policy"),
+    "entropy_source": ("full", "sampled_token"),
+    "entropy_schedule": ("none", "two_stage", "maximize", "minimize", "minimize_then_maximize"),
+    "on_bad_row": ("error", "skip"),
+}
+
+
+class _SingleGeneration(int):
+    """The number 1 for the length of `GRPOConfig.__post_init__`, which refuses `num_generations < 2`."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+
+@dataclass
+class RLVRConfig(GRPOConfig):
+    r"""
+    Configuration class for the [`RLVRTrainer`].
+
+    With the defaults the trainer is plain GRPO. Each of the three methods turns one switch, and the switches combine:
+    `advantage_baseline="value_tracker"` (MSSR), `prompt_sampling` (VAS) and `entropy_schedule` (two-stage entropy).
+
+    This class includes only the parameters that [`~trl.GRPOConfig`] does not have. For the others, see its
+    documentation.
+
+    Parameters:
+        > Parameters that control the baseline
+
+        advantage_baseline (`str`, *optional*, defaults to `"group"`):
+            What a reward is compared with: `"group"` (the mean of the prompt's own rollouts, as in GRPO) or
+            `"value_tracker"` (the prompt's tracked pass rate, which works with `num_generations=1`).
+        tracker_forgetting (`str`, *optional*, defaults to `"paper"`):
+            How the forgetting factor rho follows the policy's KL: `"paper"` (the two-branch rule of MSSR as printed),
+            `"monotone"` (ours: the further the policy moves, the faster old outcomes are forgotten), `"fixed"`
+            (`tracker_rho_max`) or `"per_prompt"` (SPO: from how far the policy moved since the prompt's last visit).
+        tracker_rho_min (`float`, *optional*, defaults to `0.875`):
+            Smallest forgetting factor; `1 / (1 - tracker_rho_min)` is also the weight of the initial value.
+        tracker_rho_max (`float`, *optional*, defaults to `0.96`):
+            Largest forgetting factor.
+        tracker_target_kl (`float`, *optional*, defaults to `0.01`):
+            KL at which the rule of `tracker_forgetting` turns.
+        tracker_kl_window (`int`, *optional*, defaults to `20`):
+            Generation batches over which the KL is averaged. (The released code of MSSR sets 20 and uses 10.)
+        tracker_kl_source (`str`, *optional*, defaults to `"reference"`):
+            `"reference"`: KL between the sampling policy and the reference model, as in the released code of MSSR;
+            needs `beta > 0`. `"policy"`: KL between the sampling policy and the policy at the last update of the same
+            generation batch; needs at least two updates per generation batch.
+        tracker_initial_value (`float`, *optional*, defaults to `0.5`):
+            Value of a prompt that nothing is known about.
+        tracker_initial_rollouts (`int`, *optional*, defaults to `0`):
+            Rollouts per prompt that are scored before the first step to set the initial values.
+        tracker_smoothing (`bool`, *optional*, defaults to `False`):
+            Whether the initial rollouts are smoothed by Jeffreys' prior, `(successes + 0.5) / (rollouts + 1)`, so that
+            no prompt starts at exactly 0 or 1 (SPO smooths, MSSR does not).
+        tracker_success_threshold (`float`, *optional*, defaults to `0.5`):
+            A completion counts as a success in the tracker when its weighted reward is above this value. The
+            advantage uses the reward itself.
+        prompt_scores (`str`, *optional*):
+            Where the initial pass rates come from instead: a column of the training set, a local `.parquet`, `.jsonl`,
+            `.json` or `.csv` file with `prompt_id` and `pass_rate`, or a dataset id on the Hub with these columns.
+
+        > Parameters that control entropy shaping
+
+        entropy_shaping (`bool`, *optional*, defaults to `False`):
+            Whether to add `min(shaping_alpha * H, |A| / shaping_kappa)` to the advantage of each token.
+        shaping_alpha (`float`, *optional*, defaults to `0.4`):
+            Factor of the token entropy H.
+        shaping_kappa (`float`, *optional*, defaults to `2.0`):
+            The bonus never exceeds `|A| / shaping_kappa`; above 1, so that no advantage changes its sign.
+        entropy_source (`str`, *optional*, defaults to `"full"`):
+            H of the sampling policy: `"full"` (over the vocabulary) or `"sampled_token"` (`-p log p` of the sampled
+            token, as in the released code of MSSR).
+
+        > Parameters that control the entropy schedule
+
+        entropy_schedule (`str`, *optional*, defaults to `"none"`):
+            `"two_stage"` (token entropy is maximized, then minimized), `"minimize_then_maximize"`, `"maximize"`,
+            `"minimize"` or `"none"`.
+        explore_coef (`float`, *optional*, defaults to `0.01`):
+            Coefficient while entropy is maximized. The paper publishes no value; this one is ours.
+        exploit_coef (`float`, *optional*, defaults to `0.01`):
+            Coefficient while entropy is minimized. The paper publishes no value; this one is ours.
+        switch_fraction (`float`, *optional*, defaults to `0.8`):
+            Share of the optimizer steps after which a two-stage schedule turns.
+
+        > Parameters that control the data
+
+        freeze_vision_tower (`bool`, *optional*, defaults to `False`):
+            Whether the vision tower and its projection stay as they are.
+        min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
+            Pictures with fewer or more pixels are resized before the processor sees them.
+        on_bad_row (`str`, *optional*, defaults to `"error"`):
+            What to do with a row whose picture cannot be read: `"error"` stops with its number, `"skip"` names it,
+            counts it and takes the next row instead.
+    """
+
+    advantage_baseline: str = field(
+        default="group",
+        metadata={"help": "What a reward is compared with: 'group' (as GRPO) or 'value_tracker' (MSSR)."},
+    )
+    tracker_forgetting: str = field(
+        default="paper",
+        metadata={"help": "Forgetting rule of the value tracker: 'paper', 'monotone', 'fixed' or 'per_prompt'."},
+    )
+    tracker_rho_min: float = field(default=0.875, metadata={"help": "Smallest forgetting factor."})
+    tracker_rho_max: float = field(default=0.96, metadata={"help": "Largest forgetting factor."})
+    tracker_target_kl: float = field(default=0.01, metadata={"help": "KL at which the forgetting rule turns."})
+    tracker_kl_window: int = field(
+        default=20, metadata={"help": "Generation batches over which the tracker's KL is averaged."}
+    )
+    tracker_kl_source: str = field(
+        default="reference",
+        metadata={"help": "KL that drives forgetting: 'reference' (needs beta > 0) or 'policy' (within the batch)."},
+    )
+    tracker_initial_value: float = field(
+        default=0.5, metadata={"help": "Value of a prompt that nothing is known about."}
+    )
+    tracker_initial_rollouts: int = field(
+        default=0, metadata={"help": "Rollouts per prompt scored before the first step to set the initial values."}
+    )
+    tracker_smoothing: bool = field(
+        default=False, metadata={"help": "Whether to smooth the initial rollouts by Jeffreys' prior."}
+    )
+    tracker_success_threshold: float = field(
+        default=0.5, metadata={"help": "A weighted reward above this value counts as a success in the tracker."}
+    )
+    prompt_scores: str | None = field(
+        default=None,
+        metadata={"help": "Initial pass rates: a column of the training set, a local file, or a dataset on the Hub."},
+    )
+    entropy_shaping: bool = field(
+        default=False, metadata={"help": "Whether to add min(alpha * H, |A| / kappa) to each token's advantage."}
+    )
+    shaping_alpha: float = field(default=0.4, metadata={"help": "Factor of the token entropy in the shaping bonus."})
+    shaping_kappa: float = field(default=2.0, metadata={"help": "The shaping bonus never exceeds |A| / kappa."})
+    entropy_source: str = field(
+        default="full", metadata={"help": "Entropy of the bonus: 'full' or 'sampled_token' (-p log p)."}
+    )
+    entropy_schedule: str = field(
+        default="none",
+        metadata={
+            "help": "Schedule of the token entropy term: 'none', 'two_stage', 'maximize', 'minimize' or "
+            "'minimize_then_maximize'."
+        },
+    )
+    explore_coef: float = field(
+        default=0.01, metadata={"help": "Coefficient while entropy is maximized (our value; none is published)."}
+    )
+    exploit_coef: float = field(
+        default=0.01, metadata={"help": "Coefficient while entropy is minimized (our value; none is published)."}
+    )
+    switch_fraction: float = field(
+        default=0.8, metadata={"help": "Share of the optimizer steps after which a two-stage schedule turns."}
+    )
+    freeze_vision_tower: bool = field(
+        default=False, metadata={"help": "Whether the vision tower and its projection stay as they are."}
+    )
+    min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
+    max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})
+    on_bad_row: str = field(
+        default="error", metadata={"help": "A picture that cannot be read stops the run ('error') or is skipped."}
+    )
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise BadInputError(
+                    f"{name}={value!r} is not one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
+                )
+        if self.bf16 is None and not self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):
+            self.bf16 = False  # TRL's default of True is for accelerators: on a CPU autocast is slower and less exact
+        self._check_ranges()
+        num_generations = self.num_generations
+        if num_generations == 1 and self.advantage_baseline == "value_tracker":
+            self.num_generations = _SingleGeneration(1)
+        self._check_batch_arithmetic()
+        super().__post_init__()
+        self.num_generations = num_generations
+        self._check_tracker()
+
+    def _check_ranges(self) -> None:
+        if not 0 < self.tracker_rho_min <= self.tracker_rho_max < 1:
+            raise BadInputError(
+                f"tracker_rho_min={self.tracker_rho_min} and tracker_rho_max={self.tracker_rho_max} must satisfy "
+                "0 < tracker_rho_min <= tracker_rho_max < 1 (MSSR: 0.875 and 0.96)."
+            )
+        if not 0 <= self.tracker_initial_value <= 1:
+            raise BadInputError(f"tracker_initial_value={self.tracker_initial_value} must lie between 0 and 1.")
+        if self.shaping_kappa <= 1:
+            raise BadInputError(
+                f"shaping_kappa={self.shaping_kappa} must be above 1, or the bonus turns bad completions into good "
+                "ones. MSSR's alpha = 0.4 and kappa = 2.0 are swapped in its text."
+            )
+        if not 0 <= self.switch_fraction <= 1:
+            raise BadInputError(f"switch_fraction={self.switch_fraction} must lie between 0 and 1.")
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise BadInputError(f"min_pixels={self.min_pixels} is larger than max_pixels={self.max_pixels}.")
+
+    def _check_batch_arithmetic(self) -> None:
+        """Explain what GRPOConfig would only refuse."""
+        group = int(self.num_generations or 0)
+        if group < 1 or (group == 1 and self.advantage_baseline == "group"):
+            raise BadInputError(
+                f"num_generations={self.num_generations}: the mean of a group of one is its own reward, so nothing "
+                "would be learned. Take num_generations=2 or more, or advantage_baseline='value_tracker' "
+                "(`mmr1 mssr`), which needs only one rollout per prompt."
+            )
+        if self.generation_batch_size is not None and self.steps_per_generation is not None:
+            return  # GRPOConfig says which of the two to leave out
+        processes = int(os.environ.get("WORLD_SIZE", 1))
+        micro = self.per_device_train_batch_size * processes
+        steps = self.steps_per_generation or self.gradient_accumulation_steps
+        batch = self.generation_batch_size or micro * steps
+        if batch % micro:
+            below, above = max(1, batch // micro) * micro, (batch // micro + 1) * micro
+            raise BadInputError(
+                f"generation_batch_size={batch} is no multiple of per_device_train_batch_size x processes = "
+                f"{self.per_device_train_batch_size} x {processes} = {micro}. Nearest: {below} or {above}."
+            )
+        if batch % group:
+            below, above = max(1, batch // group) * group, (batch // group + 1) * group
+            divisors = [n for n in range(1, batch + 1) if batch % n == 0]
+            nearest = min((n for n in divisors if n > 1), key=lambda n: abs(n - group), default=1)
+            raise BadInputError(
+                f"A generation batch holds per_device_train_batch_size x processes x steps_per_generation = "
+                f"{self.per_device_train_batch_size} x {processes} x {batch // micro} = {batch} completions, which is "
+                f"no multiple of num_generations={group}. Nearest: generation_batch_size={below} or {above}, or "
+                f"num_generations={nearest}."
+            )
+
+    def _check_tracker(self) -> None:
+        if self.advantage_baseline != "value_tracker":
+            return
+        updates = self.window / self.gradient_accumulation_steps
+        if self.tracker_forgetting in ("paper", "monotone") and self.tracker_kl_source == "reference":
+            if self.beta == 0:
+                raise BadInputError(
+                    "tracker_kl_source='reference' needs a reference model, and beta=0 has none. Set beta=0.01 "
+                    "(MSSR), or tracker_kl_source='policy', or tracker_forgetting='fixed'."
+                )
+        elif self.tracker_forgetting != "fixed" and updates < 2:
+            raise BadInputError(
+                f"tracker_kl_source='policy' measures how far the updates of one generation batch move the policy, "
+                f"and there is only {updates:g} (steps_per_generation x num_iterations / gradient_accumulation_steps "
+                f"= {self.steps_per_generation} x {self.num_iterations} / {self.gradient_accumulation_steps}). Set "
+                f"gradient_accumulation_steps={max(1, self.window // 2)} or less, "
+                "or tracker_forgetting='fixed'."
+            )
+        if self.tracker_forgetting == "per_prompt" and self.tracker_kl_source != "policy":
+            raise BadInputError("tracker_forgetting='per_prompt' needs tracker_kl_source='policy'.")
+        if self.prompt_scores and self.tracker_initial_rollouts:
+            raise BadInputError("prompt_scores and tracker_initial_rollouts both set the initial values: give one.")
+
+    @property
+    def prompts_per_generation(self) -> int:
+        """Prompts of one generation batch, over all ranks."""
+        assert self.generation_batch_size is not None and self.num_generations is not None
+        return self.generation_batch_size // self.num_generations
+
+    @property
+    def window(self) -> int:
+        """Micro-steps from one generation to the next: `steps_per_generation x num_iterations`."""
+        assert self.steps_per_generation is not None
+        return self.steps_per_generation * self.num_iterations
+
+    def to_run_identity(self) -> dict[str, Any]:
+        """The options that a checkpoint depends on: with other values a resumed run would not be the same run."""
+        names = (
+            "seed", "num_generations", "generation_batch_size", "steps_per_generation", "num_iterations",
+            "gradient_accumulation_steps", "per_device_train_batch_size", "shuffle_dataset", "advantage_baseline",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,521 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The one subclass of `GRPOTrainer`.
+
+Every name of TRL and transformers that is not public is touched here or in `checkpointing.py`, and pinned by
+`tests/contract/`. Methods are extended around `super()`, never copied:
+
+- `get_train_dataloader`: the dataloader yields row numbers and only sets the pace;
+- `_generate_and_score_completions`: prompts are picked and decoded before it, advantages replaced after it;
+- `_calculate_rewards`: the rewards of all ranks are kept;
+- `_get_per_token_logps_and_entropies`: entropies and log-probs of TRL's own forward are read;
+- `_compute_loss`: advantages are shaped between its forward and its loss, and the entropy term is added;
+- `training_step`: the value tracker is updated after the last step of a generation batch;
+- `_save_checkpoint`, `_load_*`, `train`: state beside the weights, and weights that really reload.
+"""
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.utils import logging
+from trl import GRPOTrainer
+from trl.data_utils import prepare_multimodal_messages
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.methods.advantage_shaping import entropy_bonus
+from mmr1_trl.methods.entropy_schedule import EntropySchedule
+from mmr1_trl.models import load_processor
+from mmr1_trl.trainers import checkpointing
+from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
+from mmr1_trl.trainers.prompt_source import PromptSource
+from mmr1_trl.trainers.rlvr_config import RLVRConfig
+from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_rows, fingerprint, prompt_slots
+from mmr1_trl.trainers.scoring import initial_pass_rates, read_pass_rates
+
+
+logger = logging.get_logger(__name__)
+
+
+# Parts of a parameter's name that belong to the vision tower or to its projection, over the families we test.
+VISION_NAMES = ("visual.", "vision_tower.", "vision_model.", "multi_modal_projector.", "connector.")
+
+
+@contextlib.contextmanager
+def _on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
+    """TRL loads the reference model from where the policy came from; give a model built in memory such a place."""
+    if isinstance(model, str) or model.config._name_or_path:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        model.config._name_or_path = folder
+        try:
+            yield
+        finally:
+            model.config._name_or_path = ""
+
+
+class RLVRTrainer(GRPOTrainer):
+    """
+    GRPO for vision-language models with three switches: baseline, prompt sampling and token entropy.
+
+    With the default [`RLVRConfig`] it trains exactly as [`~trl.GRPOTrainer`] does, and reads and decodes each picture
+    once per generation batch.
+
+    Args:
+        model, reward_funcs, args, train_dataset, eval_dataset, processing_class, **kwargs:
+            As in [`~trl.GRPOTrainer`]. `args` is an [`RLVRConfig`]; `train_dataset` must be indexable; images may be
+            PIL images, encoded bytes or paths.
+
+    Example:
+
+    ```python
+    from mmr1_trl import MSSRConfig, MSSRTrainer
+    from mmr1_trl.data.figures import load_figures
+    from mmr1_trl.models import build_tiny_vlm
+    from mmr1_trl.rewards import accuracy_reward
+
+    model, processor = build_tiny_vlm()
+    trainer = MSSRTrainer(
+        model=model,
+        reward_funcs=accuracy_reward,
+        args=MSSRConfig(output_dir="runs/mssr", tracker_forgetting="fixed", beta=0.0),
+        train_dataset=load_figures(num_rows=512),
+        processing_class=processor,
+    )
+    trainer.train()
+    ```
+    """
+
+    # Narrower or looser than upstream's own annotations.
+    args: RLVRConfig
+    model: Any
+    train_dataset: Any
+    _buffered_inputs: Any
+    _logs: Any
+
+    _tag_names = ["trl", "mmr1-trl", "grpo"]
+    _name = "GRPO"
+    _config_class = RLVRConfig
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel,
+        reward_funcs: Any = None,
+        args: RLVRConfig | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Any = None,
+        processing_class: ProcessorMixin | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if args is None:
+            args = self._config_class()
+        if not isinstance(args, RLVRConfig):
+            raise BadInputError(
+                f"args must be an RLVRConfig (or MSSRConfig, ...), got {type(args).__name__}; it takes all the "
+                f"options of {type(args).__name__}."
+            )
+        check_rows(train_dataset, "train_dataset")
+        assert train_dataset is not None
+        for name, part in eval_dataset.items() if isinstance(eval_dataset, dict) else [("", eval_dataset)]:
+            if part is not None:
+                check_rows(part, f"eval_dataset {name}".strip())
+        self._check_enough_rows(train_dataset, args)
+        if processing_class is None:
+            path = model if isinstance(model, str) else model.config._name_or_path
+            processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
+        slots = prompt_slots(train_dataset)
+        num_prompts = int(slots.max()) + 1
+        # Read before the model loads: a missing file should not cost a minute.
+        pass_rates = read_pass_rates(args.prompt_scores, train_dataset, slots) if args.prompt_scores else None
+
+        with _on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext():
+            super().__init__(
+                model=model,
+                reward_funcs=reward_funcs,
+                args=args,
+                train_dataset=train_dataset,
+                eval_dataset=eval_dataset,
+                processing_class=processing_class,
+                **kwargs,
+            )
+
+        self.reader = RowReader(train_dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
+        self.prompt_source = PromptSource(
+            len(train_dataset),
+            args.prompts_per_generation,
+            seed=args.seed,
+            shuffle=bool(args.shuffle_dataset),
+        )
+        self.entropy_schedule = EntropySchedule(
+            args.entropy_schedule, args.explore_coef, args.exploit_coef, switch_fraction=args.switch_fraction
+        )
+        self.prompt_slots = slots
+        self.baseline: TrackerBaseline | None = None
+        if args.advantage_baseline == "value_tracker":
+            self.baseline = TrackerBaseline(num_prompts, args)
+            if pass_rates is not None:
+                self.baseline.tracker.initialize(torch.arange(num_prompts), pass_rates)
+        if args.freeze_vision_tower:
+            self._freeze_vision_tower()
+
+        self._initialized = args.tracker_initial_rollouts == 0
+        self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
+        self._sampling_pass: dict[str, torch.Tensor] | None = None  # filled during a generation
+        self._loss_inputs: dict[str, Any] | None = None  # the micro-batch whose loss is being computed
+        self._loss_entropies: torch.Tensor | None = None
+        self._fingerprint: str | None = None
+
+    @property
+    def value_tracker(self) -> Any:
+        """The [`~methods.value_tracker.ValueTracker`], or `None` with the group baseline."""
+        return self.baseline.tracker if self.baseline is not None else None
+
+    # ---- Checks and set-up ----
+
+    @staticmethod
+    def _check_enough_rows(train_dataset: Dataset, args: RLVRConfig) -> None:
+        prompts = args.prompts_per_generation
+        if len(train_dataset) < prompts:
+            raise BadInputError(
+                f"train_dataset has {len(train_dataset)} rows, fewer than the {prompts} prompts of one generation "
+                f"batch (generation_batch_size {args.generation_batch_size} / num_generations "
+                f"{args.num_generations}), so not a single step would be made. Use at least {prompts} rows or a "
+                "smaller batch."
+            )
+
+    def _freeze_vision_tower(self) -> None:
+        model = self.accelerator.unwrap_model(self.model)
+        frozen = [p for name, p in model.named_parameters() if any(part in name for part in VISION_NAMES)]
+        if not frozen:
+            raise BadInputError(f"freeze_vision_tower: no vision tower found in {type(model).__name__}.")
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+
+    # ---- One generation batch ----
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        dataset = self.train_dataset
+        self.train_dataset = RowNumbers(len(dataset))
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.train_dataset = dataset
+
+    def _local_rows(self, prompts: torch.Tensor) -> list[int]:
+        """This rank's part of a generation batch: each prompt once per rollout of its group, ranks side by side."""
+        rows = prompts.repeat_interleave(int(self.num_generations))
+        share = len(rows) // self.accelerator.num_processes
+        return rows[self.accelerator.process_index * share :][:share].tolist()
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return self._evaluate_completions(inputs)
+        if not self._initialized:
+            self._set_initial_values()
+        rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch()))
+        shape_now = self.args.entropy_shaping and self._computes_old_logps
+        self._sampling_pass = {} if shape_now else None
+        output = super()._generate_and_score_completions(records)
+        sampling_pass, self._sampling_pass = self._sampling_pass, None
+        if self.reader.bad_rows:
+            self._metrics["train"]["data/bad_rows"].append(float(len(self.reader.bad_rows)))
+
+        rewards = self._weighted_rewards()
+        share = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
+        if self.baseline is not None:
+            self._use_tracked_advantages(output, rows, rewards, share)
+        if self.baseline is not None or self.entropy_schedule.kind != "none":
+            # Without a reward a completion must not move the policy, neither by a KL nor by an entropy term.
+            scorable = ~torch.isnan(rewards[share]).unsqueeze(1)
+            output["completion_mask"] = output["completion_mask"] * scorable.to(output["completion_mask"].dtype)
+        if sampling_pass is not None:
+            entropies = self._shaping_entropies(sampling_pass["logps"], sampling_pass["entropies"])
+            output["advantages"] = self._shape(output["advantages"], entropies, output["completion_mask"])
+        return output
+
+    def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(
+            [self.reader.decode(record, where=f"eval_dataset row {i}") for i, record in enumerate(inputs)]
+        )
+        if (self.num_generations_eval or self.num_generations) == 1:
+            self._metrics["eval"].pop("frac_reward_zero_std", None)
+        return output
+
+    @property
+    def _computes_old_logps(self) -> bool:
+        # TRL's own condition: a rollout may meet a policy that has been updated since, or another engine sampled it.
+        misaligned = self.args.gradient_accumulation_steps % self.args.window != 0
+        return misaligned or (self.use_vllm and self.vllm_importance_sampling_correction)
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._rewards = super()._calculate_rewards(*args, **kwargs)
+        return self._rewards
+
+    def _weighted_rewards(self) -> torch.Tensor:
+        """Weighted sum over reward functions of the completions of all ranks, NaN where none could score."""
+        assert self._rewards is not None
+        rewards = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
+        rewards[torch.isnan(self._rewards).all(dim=1)] = torch.nan
+        return rewards
+
+    def _use_tracked_advantages(
+        self, output: dict[str, Any], rows: list[int], rewards: torch.Tensor, share: slice
+    ) -> None:
+        assert self.baseline is not None
+        device = output["advantages"].device
+        slots = self.accelerator.gather(self.prompt_slots[torch.tensor(rows)].to(device)).cpu()
+        metrics = self._metrics["train"]
+        metrics["mssr/value_mean"].append(self.baseline.tracker.values(slots).mean().item())
+        metrics["mssr/frac_unseen"].append(self.baseline.tracker.frac_unseen)
+        advantages = self.baseline.advantages(slots, rewards).to(device)
+        metrics["mssr/advantage_std"].append(advantages.std(correction=0).item())
+        output["advantages"] = advantages[share]
+        # TRL has logged the group's numbers, which say nothing here: the advantages, and the spread of a group of one.
+        logged = self._logs["advantages"]
+        for _ in range(len(advantages)):
+            logged.pop()
+        logged.extend(advantages.tolist())
+        if self.num_generations == 1:
+            del metrics["frac_reward_zero_std"]
+
+    def _set_initial_values(self) -> None:
+        assert self.baseline is not None
+        self._initialized = True
+        pass_rates = initial_pass_rates(self, self.args.tracker_initial_rollouts, self.args.tracker_smoothing)
+        self.baseline.tracker.initialize(torch.arange(len(pass_rates)), pass_rates)
+
+    # ---- Entropy: shaping and schedule ----
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        # The first pass of a generation batch is the one over the sampling policy (asserted by a contract test).
+        sampling_pass = self._sampling_pass == {}
+        if sampling_pass:
+            kwargs["compute_entropy"] = True
+        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        if sampling_pass:
+            self._sampling_pass = {"logps": logps, "entropies": entropies}
+        elif self._loss_inputs is not None:
+            self._after_loss_forward(self._loss_inputs, logps.detach(), entropies)
+        return logps, entropies, aux_loss
+
+    def _shaping_entropies(self, logps: torch.Tensor, entropies: torch.Tensor) -> torch.Tensor:
+        return entropies.detach() if self.args.entropy_source == "full" else -logps.exp() * logps
+
+    def _shape(self, advantages: torch.Tensor, entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Add the bonus of each token, and log its mean."""
+        bonus = entropy_bonus(advantages, entropies, alpha=self.args.shaping_alpha, kappa=self.args.shaping_kappa)
+        sums = self.accelerator.reduce(torch.stack([(bonus * mask).sum(), mask.sum()]), reduction="sum")
+        self._metrics["train"]["mssr/bonus_mean"].append((sums[0] / sums[1].clamp(min=1)).item())
+        return advantages.unsqueeze(1) + bonus
+
+    def _after_loss_forward(self, inputs: dict[str, Any], logps: torch.Tensor, entropies: torch.Tensor) -> None:
+        self._loss_entropies = entropies
+        if self.args.entropy_shaping and inputs["advantages"].dim() == 1:
+            # Generation and update are aligned: this forward is the sampling policy's, and TRL reads the advantages
+            # after it. When they are not, the advantages came here shaped.
+            shaped = self._shape(
+                inputs["advantages"], self._shaping_entropies(logps, entropies), inputs["completion_mask"]
+            )
+            inputs["advantages"] = shaped
+        if self.baseline is None or self.args.tracker_forgetting == "fixed":
+            return
+        sampled = inputs.get("old_per_token_logps", logps)
+        step = self._step % self.args.window
+        first_pass = step < self.args.window // self.num_iterations
+        last_update = step >= self.args.window - self.args.gradient_accumulation_steps
+        if self.args.tracker_kl_source == "reference" and first_pass:
+            self.baseline.observe_kl(*row_kl(sampled, inputs["ref_per_token_logps"], inputs["completion_mask"]))
+        elif self.args.tracker_kl_source == "policy" and last_update:
+            self.baseline.observe_kl(*row_kl(sampled, logps, inputs["completion_mask"]))
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        if not self.model.training:
+            return super()._compute_loss(model, inputs)
+        self._loss_inputs = dict(inputs)  # a copy, because the buffered micro-batch is used again
+        try:
+            loss = super()._compute_loss(model, self._loss_inputs)
+        finally:
+            self._loss_inputs = None
+        entropies, self._loss_entropies = self._loss_entropies, None
+        if self.entropy_schedule.kind != "none":
+            assert entropies is not None
+            loss = loss + self._entropy_term(entropies, inputs, loss.detach())
+        return loss
+
+    def _entropy_term(
+        self, entropies: torch.Tensor, inputs: dict[str, Any], policy_loss: torch.Tensor
+    ) -> torch.Tensor:
+        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        # Mean over a response's tokens, then over responses. A response without a token counts as 0, so that all
+        # ranks and micro-batches weigh the same whatever their lengths are.
+        response_means = (entropies * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+        coef = self.entropy_schedule(self.state.global_step, self.state.max_steps)
+        term = -coef * response_means.mean() / self.current_gradient_accumulation_steps
+        metrics = self._metrics["train"]
+        metrics["entropy/coef"].append(coef)
+        stage = self.entropy_schedule.stage(self.state.global_step, self.state.max_steps)
+        metrics["entropy/stage"].append(float(stage))
+        metrics["entropy/response_mean"].append(self.accelerator.gather(response_means.mean().detach()).mean().item())
+        share = term.detach().abs() / (term.detach().abs() + policy_loss.abs()).clamp(min=1e-12)
+        metrics["entropy/loss_share"].append(self.accelerator.gather(share).mean().item())
+        return term
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        output = super().training_step(model, inputs, num_items_in_batch)
+        if self.baseline is not None and self._at_window_end:
+            kl = self.baseline.finish_batch(self._sum_over_ranks)
+            if kl is not None:
+                self._metrics["train"]["mssr/kl"].append(kl)
+            self._metrics["train"]["mssr/rho"].append(self.baseline.tracker.rho)
+        return output
+
+    @property
+    def _at_window_end(self) -> bool:
+        """Whether the next step generates anew."""
+        return self._step % self.args.window == 0
+
+    def _sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.accelerator.num_processes == 1:
+            return tensor
+        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").cpu()
+
+    # ---- Scoring rollouts outside training ----
+
+    def score_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """
+        Sample one completion per row with the current policy and score it, without a trace in metrics and logs.
+
+        Args:
+            rows (`torch.Tensor` of shape `(B,)`):
+                Rows of this rank, the same number on every rank. With vLLM each row must be repeated `num_generations`
+                times in a row.
+
+        Returns:
+            `torch.Tensor` of shape `(B * processes,)`: Weighted rewards of all ranks, NaN where none could score.
+        """
+        _, records = self.reader.read(rows.tolist())
+        prompts = [self._with_images(record) for record in records]
+        metrics, tokens_seen = copy.deepcopy(self._metrics), self.state.num_input_tokens_seen
+        _, completion_ids, _, completions, *_ = self._generate(prompts)
+        self._calculate_rewards(records, prompts, completions, completion_ids)
+        self._metrics, self.state.num_input_tokens_seen = metrics, tokens_seen
+        self._pending_metrics.clear()
+        self._pending_extra_logs.clear()
+        return self._weighted_rewards()
+
+    @staticmethod
+    def _with_images(record: dict[str, Any]) -> list[dict[str, Any]]:
+        images = record.get("images") or ([record["image"]] if record.get("image") is not None else [])
+        return prepare_multimodal_messages(record["prompt"], images=images)
+
+    # ---- Checkpoints ----
+
+    def _identity(self) -> dict[str, Any]:
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.train_dataset)
+        return {
+            "rows": len(self.train_dataset),
+            "dataset": self._fingerprint,
+            "processes": self.accelerator.num_processes,
+            **self.args.to_run_identity(),
+        }
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run_dir = self._get_output_dir(trial=trial)
+        folder = Path(run_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save:
+            checkpointing.prepare_folder(folder)
+        self.accelerator.wait_for_everyone()
+        rank = self.accelerator.process_index
+        buffered = [] if self._at_window_end or self._buffered_inputs is None else self._buffered_inputs
+        tensors = self.baseline.rank_state_dict() if self.baseline is not None else {}
+        meta = {"bad_rows": sorted(self.reader.bad_rows)}
+        checkpointing.save_rank_state(folder, rank, buffered, tensors, meta)
+        if self.args.should_save:
+            state = {
+                "identity": self._identity(),
+                "step": self._step,
+                "batches_drawn": self.prompt_source.batches_drawn,
+                "initialized": self._initialized,
+            }
+            checkpointing.save_shared_state(folder, state, self.baseline.state_dict() if self.baseline else {})
+        # transformers deletes old checkpoints as the last act of saving; ours must be complete before that.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpointing.mark_complete(folder, self.state.global_step)
+            rotate_checkpoints(
+                output_dir=run_dir,
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        Train, or go on training.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint folder, or `True` for the newest complete one in `output_dir`. Half-written checkpoints
+                are named and passed over; one of another run is refused. The resumed run equals the uninterrupted one.
+            *args, **kwargs:
+                As in [`~transformers.Trainer.train`].
+
+        Raises:
+            [`BadInputError`]: There is no checkpoint to resume, or it does not fit this run.
+        """
+        if resume_from_checkpoint is True:
+            newest, skipped = checkpointing.newest_complete_checkpoint(str(self.args.output_dir))
+            for path in skipped:
+                logger.warning(f"{path.name} is half-written and was passed over; resuming from {newest.name}.")
+            resume_from_checkpoint = str(newest)
+        if resume_from_checkpoint:
+            checkpointing.check_resumable(Path(resume_from_checkpoint), self._identity())
+        return super().train(resume_from_checkpoint or None, *args, **kwargs)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        folder = Path(checkpoint)
+        state, tensors = checkpointing.load_shared_state(folder)
+        self._step = state["step"]
+        self.prompt_source.batches_drawn = state["batches_drawn"]
+        self._initialized = state["initialized"]
+        device = self.accelerator.device
+        batches, rank_tensors, meta = checkpointing.load_rank_state(folder, self.accelerator.process_index, device)
+        self._buffered_inputs = batches or None
+        self.reader.bad_rows = set(meta["bad_rows"])
+        if self.baseline is not None:
+            self.baseline.load_state_dict(tensors)
+            self.baseline.load_rank_state_dict(rank_tensors)
+
+    def _reload(self, folder: str, model: Any, otherwise: Callable[[], None]) -> None:
+        unwrapped = self.accelerator.unwrap_model(model if model is not None else self.model)
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if sharded or not isinstance(
+            unwrapped, PreTrainedModel
+        ):  # adapters are saved and loaded under their own names
+            return otherwise()
+        checkpointing.reload_weights(unwrapped, Path(folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load = super()._load_from_checkpoint
+        self._reload(resume_from_checkpoint, model, lambda: load(resume_from_checkpoint, model))
+
+    def _load_best_model(self) -> None:
+        self._reload(str(self.state.best_model_checkpoint), None, super()._load_best_model)

@@ -1,0 +1,229 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""From row numbers to rows with decoded pictures, and the checks of a dataset before anything is trained on it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, IterableDataset
+from transformers.utils import logging
+
+from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+logger = logging.get_logger(__name__)
+
+IMAGE_COLUMNS = ("images", "image")
+
+
+class RowNumbers(torch.utils.data.Dataset):
+    """Stands in for the training set in the dataloader, which then sets the pace and reads nothing."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __getitem__(self, row: int) -> dict[str, int]:
+        return {"row": row}
+
+
+def check_rows(dataset: Any, split: str) -> None:
+    """
+    Refuse a dataset that would fail in the middle of a run.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows with `prompt`, optionally `images` or `image`, and whatever the reward functions read.
+        split (`str`):
+            What to call the dataset in a message, e.g. `"train_dataset"`.
+
+    Raises:
+        [`BadInputError`]: No dataset, a streaming one, no `prompt` column, a string prompt beside images, or rows with
+            and without images.
+    """
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Dataset):
+        raise BadInputError(
+            f"{split} must be a datasets.Dataset that can be indexed, got {type(dataset).__name__}. Values are kept "
+            "per prompt, which a stream does not allow: load it without streaming, or keep a part of it with "
+            "`datasets.Dataset.from_list(list(stream.take(n)))`."
+        )
+    if len(dataset) == 0:
+        raise BadInputError(f"{split} has no rows.")
+    if "prompt" not in dataset.column_names:
+        raise BadInputError(
+            f"{split} has no column 'prompt'; its columns are {dataset.column_names}."
+            f"{did_you_mean('prompt', dataset.column_names)} mmr1_trl.data.prepare_dataset makes one from a question "
+            "column."
+        )
+    column = next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
+    if column is None:
+        return
+    counts = np.asarray(image_counts(dataset))
+    if (counts > 0).any():
+        first = dataset.select_columns(["prompt"])[0]["prompt"]
+        if isinstance(first, str):
+            raise BadInputError(
+                f"{split}: column {column!r} holds images, so 'prompt' must be a list of messages, but row 0 has the "
+                f"string {first[:60]!r}. Write it as [{{'role': 'user', 'content': ...}}]."
+            )
+        without = np.flatnonzero(counts == 0)
+        if len(without):
+            raise BadInputError(
+                f"{split}: {len(without)} of {len(counts)} rows have no image (first rows: "
+                f"{without[:5].tolist()}), the others have. A batch cannot mix the two; train on one part, e.g. "
+                f"`dataset.filter(lambda row: row[{column!r}])`."
+            )
+
+
+def prompt_slots(dataset: Dataset) -> torch.Tensor:
+    """
+    Number the distinct prompts.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows. A `prompt_id` column (integers or strings) says which rows are the same prompt and survives
+            shuffling and splitting; without it each row is a prompt of its own.
+
+    Returns:
+        `torch.Tensor` of shape `(num_rows,)`: The slot of each row, from 0 to the number of distinct prompts - 1.
+    """
+    if "prompt_id" not in dataset.column_names:
+        return torch.arange(len(dataset))
+    ids = np.asarray(dataset["prompt_id"][:])
+    return torch.from_numpy(np.unique(ids, return_inverse=True)[1].astype(np.int64))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """
+    Hash what a checkpoint depends on: the prompts, their answers and their order (not the bytes of the pictures).
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+
+    Returns:
+        `str`: 32 hexadecimal digits.
+    """
+    columns = [name for name in ("prompt", "solution", "prompt_id") if name in dataset.column_names]
+    digest = hashlib.blake2b(digest_size=16)
+    for row in dataset.select_columns(columns):
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+class RowReader:
+    """
+    Reads rows and decodes their pictures in a thread pool, each distinct row once.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+        min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
+            Pictures outside these limits are resized, keeping their aspect ratio.
+        on_bad_row (`str`, *optional*, defaults to `"error"`):
+            `"error"` raises for a picture that cannot be read; `"skip"` takes the next readable row of the dataset
+            instead, which is the same on every rank, names the bad row once and counts it.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        on_bad_row: str = "error",
+    ) -> None:
+        self.dataset = dataset
+        self.min_pixels = min_pixels
+        self.max_pixels = max_pixels
+        self.on_bad_row = on_bad_row
+        self.bad_rows: set[int] = set()
+        self.decoded = 0
+        self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+
+        # Through Arrow a picture stays encoded, at the cost of its bytes; a user's own transform has to be respected.
+        images = [name for name in IMAGE_COLUMNS if name in dataset.column_names]
+        self._images = images if dataset.format["type"] != "custom" else []
+        self._encoded = dataset.select_columns(self._images).with_format("arrow") if self._images else None
+        self._others = dataset.remove_columns(self._images)
+
+    def _fetch(self, rows: list[int]) -> list[dict[str, Any]]:
+        columns = self._others[rows] if self._others.column_names else {}
+        if self._encoded is not None:
+            columns = columns | self._encoded[rows].to_pydict()
+        return [{name: values[i] for name, values in columns.items()} for i in range(len(rows))]
+
+    def decode(self, record: dict[str, Any], where: str) -> dict[str, Any]:
+        """
+        Decode the pictures of one row.
+
+        Args:
+            record (`dict`):
+                A row; `image` and `images` may hold PIL images, encoded bytes or paths.
+            where (`str`):
+                What to call the row in a message.
+
+        Returns:
+            `dict`: The row with RGB `PIL.Image.Image`s.
+
+        Raises:
+            [`BadInputError`]: A picture cannot be read.
+        """
+        record = dict(record)
+        for name in IMAGE_COLUMNS:
+            value = record.get(name)
+            if value is None:
+                continue
+            if name == "image":
+                record[name] = fit_pixels(open_image(value, where), self.min_pixels, self.max_pixels)
+            else:
+                record[name] = [fit_pixels(open_image(v, where), self.min_pixels, self.max_pixels) for v in value]
+        return record
+
+    def _decode_row(self, row: int, record: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return self.decode(record, where=f"train_dataset row {row}")
+        except BadImageError as error:
+            if self.on_bad_row == "error":
+                raise BadInputError(f"{error} Pass on_bad_row='skip' to train on without such rows.") from error
+            if row not in self.bad_rows:
+                logger.warning(f"{error} Skipped: the next readable row takes its place.")
+            self.bad_rows.add(row)
+            return None
+
+    def read(self, rows: Sequence[int]) -> tuple[list[int], list[dict[str, Any]]]:
+        """
+        Read rows; copies of the same row share their decoded pictures.
+
+        Args:
+            rows (`Sequence[int]`):
+                Row numbers, with repetitions.
+
+        Returns:
+            `tuple[list[int], list[dict]]`: The rows really read (they differ from `rows` where a bad row was
+            replaced), and their records.
+        """
+        replaced = {row: row for row in rows}
+        records: dict[int, dict[str, Any]] = {}
+        todo = list(replaced)
+        while todo:
+            decoded = list(self._pool.map(self._decode_row, todo, self._fetch(todo)))
+            self.decoded += len(todo)
+            records.update((row, record) for row, record in zip(todo, decoded) if record is not None)
+            todo = []
+            for row, instead in replaced.items():
+                while instead in self.bad_rows:
+                    instead = (instead + 1) % len(self.dataset)
+                    if instead == row:
+                        raise BadInputError("No row of train_dataset has a readable picture.")
+                replaced[row] = instead
+                if instead not in records and instead not in todo:
+                    todo.append(instead)
+        return [replaced[row] for row in rows], [dict(records[replaced[row]]) for row in rows]
