@@ -1,0 +1,149 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+r"""
+Find the one final answer of a completion.
+
+The rule, in order:
+
+1. Reasoning never counts. When the text holds `</think>`, only what follows the last one is read; a `<think>` that is
+   still open after that means that the model has not answered.
+2. The last non-empty `\boxed{}` with balanced braces.
+3. Else the last non-empty `<answer>..</answer>`.
+4. Else what follows the last "answer is", "answer:" or the like, up to the end of its line or sentence.
+5. Else the whole visible text, when it is one line of at most 100 characters.
+6. Else there is no answer.
+"""
+
+import re
+
+
+ANSWER_TYPES = (
+    "multiple_choice",
+    "yes_no",
+    "number",
+    "ratio",
+    "list",
+    "set",
+    "interval",
+    "latex",
+    "text",
+    "point",
+    "box",
+    "class_label",
+)
+
+_BARE_LINE = 100
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BOXED_TOKEN = re.compile(r"\\(?:boxed|fbox)\s+?([^\s{}\\])")
+_STATED = re.compile(
+    r"(?:\banswer\b(?:\s+to\s+(?:this|the)\s+(?:question|problem))?|\bcorrect\s+(?:option|choice)\b)"
+    r"[ \t]*(?:is|are|was|:|=|\uff1a)[ \t]*:?[ \t]*",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+
+
+def completion_text(completion: str | list[dict]) -> str:
+    """
+    Return the text of a completion in either of the forms that TRL passes to reward functions.
+
+    Args:
+        completion (`str` or `list[dict]`):
+            Plain text, or messages of which the last one holds the reply; content may be a list of typed blocks.
+
+    Returns:
+        `str`: The text, `""` when there is none.
+    """
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else None
+    if isinstance(content, list):
+        return "".join(block.get("text") or "" for block in content if isinstance(block, dict))
+    return content or ""
+
+
+def visible_text(text: str) -> str | None:
+    """
+    Cut the reasoning away.
+
+    Args:
+        text (`str`):
+            A completion.
+
+    Returns:
+        `str` or `None`: What follows the last `</think>` (the whole text when there is none), or `None` when a
+        `<think>` is still open at the end.
+    """
+    end = text.rfind("</think>")
+    rest = text[end + len("</think>") :] if end >= 0 else text
+    return None if "<think>" in rest else rest
+
+
+def _last_boxed(text: str) -> str | None:
+    # One pass with a stack: linear even over thousands of braces that never close.
+    stack: list[tuple[bool, int]] = []
+    found = None
+    for match in _BRACES.finditer(text):
+        token = match.group()
+        if token[-1] == "{" and token != "\\{":
+            stack.append((len(token) > 1, match.end()))
+        elif token == "}" and stack:
+            is_boxed, start = stack.pop()
+            if is_boxed and text[start : match.start()].strip():
+                found = text[start : match.start()]
+    return found
+
+
+def _last_tagged(text: str) -> str | None:
+    end = len(text)
+    while (end := text.rfind("</answer>", 0, end)) >= 0:
+        start = text.rfind("<answer>", 0, end)
+        if start < 0:
+            return None
+        if content := text[start + len("<answer>") : end].strip():
+            return content
+    return None
+
+
+def extract_answer(text: str) -> str | None:
+    r"""
+    Extract the final answer of a completion by the rule at the top of this module.
+
+    Args:
+        text (`str`):
+            A completion.
+
+    Returns:
+        `str` or `None`: The answer as the model wrote it, stripped, or `None` when there is none.
+
+    Example:
+    ```python
+    >>> extract_answer(r"<think>\boxed{3}? No.</think> So \boxed{\frac{1}{2}}.")
+    '\\frac{1}{2}'
+    ```
+    """
+    visible = visible_text(text)
+    if visible is None:
+        return None
+    boxed = _last_boxed(visible)
+    if boxed is not None:
+        # An inner box of a nested pair was found first and is overwritten by the outer one; peel the rest.
+        while (inner := _last_boxed(boxed)) is not None:
+            boxed = inner
+        return boxed.strip()
+    tagged = _last_tagged(visible)
+    if tagged is not None:
+        return tagged
+    return _stated_answer(visible)
+
+
+def _stated_answer(visible: str) -> str | None:
+    visible = visible.replace("*", "") if "**" in visible else visible
+    statements = list(_STATED.finditer(visible))
+    for statement in reversed(statements):
+        line = visible[statement.end() :].lstrip("\n").split("\n", 1)[0]
+        if end := _SENTENCE_END.search(line):
+            line = line[: end.start()]
+        if line.strip():
+            return line.strip()
+    bare = visible.strip()
+    return bare if bare and len(bare) <= _BARE_LINE and "\n" not in bare else None

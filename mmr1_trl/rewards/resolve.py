@@ -1,0 +1,56 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Reward functions by name."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+
+import mmr1_trl.rewards as own_rewards
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+_TRL_REWARDS = ("reasoning_accuracy_reward", "think_format_reward")
+
+
+def resolve_rewards(names: list[str]) -> list[Callable]:
+    """
+    Turn names into reward functions: ours, TRL's (`think_format_reward`, `reasoning_accuracy_reward`), or a dotted path
+    to a function of the user's (`my_package.rewards.brevity`; the current directory is searched too).
+
+    Args:
+        names (`list[str]`):
+            Names from the command line or YAML.
+
+    Returns:
+        `list[Callable]`: One function per name, in order.
+
+    Raises:
+        BadInputError: When a name is unknown or a dotted path cannot be imported.
+    """
+    return [_resolve(name) for name in names]
+
+
+def _resolve(name: str) -> Callable:
+    if name in own_rewards.REWARD_FUNCTIONS:
+        return getattr(own_rewards, name)
+    if name in _TRL_REWARDS:
+        return getattr(importlib.import_module("trl.rewards"), name)
+    if "." not in name:
+        known = [*own_rewards.REWARD_FUNCTIONS, *_TRL_REWARDS]
+        raise BadInputError(
+            f"Unknown reward function {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
+            "or a dotted path such as my_module.my_reward."
+        )
+    module_name, function_name = name.rsplit(".", 1)
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise BadInputError(f"Reward function {name!r}: cannot import {module_name!r} ({error}).") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        near = did_you_mean(function_name, vars(module))
+        raise BadInputError(f"Reward function {name!r}: {module_name!r} has no function {function_name!r}.{near}")
+    return function
