@@ -11,8 +11,8 @@ class DataArguments:
 
     Args:
         dataset_name (`str`, *optional*, defaults to `"figures"`):
-            `"figures"` (drawn here, no download), a local parquet or jsonl file, an image folder, or a dataset id on
-            the Hub.
+            `"figures"` (drawn here, no download), a local file (parquet, jsonl, ...) or folder, or a dataset id on the
+            Hub.
         dataset_config (`str`, *optional*):
             Configuration name of a Hub dataset.
         dataset_train_split (`str`, *optional*, defaults to `"train"`):
@@ -27,9 +27,17 @@ class DataArguments:
         options_column (`str`, *optional*):
             Names of the columns; the usual ones (`problem`, `question`, `image`, `images`, `answer`, `solution`, ...)
             are recognized.
+        question (`str`, *optional*):
+            One question for every row, for sets without a question column.
+        answer_type (`str`, *optional*):
+            Type of every answer, such as `"number"` or `"point"`; by default the answer itself says it.
+        box_format (`str`, *optional*, defaults to `"xyxy"`):
+            How gold boxes are written: `"xyxy"` or `"xywh"`.
+        image_root (`str`, *optional*):
+            Folder that relative image paths start from; by default the folder of a local file.
         prompt_style (`str`, *optional*):
             How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
-            `"visual_rft"` or `"plain"`. Defaults to `"figures"` for that dataset and `"plain"` for any other.
+            `"visual_rft"` or `"plain"`. Defaults to `"plain"`; the questions of `figures` say it themselves.
         figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
             Which kinds of questions `figures` draws; all of them by default.
         figures_seed (`int`, *optional*, defaults to `0`):
@@ -53,6 +61,14 @@ class DataArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
     options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
+    question: str | None = field(default=None, metadata={"help": "One question for every row, if no column has any."})
+    answer_type: str | None = field(
+        default=None, metadata={"help": "Type of every answer, if the answer does not say."}
+    )
+    box_format: str = field(
+        default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
+    )
+    image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
     prompt_style: str | None = field(
         default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
     )

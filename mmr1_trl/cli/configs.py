@@ -1,0 +1,49 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 configs`: list, show and copy the shipped configs."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from mmr1_trl.cli.shipped_configs import config_names, find_config
+from mmr1_trl.errors import BadInputError
+
+
+def run(argv: list[str]) -> int:
+    """Run `mmr1 configs ls|show|cp` with the words after it; return the exit code."""
+    parser = argparse.ArgumentParser(prog="mmr1 configs", description=__doc__, allow_abbrev=False)
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("ls", help="list the names that --config takes")
+    show = actions.add_parser("show", help="print one config")
+    show.add_argument("name")
+    copy = actions.add_parser("cp", help="copy one config, to be edited and given as --config FILE")
+    copy.add_argument("name")
+    copy.add_argument("destination", nargs="?", help="file or folder; by default the current folder")
+    args = parser.parse_args(argv)
+
+    if args.action == "ls":
+        for name, path in config_names().items():
+            print(f"{name:<26}{_first_comment(path)}")
+    elif args.action == "show":
+        sys.stdout.write(find_config(args.name).read_text(encoding="utf-8"))
+    else:
+        print(_copy(args.name, args.destination))
+    return 0
+
+
+def _first_comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.removeprefix("# ") if first.startswith("# ") else ""
+
+
+def _copy(name: str, destination: str | None) -> Path:
+    source = find_config(name)
+    target = Path(destination or ".")
+    if target.is_dir():
+        target = target / source.name
+    if target.exists():
+        raise BadInputError(f"{target} exists already. Give another name: mmr1 configs cp {name} my_{source.name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return target

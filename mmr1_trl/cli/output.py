@@ -1,0 +1,84 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The folder of a run: nothing trained is overwritten, and the settings lie beside it."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmr1_trl.cli.launch import LAUNCHED
+from mmr1_trl.cli.parsing import Settings
+from mmr1_trl.errors import BadInputError
+
+
+SETTINGS_FILE = "mmr1_config.yaml"
+
+
+def refuse_to_overwrite(settings: Settings, finished: str) -> None:
+    """
+    Refuse a fresh run in a folder that holds a trained one.
+
+    Args:
+        settings ([`Settings`]):
+            What the user asked for. Looked at before any process is launched, and not again by the launched ones.
+        finished (`str`):
+            The file that a checkpoint of this kind of run holds once it is complete.
+
+    Raises:
+        [`BadInputError`]: With the two ways out.
+    """
+    if LAUNCHED in os.environ or _resume_word(settings.values.get("resume_from_checkpoint")):
+        return
+    folder = Path(settings.values.get("output_dir") or "trainer_output")
+    trained = sorted(path.parent for path in folder.glob(f"checkpoint-*/{finished}")) + sorted(
+        folder.glob("*.safetensors")
+    )
+    if trained:
+        raise BadInputError(
+            f"{folder} already holds a trained run ({trained[-1].name}), and a new one would overwrite it. Go on with "
+            "it by --resume_from_checkpoint true, or choose another --output_dir."
+        )
+
+
+def resume_argument(config: Any) -> str | bool | None:
+    """Return `config.resume_from_checkpoint` as `Trainer.train` wants it: the word "true" is no folder."""
+    word = _resume_word(config.resume_from_checkpoint)
+    return True if word == "true" else word
+
+
+def _resume_word(value: Any) -> str | None:
+    word = str(value)
+    if word.lower() in ("none", "false", "no", "0", ""):
+        return None
+    return "true" if word.lower() in ("true", "yes", "1") else word
+
+
+def report_interrupt(command: str, argv: list[str]) -> int:
+    """Say after Ctrl-C how the run goes on; return the exit code."""
+    if LAUNCHED not in os.environ:  # the launcher says it once for all its processes
+        words = shlex.join(argv if "--resume_from_checkpoint" in argv else [*argv, "--resume_from_checkpoint", "true"])
+        print(f"\nmmr1: interrupted. To go on from the last checkpoint: mmr1 {command} {words}", file=sys.stderr)
+    return 130
+
+
+def write_settings(settings: Settings, output_dir: str) -> None:
+    """Write what was given, by command line and YAML, as a file that `--config` takes. No Hub token."""
+    from mmr1_trl import __version__
+
+    values = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in sorted(settings.values.items())
+        if name not in ("hub_token", "resume_from_checkpoint")
+    }
+    lines = [f"# mmr1 {settings.command}, mmr1-trl {__version__}. Everything else had its default."]
+    if settings.launch_args:
+        lines.append(f"# launched with {shlex.join(settings.launch_args)}")
+    for name, value in values.items():
+        entry = yaml.safe_dump({name: value}, default_flow_style=None, width=10_000).rstrip()
+        lines.append(f"{entry}  # {settings.origin(name)}" if "\n" not in entry else entry)
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")

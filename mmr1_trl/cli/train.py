@@ -1,0 +1,187 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
+
+from typing import Any
+
+from mmr1_trl.cli.launch import run_or_launch
+from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
+from mmr1_trl.cli.parsing import Settings, parse
+from mmr1_trl.errors import BadInputError
+
+
+# command -> (config, trainer, what --help says), the classes by their name in `mmr1_trl`
+METHODS = {
+    "grpo": ("RLVRConfig", "RLVRTrainer", "Plain GRPO over the same data path as the other methods."),
+    "mssr": (
+        "MSSRConfig",
+        "MSSRTrainer",
+        "MSSR (arXiv 2512.18215): one rollout per prompt, a Beta success tracker as its baseline, entropy-shaped "
+        "advantages. MVSR, the paper's unshaped baseline, is --entropy_shaping false.",
+    ),
+    "vas": ("VASConfig", "VASTrainer", "MMR1 / VAS (arXiv 2509.21268): GRPO with variance-aware prompt sampling."),
+    "two-stage": (
+        "TwoStageEntropyConfig",
+        "TwoStageEntropyTrainer",
+        "Two-stage entropy (arXiv 2511.07738): GRPO that maximizes token entropy first and minimizes it then.",
+    ),
+}
+
+
+def parse_training(command: str, argv: list[str]) -> Settings:
+    """
+    Read the options of a training command.
+
+    Args:
+        command (`str`):
+            One of `METHODS`.
+        argv (`list[str]`):
+            The words after the command.
+
+    Returns:
+        [`Settings`]: Builds `(RLArguments, <the method's config>, ModelConfig)`.
+    """
+
+    def load_classes() -> tuple[type, ...]:
+        from trl import ModelConfig
+
+        import mmr1_trl
+        from mmr1_trl.cli.arguments import RLArguments
+
+        return RLArguments, getattr(mmr1_trl, METHODS[command][0]), ModelConfig
+
+    settings = parse(command, argv, load_classes, METHODS[command][2])
+    prefer_cpu_where_needed(settings)
+    return settings
+
+
+def prefer_cpu_where_needed(settings: Settings) -> None:
+    """Without an accelerator (or with `--cpu`) choose the CPU and 32 bits, unless the user chose something."""
+    import torch
+
+    if "--cpu" in settings.launch_args or not torch.accelerator.is_available():
+        settings.fill("use_cpu", True, "no accelerator")
+        if not settings.values.get("fp16"):
+            settings.fill("bf16", False, "no accelerator")
+
+
+def train(command: str, argv: list[str]) -> int:
+    """Run the training command `command`; the body of `mmr1 grpo`, `mmr1 mssr`, ..."""
+    settings = parse_training(command, argv)
+    refuse_to_overwrite(settings, "rlvr_complete.json")
+    try:
+        return run_or_launch(command, argv, settings.launch_args, lambda: _train(settings))
+    except KeyboardInterrupt:
+        return report_interrupt(command, argv)
+
+
+def _train(settings: Settings) -> int:
+    data_args, config, model_args = settings.build()
+
+    import mmr1_trl
+    from mmr1_trl.models import load_processor, resolve_model
+    from mmr1_trl.rewards.resolve import resolve_rewards
+
+    rewards = resolve_rewards(data_args.reward_funcs)
+    model = resolve_model(require_model(model_args))
+    processor = load_processor(
+        model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
+    )
+    with config.main_process_first(desc="loading the dataset"):
+        train_rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+        eval_rows = None
+        if config.eval_strategy != "no":
+            eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
+    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
+
+    trainer = getattr(mmr1_trl, METHODS[settings.command][1])(
+        model=model,
+        reward_funcs=rewards,
+        args=config,
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        processing_class=processor,
+        **adapters(model_args),
+    )
+    finish(trainer, settings, data_args.dataset_name)
+    return 0
+
+
+def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> Any:
+    """Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say."""
+    from mmr1_trl.data import load_data
+
+    return load_data(
+        data_args.dataset_name,
+        split=split,
+        config=data_args.dataset_config,
+        num_rows=num_rows,
+        seed=data_args.figures_seed,
+        families=data_args.figures_families,
+        levels=data_args.figures_levels,
+        prompt_style=data_args.prompt_style,
+        image_root=data_args.image_root,
+        prompt_column=data_args.prompt_column,
+        image_column=data_args.image_column,
+        answer_column=data_args.answer_column,
+        options_column=data_args.options_column,
+        question=data_args.question,
+        answer_type=data_args.answer_type,
+        box_format=data_args.box_format,
+        on_bad_row=config.on_bad_row,
+    )
+
+
+def require_model(model_args: Any) -> str:
+    """Return `--model_name_or_path`, which has no default."""
+    if not model_args.model_name_or_path:
+        raise BadInputError(
+            "--model_name_or_path is missing: a Hub id such as Qwen/Qwen2.5-VL-3B-Instruct, a folder, or "
+            "figures/cold_start (small, made here)."
+        )
+    return model_args.model_name_or_path
+
+
+def revision(model_args: Any) -> dict[str, str]:
+    """Return `{"revision": ...}` for a model other than the Hub's main branch."""
+    return {} if model_args.model_revision == "main" else {"revision": model_args.model_revision}
+
+
+def model_init_kwargs(model_args: Any) -> dict[str, Any]:
+    """Return what TRL's own scripts hand to `from_pretrained`."""
+    kwargs = {"dtype": model_args.dtype, "attn_implementation": model_args.attn_implementation}
+    return {name: value for name, value in kwargs.items() if value is not None} | revision(model_args)
+
+
+def adapters(model_args: Any) -> dict[str, Any]:
+    """Return the PEFT and quantization arguments of a trainer, as far as they were asked for."""
+    from trl import get_peft_config, get_quantization_config
+
+    try:
+        kwargs = {
+            "peft_config": get_peft_config(model_args),
+            "quantization_config": get_quantization_config(model_args),
+        }
+    except (ImportError, ValueError) as error:
+        raise BadInputError(f"{error} (pip install 'mmr1-trl[peft]', for 4 and 8 bits also [quantization])") from error
+    return {name: value for name, value in kwargs.items() if value is not None}
+
+
+def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
+    """Train with a built trainer, then save the model, its card, the metrics and the settings, and say where."""
+    config = trainer.args
+    if trainer.is_world_process_zero():
+        write_settings(settings, config.output_dir)
+    result = trainer.train(resume_from_checkpoint=resume_argument(config))
+    trainer.save_model(config.output_dir)
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_state()
+    trainer.create_model_card(dataset_name=dataset_name)
+    if config.push_to_hub:
+        trainer.push_to_hub(dataset_name=dataset_name)
+    trainer.accelerator.print(
+        f"\nTrained to step {trainer.state.global_step}.\n"
+        f"  model     {config.output_dir}\n"
+        f"  settings  {config.output_dir}/mmr1_config.yaml\n"
+        f"  metrics   {config.output_dir}/train_results.json, trainer_state.json"
+    )
+    trainer.accelerator.end_training()
