@@ -1,0 +1,91 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What token entropy costs at a given step."""
+
+from dataclasses import dataclass
+
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+# Direction of each stage: +1 maximizes entropy, -1 minimizes it.
+_STAGES = {
+    "two_stage": (1, -1),
+    "minimize_then_maximize": (-1, 1),
+    "maximize": (1, 1),
+    "minimize": (-1, -1),
+    "none": (0, 0),
+}
+
+
+@dataclass(frozen=True)
+class EntropySchedule:
+    """
+    Coefficient of the token entropy as a pure function of the step, so that a resumed run needs no state.
+
+    `loss = policy_loss - coefficient * entropy`: a positive coefficient raises entropy, a negative one lowers it.
+    Source: https://huggingface.co/papers/2511.07738, the phase-switched weight of the entropy loss (there the loss is
+    minus the entropy, which is the same).
+
+    Args:
+        kind (`str`):
+            `"two_stage"` (maximize, then minimize: the paper's method), `"minimize_then_maximize"`, `"maximize"`,
+            `"minimize"` (its ablations) or `"none"`.
+        explore_coef (`float`):
+            Size of the coefficient while entropy is maximized. The paper's value could not be established.
+        exploit_coef (`float`):
+            Size of the coefficient while entropy is minimized. The paper's value could not be established.
+        switch_fraction (`float`, *optional*, defaults to `0.8`):
+            Share of the steps that belong to the first stage. The paper's best of 0.5, 0.7, 0.8 and 0.9.
+        ramp_steps (`int`, *optional*, defaults to `0`):
+            Number of steps of a linear change-over after the switch. 0 is the paper's hard switch.
+    """
+
+    kind: str
+    explore_coef: float
+    exploit_coef: float
+    switch_fraction: float = 0.8
+    ramp_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in _STAGES:
+            hint = did_you_mean(self.kind, _STAGES)
+            raise BadInputError(f"Unknown entropy schedule {self.kind!r}; choose from {', '.join(_STAGES)}.{hint}")
+        if self.explore_coef < 0.0 or self.exploit_coef < 0.0:
+            raise BadInputError(
+                f"explore_coef={self.explore_coef} and exploit_coef={self.exploit_coef} are sizes and must not be "
+                "negative; the schedule sets the direction."
+            )
+        if not 0.0 <= self.switch_fraction <= 1.0:
+            raise BadInputError(f"switch_fraction={self.switch_fraction} must lie between 0 and 1. The paper has 0.8.")
+        if self.ramp_steps < 0:
+            raise BadInputError(f"ramp_steps={self.ramp_steps} must not be negative.")
+
+    def switch_step(self, max_steps: int) -> int:
+        """Number of steps in the first stage; also the first step, counted from 0, of the second."""
+        return round(self.switch_fraction * max_steps)
+
+    def stage(self, step: int, max_steps: int) -> int:
+        """1 before the switch, 2 from the switch on."""
+        return 1 if step < self.switch_step(max_steps) else 2
+
+    def __call__(self, step: int, max_steps: int) -> float:
+        """
+        Coefficient of the entropy at a step.
+
+        Args:
+            step (`int`):
+                Number of optimizer steps already taken (0 for the first one).
+            max_steps (`int`):
+                Number of optimizer steps of the whole run.
+
+        Returns:
+            `float`: Positive to maximize entropy, negative to minimize it, 0 to leave it alone.
+        """
+        first, second = (self._coefficient(direction) for direction in _STAGES[self.kind])
+        late = step - self.switch_step(max_steps)
+        if late < 0:
+            return first
+        share = min((late + 1) / (self.ramp_steps + 1), 1.0)
+        return (1.0 - share) * first + share * second
+
+    def _coefficient(self, direction: int) -> float:
+        return direction * (self.explore_coef if direction > 0 else self.exploit_coef)
