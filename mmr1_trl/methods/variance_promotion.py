@@ -4,6 +4,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from mmr1_trl.errors import BadInputError
@@ -114,9 +115,17 @@ def draw_prompts(
     # Without the tolerance 0.29 * 100 = 28.999999999999996 would lose a prompt.
     num_weighted = math.floor(weighted_fraction * batch_size + 1e-9)
     weighted = draw_weighted(scores, num_weighted, generator)
-    num_uniform = batch_size - num_weighted
-    rounds = [torch.randperm(len(scores), generator=generator) for _ in range(math.ceil(num_uniform / len(scores)))]
-    return torch.cat([weighted, *rounds])[:batch_size]
+    uniform = _draw_uniform(len(scores), batch_size - num_weighted, generator)
+    return torch.cat([weighted, uniform])
+
+
+def _draw_uniform(num_rows: int, num_draws: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Draw rows without replacement; all of them again and again where there are fewer than draws."""
+    # NumPy draws a few out of many without shuffling them all, as `torch.randperm` would.
+    seed = torch.randint(2**63 - 1, (), generator=generator)
+    rng = np.random.default_rng(int(seed))
+    sizes = [num_rows] * (num_draws // num_rows) + [num_draws % num_rows]
+    return torch.from_numpy(np.concatenate([rng.choice(num_rows, size, replace=False) for size in sizes]))
 
 
 # The rest is what MMR1's released code does and its paper does not (`vas_variant="released_code"`).

@@ -184,7 +184,7 @@ def test_a_million_prompts_stay_cheap():
     ids = torch.randint(0, 1_000_000, (256,)).repeat_interleave(8)
     rewards = torch.ones(2048)
     tracker.update(ids, rewards)
-    start = time.perf_counter()
+    start = time.process_time()
     tracker.update(ids, rewards)
     tracker.values(ids)
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
