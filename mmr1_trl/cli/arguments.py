@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class DataArguments:
+class SourceArguments:
     """
-    The rows to train on.
+    Where the rows come from.
 
     Args:
         dataset_name (`str`, *optional*, defaults to `"figures"`):
@@ -23,6 +23,57 @@ class DataArguments:
             Use only the first so many rows; for `figures`, how many are drawn.
         num_eval_rows (`int`, *optional*):
             The same for the evaluation rows.
+        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
+            Which kinds of questions `figures` draws.
+        figures_seed (`int`, *optional*, defaults to `0`):
+            Which pictures are drawn.
+    """
+
+    dataset_name: str = field(
+        default="figures", metadata={"help": "figures (drawn here), a local file or folder, or a Hub id."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
+    dataset_train_split: str = field(default="train", metadata={"help": "Split to train on."})
+    dataset_test_split: str = field(
+        default="test", metadata={"help": "Split to evaluate on when eval_strategy is not 'no'."}
+    )
+    num_train_rows: int | None = field(
+        default=None, metadata={"help": "Use only the first so many rows; for figures, how many are drawn."}
+    )
+    num_eval_rows: int | None = field(default=None, metadata={"help": "The same for the evaluation rows."})
+    figures_families: list[str] | None = field(
+        default=None, metadata={"help": "Kinds of questions that figures draws, such as add, gap, count, point."}
+    )
+    figures_levels: list[int] | None = field(
+        default=None, metadata={"help": "Difficulty levels that figures draws, 1 to 4; all by default."}
+    )
+    figures_seed: int = field(default=0, metadata={"help": "Which pictures are drawn."})
+
+
+@dataclass
+class SFTArguments(SourceArguments):
+    """
+    What `mmr1 sft` trains on. A dataset other than `figures` comes in one of TRL's shapes (`messages`, or `prompt` and
+    `completion`, with `images`).
+
+    Args:
+        figures_traces (`str`, *optional*, defaults to `"mixed"`):
+            How the written-out answers of `figures` are drawn: `"mixed"` (several ways of unequal worth, the usual
+            cold start) or `"clean"` (every one worked out step by step, without slips).
+    """
+
+    figures_traces: str = field(
+        default="mixed",
+        metadata={"help": "Answers of figures: several ways, or all step by step.", "choices": ["mixed", "clean"]},
+    )
+
+
+@dataclass
+class RLArguments(SourceArguments):
+    """
+    How rows become questions, and what is rewarded.
+
+    Args:
         prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
         options_column (`str`, *optional*):
             Names of the columns; the usual ones (`problem`, `question`, `image`, `images`, `answer`, `solution`, ...)
@@ -38,25 +89,11 @@ class DataArguments:
         prompt_style (`str`, *optional*):
             How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
             `"visual_rft"` or `"plain"`. Defaults to `"plain"`; the questions of `figures` say it themselves.
-        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
-            Which kinds of questions `figures` draws; all of them by default.
-        figures_seed (`int`, *optional*, defaults to `0`):
-            Seed of the drawn pictures.
+        reward_funcs (`list[str]`, *optional*, defaults to `["accuracy_reward"]`):
+            Rewards by name (ours or TRL's) or by dotted path (`my_module.my_reward`). Their weights are TRL's
+            `reward_weights`.
     """
 
-    dataset_name: str = field(
-        default="figures",
-        metadata={"help": "figures (drawn here), a parquet/jsonl file, an image folder or a Hub id."},
-    )
-    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
-    dataset_train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    dataset_test_split: str = field(
-        default="test", metadata={"help": "Split to evaluate on when eval_strategy is not 'no'."}
-    )
-    num_train_rows: int | None = field(
-        default=None, metadata={"help": "Use only the first so many rows; for figures, how many are drawn."}
-    )
-    num_eval_rows: int | None = field(default=None, metadata={"help": "The same for the evaluation rows."})
     prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
     image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
@@ -72,26 +109,6 @@ class DataArguments:
     prompt_style: str | None = field(
         default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
     )
-    figures_families: list[str] | None = field(
-        default=None, metadata={"help": "Kinds of questions that figures draws; all by default."}
-    )
-    figures_levels: list[int] | None = field(
-        default=None, metadata={"help": "Difficulty levels that figures draws; all by default."}
-    )
-    figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
-
-
-@dataclass
-class RLArguments(DataArguments):
-    """
-    The rows to train on and what is rewarded.
-
-    Args:
-        reward_funcs (`list[str]`, *optional*, defaults to `["accuracy_reward"]`):
-            Rewards by name (ours or TRL's) or by dotted path (`my_module.my_reward`). Their weights are TRL's
-            `reward_weights`.
-    """
-
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy_reward"],
         metadata={"help": "Rewards by name (ours or TRL's) or by dotted path. Their weights: --reward_weights."},

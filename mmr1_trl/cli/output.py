@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -43,7 +43,7 @@ def refuse_to_overwrite(settings: Settings, finished: str) -> None:
         )
 
 
-def resume_argument(config: Any) -> str | bool | None:
+def resume_argument(config: Any) -> str | Literal[True] | None:
     """Return `config.resume_from_checkpoint` as `Trainer.train` wants it: the word "true" is no folder."""
     word = _resume_word(config.resume_from_checkpoint)
     return True if word == "true" else word

@@ -1,0 +1,106 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 sft`: the cold start, by TRL's own `SFTTrainer`."""
+
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.cli.launch import run_or_launch
+from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument
+from mmr1_trl.cli.parsing import Settings, parse
+from mmr1_trl.cli.train import adapters, finish, model_init_kwargs, prefer_cpu_where_needed, require_model, revision
+from mmr1_trl.errors import BadInputError
+
+
+ABOUT = "Supervised fine-tuning by TRL's SFTTrainer: on figures, the cold start that reinforcement learning builds on."
+
+
+def run(argv: list[str]) -> int:
+    """Train with the words after `mmr1 sft` as options; return the exit code."""
+
+    def load_classes() -> tuple[type, ...]:
+        from trl import ModelConfig, SFTConfig
+
+        from mmr1_trl.cli.arguments import SFTArguments
+
+        return SFTArguments, SFTConfig, ModelConfig
+
+    settings = parse("sft", argv, load_classes, ABOUT)
+    prefer_cpu_where_needed(settings)
+    refuse_to_overwrite(settings, "trainer_state.json")
+    try:
+        return run_or_launch("sft", argv, settings.launch_args, lambda: _train(settings))
+    except KeyboardInterrupt:
+        return report_interrupt("sft", argv)
+
+
+def _train(settings: Settings) -> int:
+    data_args, config, model_args = settings.build()
+
+    from trl import SFTTrainer
+
+    from mmr1_trl.models import load_processor, resolve_model
+
+    model = resolve_model(require_model(model_args))
+    processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
+    if not model_args.use_peft:
+        if config.load_best_model_at_end:
+            raise BadInputError(
+                "load_best_model_at_end: transformers does not reload the weights of several vision-language models. "
+                "Leave it out and take the best checkpoint folder as the model."
+            )
+        # For the same reason the weights of a checkpoint come in as the model, not through the resume.
+        config.resume_from_checkpoint = _checkpoint(config)
+        model = config.resume_from_checkpoint or model
+    with config.main_process_first(desc="loading the dataset"):
+        train_rows = _rows(data_args, data_args.dataset_train_split, data_args.num_train_rows)
+        eval_rows = None
+        if config.eval_strategy != "no":
+            eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows)
+    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
+
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        processing_class=processor,
+        **adapters(model_args),
+    )
+    finish(trainer, settings, data_args.dataset_name)
+    return 0
+
+
+def _checkpoint(config: Any) -> str | None:
+    """Return the checkpoint to resume from: the one named, or the newest that was written to its end."""
+    checkpoint = resume_argument(config)
+    if not isinstance(checkpoint, bool):
+        return checkpoint
+    states = Path(config.output_dir).glob("checkpoint-*/trainer_state.json")
+    steps = {int(state.parent.name.split("-")[1]): state.parent for state in states}
+    if not steps:
+        raise BadInputError(f"{config.output_dir} holds no checkpoint. Leave out --resume_from_checkpoint.")
+    return str(steps[max(steps)])
+
+
+def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
+    """Return rows in one of TRL's shapes for supervised training, with pictures that decode on reading."""
+    from datasets import Image, List
+
+    if data_args.dataset_name == "figures":
+        from mmr1_trl.data.figures import TraceMixture, figures_traces
+
+        if split != data_args.dataset_train_split:
+            raise BadInputError("figures has written-out answers for training only; leave eval_strategy at 'no'.")
+        rows = figures_traces(
+            seed=data_args.figures_seed,
+            mixture=TraceMixture(direct=0.0, shortcut=0.0, slip=0.0) if data_args.figures_traces == "clean" else None,
+            families=data_args.figures_families,
+            levels=data_args.figures_levels,
+            **({} if num_rows is None else {"num_rows": num_rows}),
+        )
+    else:
+        from mmr1_trl.data.load import load_raw
+
+        rows, _ = load_raw(data_args.dataset_name, split, data_args.dataset_config)
+        rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
+    return rows.cast_column("images", List(Image())) if "images" in rows.column_names else rows
