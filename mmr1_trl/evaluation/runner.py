@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
@@ -102,7 +103,7 @@ class EvalResult:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.to_json(folder / "summary.json")
-        Dataset.from_list(self.predictions).to_parquet(str(folder / "predictions.parquet"))
+        pd.DataFrame(self.predictions).to_parquet(folder / "predictions.parquet")
         if dataset is None or "images" not in dataset.column_names:
             return
         (folder / "pictures").mkdir(exist_ok=True)

@@ -20,10 +20,11 @@ from mmr1_trl.reporting.runs import Run, group_runs
 
 @dataclass(frozen=True)
 class Panel:
-    """A quantity to draw: its title and the log keys that may hold it, the best first."""
+    """A quantity to draw: its title, the log keys that may hold it (the best first), and whether to smooth it."""
 
     title: str
     keys: tuple[str, ...]
+    smoothed: bool = True
 
 
 PANELS = (
@@ -32,7 +33,7 @@ PANELS = (
     Panel("Held-out accuracy", ("eval_greedy_accuracy", "eval_rewards/accuracy_reward/mean", "eval_reward")),
     Panel("Token entropy (nats)", ("entropy",)),
     Panel("Value estimate", ("mssr/value_mean",)),
-    Panel("Forgetting factor ρ", ("mssr/rho",)),
+    Panel("Forgetting factor ρ", ("mssr/rho",), smoothed=False),
     Panel("KL that steers ρ", ("mssr/kl",)),
     Panel("KL to the reference", ("kl",)),
     Panel("Gradient norm", ("grad_norm",)),
@@ -42,7 +43,7 @@ PANELS = (
     Panel("Groups without signal (share)", ("frac_reward_zero_std",)),
     Panel("Entropy bonus in the advantage", ("mssr/bonus_mean",)),
     Panel("Prompts not yet seen (share)", ("mssr/frac_unseen",)),
-    Panel("Entropy coefficient", ("entropy_coef",)),
+    Panel("Entropy coefficient", ("entropy_coef",), smoothed=False),
     Panel("Loss", ("loss",)),
 )
 
@@ -144,19 +145,23 @@ def present_panels(runs: Sequence[Run]) -> list[Panel]:
 
 
 def draw_panel(axis: Axes, panel: Panel, groups: Mapping[str, Sequence[Run]]) -> None:
-    """Draw `panel` for every group of runs: one run as its values with a running mean, several as mean and band."""
+    """Draw `panel` for every group of runs: one run as its values with a running mean, several as the mean of the
+    running means with a band from the smallest to the largest."""
     axis.set_title(panel.title)
     for index, runs in enumerate(groups.values()):
         color = COLORS[index % len(COLORS)]
         curves = [curve for run in runs if (curve := run.series(panel.keys))[0]]
         if len(curves) > 1:
             steps, values = _common_steps(curves)
+            if panel.smoothed:
+                values = np.array([smooth(row) for row in values])
             axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
             axis.plot(steps, values.mean(0), color=color, linewidth=1.6)
         elif curves:
             steps, raw = curves[0]
-            axis.plot(steps, raw, color=color, linewidth=0.8, alpha=0.35)
-            axis.plot(steps, smooth(raw), color=color, linewidth=1.6)
+            if panel.smoothed:
+                axis.plot(steps, raw, color=color, linewidth=0.8, alpha=0.35)
+            axis.plot(steps, smooth(raw) if panel.smoothed else raw, color=color, linewidth=1.6)
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:

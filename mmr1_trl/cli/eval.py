@@ -1,0 +1,210 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 eval`: accuracy of a model on rows with checkable answers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.cli.parsing import parse
+from mmr1_trl.errors import BadInputError
+
+
+_ABOUT = (
+    "Score a model by the training rewards' own rules, greedily and from samples, with 95 % intervals. These "
+    "rule-based numbers are not those of leaderboards on which a judge model scores."
+)
+
+
+@dataclass
+class EvalArguments:
+    """
+    Options of `mmr1 eval`. A column that is not named is recognized by its usual names.
+
+    Args:
+        model (`str`):
+            Hub id, folder, `"figures/cold_start"` or `"figures/tiny"`.
+        dataset_name (`str`, *optional*, defaults to `"figures"`):
+            `"figures"` (drawn here), a local file or folder, or a dataset id on the Hub.
+        dataset_config (`str`, *optional*), dataset_split (`str`, *optional*, defaults to `"test"`):
+            Configuration and split of the dataset.
+        num_rows (`int`, *optional*):
+            Use only the first so many rows; for `figures`, how many are drawn (600 by default).
+        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
+            Kinds and levels of questions that `figures` draws.
+        figures_seed (`int`, *optional*, defaults to `0`):
+            Seed of the drawn pictures.
+        prompt_column, image_column, answer_column, options_column (`str`, *optional*):
+            Names of the columns.
+        prompt_style (`str`, *optional*):
+            How the question is put and which format counts as right.
+        num_samples (`int`, *optional*, defaults to `0`):
+            Completions to sample per prompt, beside the greedy one.
+        temperature (`float`, *optional*, defaults to `1.0`):
+            Temperature of the samples.
+        max_new_tokens (`int`, *optional*):
+            Longest completion in tokens; 32 for `figures` and 2048 for any other dataset by default.
+        batch_size (`int`, *optional*, defaults to `64`):
+            Most completions generated at once.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the samples.
+        by (`list[str]`, *optional*):
+            Columns to break the accuracy down by.
+        min_pixels, max_pixels (`int`, *optional*):
+            Limits of a picture's size, as in training.
+        dtype (`str`, *optional*):
+            `"float32"`, `"bfloat16"` or `"float16"`; by default bfloat16 on an accelerator and float32 on a CPU.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run code that a model's repository brings along.
+        output_dir (`str`, *optional*):
+            Where to write `summary.json`, `predictions.parquet`, some pictures and `report.html`.
+    """
+
+    model: str | None = field(default=None, metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
+    dataset_name: str = field(
+        default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
+    dataset_split: str = field(default="test", metadata={"help": "Split to evaluate on."})
+    num_rows: int | None = field(default=None, metadata={"help": "Only the first so many rows; 600 for figures."})
+    figures_families: list[str] | None = field(default=None, metadata={"help": "Kinds of questions of figures."})
+    figures_levels: list[int] | None = field(default=None, metadata={"help": "Difficulty levels of figures."})
+    figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
+    prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
+    image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
+    answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
+    options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
+    prompt_style: str | None = field(
+        default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
+    )
+    num_samples: int = field(default=0, metadata={"help": "Completions to sample per prompt, beside the greedy one."})
+    temperature: float = field(default=1.0, metadata={"help": "Temperature of the samples."})
+    max_new_tokens: int | None = field(
+        default=None, metadata={"help": "Longest completion; 32 for figures and 2048 otherwise by default."}
+    )
+    batch_size: int = field(default=64, metadata={"help": "Most completions generated at once."})
+    seed: int = field(default=0, metadata={"help": "Seed of the samples."})
+    by: list[str] | None = field(default=None, metadata={"help": "Columns to break the accuracy down by."})
+    min_pixels: int | None = field(default=None, metadata={"help": "Enlarge smaller pictures to so many pixels."})
+    max_pixels: int | None = field(default=None, metadata={"help": "Shrink larger pictures to so many pixels."})
+    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16 or float16; chosen by device."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code of the model's repository."})
+    output_dir: str | None = field(
+        default=None, metadata={"help": "Where to write the summary, the predictions and a report."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
+        if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
+            raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
+        if self.temperature <= 0:
+            raise BadInputError(
+                f"--temperature must be above 0, got {self.temperature}; greedy decoding is always run."
+            )
+        if self.dtype not in (None, "float32", "bfloat16", "float16"):
+            raise BadInputError(f"--dtype must be float32, bfloat16 or float16, got {self.dtype!r}.")
+
+
+def run(argv: list[str]) -> int:
+    """Evaluate with the words after `mmr1 eval` as options, print the numbers, return the exit code."""
+    settings = parse("eval", argv, lambda: (EvalArguments,), _ABOUT)
+    if settings.launch_args:
+        raise BadInputError(f"`mmr1 eval` runs in one process; {settings.launch_args[0]} has no meaning here.")
+    (args,) = settings.build()
+
+    from mmr1_trl.evaluation.runner import evaluate_model
+    from mmr1_trl.reporting.tables import category_table, evaluation_table
+
+    figures = args.dataset_name == "figures"
+    dataset = load_rows(args)
+    model, processor = load_model(args.model, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
+    result = evaluate_model(
+        model,
+        processor,
+        dataset,
+        num_samples=args.num_samples,
+        temperature=args.temperature,
+        max_new_tokens=args.max_new_tokens or (32 if figures else 2048),
+        batch_size=args.batch_size,
+        seed=args.seed,
+        prompt_style=args.prompt_style or ("figures" if figures else None),
+        by=args.by,
+        min_pixels=args.min_pixels,
+        max_pixels=args.max_pixels,
+    )
+    summary = result.summary()
+    print(f"\n{args.model} on {args.dataset_name} ({args.dataset_split}), {result.seconds:.0f} s\n")
+    print(evaluation_table(summary).text())
+    for category in (name for name, values in result.by.items() if len(values) > 1):
+        print("\n" + category_table(summary, category).text())
+    if result.skipped:
+        print(f"\n{len(result.skipped)} rows left out because of broken pictures:")
+        for entry in result.skipped[:5]:
+            print(f"  {entry['reason']}")
+    print("\nRule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure.")
+    if args.output_dir:
+        from mmr1_trl.reporting.build import evaluation_report
+        from mmr1_trl.reporting.samples import load_evaluation
+
+        result.save(args.output_dir, dataset)
+        report = evaluation_report({args.model: load_evaluation(args.output_dir)}, args.dataset_name)
+        print(f"\nWritten to {args.output_dir}; to look at it: {report.write(Path(args.output_dir) / 'report.html')}")
+    return 0
+
+
+def load_rows(args: EvalArguments) -> Any:
+    """Load the rows to evaluate on, as `prompt`, `images`, `solution` and so on."""
+    from mmr1_trl.data.load import load_data
+
+    figures = args.dataset_name == "figures"
+    columns = {
+        name: getattr(args, name) for name in ("prompt_column", "image_column", "answer_column", "options_column")
+    }
+    return load_data(
+        args.dataset_name,
+        split=args.dataset_split,
+        config=args.dataset_config,
+        num_rows=args.num_rows or (600 if figures else None),
+        seed=args.figures_seed,
+        families=args.figures_families,
+        levels=args.figures_levels,
+        prompt_style=args.prompt_style,
+        **({} if figures else columns),
+    )
+
+
+def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """
+    Load a vision-language model and its processor for generation, on the accelerator if there is one.
+
+    Args:
+        name (`str`):
+            Hub id, folder (of a model or of an adapter) or built-in name.
+        dtype (`str`, *optional*):
+            Name of a torch type. By default bfloat16 on an accelerator and float32 on a CPU.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run code that the repository brings along.
+
+    Returns:
+        `tuple`: Model and processor.
+
+    Raises:
+        `BadInputError`: If there is no such model, or it is no vision-language model.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from mmr1_trl.models import load_processor, resolve_model
+
+    path = resolve_model(name)
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    dtype = dtype or ("float32" if device.type == "cpu" else "bfloat16")
+    processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left")
+    try:
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            path, dtype=dtype, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise BadInputError(f"The model {name!r} cannot be loaded: {first_line}") from error
+    return model.to(device), processor
