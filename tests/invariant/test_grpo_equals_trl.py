@@ -1,0 +1,63 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""With every switch off the trainer is TRL's: same prompts, completions, rewards, losses, gradient norms, weights."""
+
+import pytest
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+
+def series(trainer, *names):
+    return [{name: entry.get(name) for name in names} for entry in trainer.state.log_history if "loss" in entry]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gradient_accumulation_steps": 2},
+        {"steps_per_generation": 4, "gradient_accumulation_steps": 1},
+        {"num_iterations": 2, "beta": 0.05, "gradient_accumulation_steps": 2},
+        {"max_steps": 14, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1},  # three epochs
+        {"shuffle_dataset": False, "scale_rewards": "batch", "loss_type": "grpo"},
+    ],
+    ids=["aligned", "misaligned", "iterations-and-reference", "epochs", "unshuffled"],
+)
+def test_same_run(make_trainer, make_rows, options, tmp_path, monkeypatch):
+    options = {"num_generations": 2, "log_completions": True, "num_completions_to_print": 0} | options
+    if options.get("beta"):  # TRL itself loads the reference model from disk only
+        from mmr1_trl.models import tiny_vlm
+
+        build = tiny_vlm.build_tiny_vlm
+
+        def from_disk(family="qwen2_5_vl", seed=0):
+            model, processor = build(family, seed)
+            model.save_pretrained(tmp_path / "model")
+            return type(model).from_pretrained(tmp_path / "model").train(), processor
+
+        monkeypatch.setattr("conftest.build_tiny_vlm", from_disk)
+    seen = []
+
+    def reward(completion_ids, solution, **kwargs):
+        seen.append((tuple(solution), tuple(map(tuple, completion_ids))))
+        return [float((sum(ids) + int(gold)) % 3 == 0) for ids, gold in zip(completion_ids, solution)]
+
+    rows = make_rows(18 if "max_steps" in options else 16)
+    ours = make_trainer(rows=rows, reward_funcs=reward, **options)
+    ours.train()
+    seen_by_ours = list(seen)
+    seen.clear()
+    theirs = make_trainer(GRPOTrainer, GRPOConfig, rows=rows, reward_funcs=reward, bf16=False, **options)
+    theirs.train()
+    assert seen_by_ours == seen
+    names = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "entropy", "completions/mean_length")
+    assert series(ours, *names) == series(theirs, *names)
+    for (name, mine), other in zip(ours.model.named_parameters(), theirs.model.parameters()):
+        assert torch.equal(mine, other), name
+
+
+def test_pictures_are_decoded_once_per_generation(make_trainer, make_rows):
+    options = {"num_generations": 2, "steps_per_generation": 4, "num_iterations": 2, "max_steps": 16}
+    trainer = make_trainer(rows=make_rows(16), gradient_accumulation_steps=1, **options)
+    trainer.train()
+    generations = 16 // (4 * 2)
+    prompts_per_generation = 4 * 4 // 2
+    assert trainer.reader.decoded == generations * prompts_per_generation
