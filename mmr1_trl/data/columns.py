@@ -1,0 +1,114 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Which column is the question, which the pictures, which the answer: by flag, else by the names in common use."""
+
+from dataclasses import dataclass
+
+from datasets import Dataset, Image, List
+
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+# In order of preference. `prompt` and `solution` are this package's own names, `problem` is the one of geometry3k,
+# Vision-R1-rl, MMR1-RL and multimodal-open-r1, `question` of MMK12 and ChartQA, `query` of ChartQA's other copy,
+# `instruction` of ScreenSpot. Where a set has both, `answer` is the short answer and `solution` the way to it.
+PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction")
+IMAGE_NAMES = ("images", "image", "decoded_image", "image_path")
+ANSWER_NAMES = ("answer", "solution", "label", "ground_truth", "gt_answer", "bbox")
+OPTION_NAMES = ("options", "choices")
+BOX_NAMES = ("bbox", "box", "gt_bbox")
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """
+    The columns of a dataset that become a training row.
+
+    Args:
+        prompt (`str`, *optional*):
+            Column of the question; `None` when one question serves every row.
+        image (`str`, *optional*):
+            Column of the picture or pictures; `None` for a text-only set.
+        answer (`str`):
+            Column of the gold answer.
+        options (`str`, *optional*):
+            Column of the choices.
+    """
+
+    prompt: str | None
+    image: str | None
+    answer: str
+    options: str | None
+
+
+def recognize_columns(
+    dataset: Dataset,
+    *,
+    prompt_column: str | None = None,
+    image_column: str | None = None,
+    answer_column: str | None = None,
+    options_column: str | None = None,
+    needs_prompt: bool = True,
+) -> ColumnMap:
+    """
+    Find the columns of a dataset. A name that is given wins; for the others the names in common use are tried.
+
+    Args:
+        dataset (`datasets.Dataset`):
+            The rows as loaded.
+        prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
+        options_column (`str`, *optional*):
+            Column names, as given on the command line.
+        needs_prompt (`bool`, *optional*, defaults to `True`):
+            Whether a missing question column is an error.
+
+    Returns:
+        [`ColumnMap`]
+
+    Raises:
+        [`BadInputError`]: A given column does not exist, or there is no question or answer column.
+    """
+    columns = dataset.column_names
+    for flag, name in (
+        ("prompt_column", prompt_column),
+        ("image_column", image_column),
+        ("answer_column", answer_column),
+        ("options_column", options_column),
+    ):
+        if name is not None and name not in columns:
+            raise BadInputError(
+                f"--{flag} {name}: there is no such column.{did_you_mean(name, columns)} The dataset has {columns}."
+            )
+    prompt = prompt_column or _first(PROMPT_NAMES, columns)
+    if answer_column is None and prompt == "prompt" and "solution" in columns:
+        answer_column = "solution"
+    answer = answer_column or _first([name for name in ANSWER_NAMES if name != prompt], columns)
+    image = image_column or _first(_image_columns(dataset), columns) or _first(IMAGE_NAMES, columns)
+    if prompt is None and needs_prompt:
+        raise BadInputError(
+            f"No column looks like the question; the dataset has {columns}. Name it with --prompt_column, or give one "
+            "question for every row with --question."
+        )
+    if answer is None:
+        raise BadInputError(
+            f"No column looks like the answer; the dataset has {columns}. Name it with --answer_column."
+        )
+    return ColumnMap(prompt, image, answer, options_column or _first(OPTION_NAMES, columns))
+
+
+def image_feature_columns(dataset: Dataset) -> list[str]:
+    """Return the columns that are declared to hold an image or a list of images."""
+    return [
+        name
+        for name, feature in dataset.features.items()
+        if isinstance(feature, Image) or (isinstance(feature, List) and isinstance(feature.feature, Image))
+    ]
+
+
+def _image_columns(dataset: Dataset) -> list[str]:
+    """Declared image columns, the usual names first: some benchmarks keep a path in `image`, the picture elsewhere."""
+    declared = image_feature_columns(dataset)
+    return [name for name in IMAGE_NAMES if name in declared] + declared
+
+
+def _first(names: list[str] | tuple[str, ...], columns: list[str]) -> str | None:
+    return next((name for name in names if name in columns), None)

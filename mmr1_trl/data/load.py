@@ -1,0 +1,154 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""One name, one dataset: the embedded set, local files and folders, and the Hub."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetNotFoundError
+
+from mmr1_trl.data.prepare import prepare_dataset
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+_BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}
+
+
+def load_data(
+    name: str,
+    split: str = "train",
+    *,
+    config: str | None = None,
+    num_rows: int | None = None,
+    seed: int = 0,
+    families: list[str] | None = None,
+    levels: list[int] | None = None,
+    prompt_style: str | None = None,
+    image_root: str | None = None,
+    **prepare: Any,
+) -> Dataset:
+    """
+    Load a dataset and prepare its rows for training or evaluation.
+
+    Args:
+        name (`str`):
+            `"figures"` (drawn here), a local `.parquet`, `.jsonl`, `.json`, `.csv` or `.arrow` file, a folder (of such
+            files, of pictures, or from `Dataset.save_to_disk`), or a dataset id on the Hub. `id@split` names the split
+            as well.
+        split (`str`, *optional*, defaults to `"train"`):
+            Split, or a slice of one such as `"train[:1000]"`.
+        config (`str`, *optional*):
+            Configuration name of a Hub dataset.
+        num_rows (`int`, *optional*):
+            Take only the first so many rows; for `figures`, how many are drawn.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of `figures`.
+        families (`list[str]`, *optional*), levels (`list[int]`, *optional*):
+            Kinds and levels of questions that `figures` draws.
+        prompt_style (`str`, *optional*):
+            How to ask. Defaults to `"plain"`; the questions of `figures` say it themselves.
+        image_root (`str`, *optional*):
+            Folder that relative image paths start from. Defaults to the folder of a local file.
+        **prepare:
+            Further arguments of [`~mmr1_trl.data.prepare.prepare_dataset`], such as `answer_column`.
+
+    Returns:
+        [`~datasets.Dataset`]: Training rows, see [`~mmr1_trl.data.prepare.prepare_dataset`].
+
+    Raises:
+        [`BadInputError`]: There is no such dataset or split, or its rows cannot be prepared.
+    """
+    if num_rows is not None and num_rows < 1:
+        raise BadInputError(f"{num_rows} rows of {name!r} were asked for. Ask for 1 or more, or leave the number out.")
+    if name == "figures":
+        from mmr1_trl.data.figures import load_figures
+
+        count = {} if num_rows is None else {"num_rows": num_rows}
+        return load_figures(split=split, seed=seed, families=families, levels=levels, **count)
+    raw, root = load_raw(name, split, config)
+    if num_rows is not None:
+        raw = raw.select(range(min(num_rows, len(raw))))
+    try:
+        return prepare_dataset(raw, prompt_style=prompt_style or "plain", image_root=image_root or root, **prepare)
+    except BadInputError as error:
+        raise BadInputError(f"{name} ({split}): {error}") from error
+
+
+def load_raw(name: str, split: str = "train", config: str | None = None) -> tuple[Dataset, str | None]:
+    """
+    Load a dataset as it is stored.
+
+    Args:
+        name (`str`):
+            File, folder or Hub id, as for [`load_data`]; not `"figures"`.
+        split (`str`, *optional*, defaults to `"train"`):
+            Split, or a slice of one.
+        config (`str`, *optional*):
+            Configuration name of a Hub dataset.
+
+    Returns:
+        `tuple[Dataset, str | None]`: The rows, and the folder that relative image paths start from, if local.
+
+    Raises:
+        [`BadInputError`]: There is no such dataset or split.
+    """
+    path = Path(name)
+    if path.is_file():
+        if path.suffix not in _BUILDERS:
+            raise BadInputError(f"{name}: a dataset file ends in {', '.join(_BUILDERS)}, not {path.suffix!r}.")
+        return _load_files(path, split), str(path.parent)
+    if path.is_dir():
+        return _load_folder(path, split), str(path)
+    if path.suffix in _BUILDERS or name.startswith((".", "/", "~")):
+        near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+        raise BadInputError(f"There is no file {name!r}.{near}")
+    repo, _, named_split = name.partition("@")
+    try:
+        return load_dataset(repo, config, split=named_split or split), None
+    except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as error:
+        raise BadInputError(
+            f"{name!r} is neither 'figures', nor a local file or folder, nor a dataset that can be loaded from the "
+            f"Hub: {_first_line(error).rstrip('.')}.{did_you_mean(name, ['figures'])}"
+        ) from error
+    except ValueError as error:  # an unknown split or configuration, with the known ones in the message
+        raise BadInputError(f"{name!r}: {_first_line(error)}") from error
+
+
+def _load_files(path: Path, split: str) -> Dataset:
+    """Load one file, whose rows are the split that was asked for."""
+    base = re.split(r"[\[+]", split)[0]
+    try:
+        return load_dataset(_BUILDERS[path.suffix], data_files={base: str(path)}, split=split)
+    except Exception as error:  # the builders wrap whatever their parser raises
+        reason = error.__cause__ or error
+        raise BadInputError(f"{path} cannot be read as {path.suffix[1:]}: {_first_line(reason)}") from error
+
+
+def _load_folder(path: Path, split: str) -> Dataset:
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        saved = load_from_disk(str(path))
+        if not isinstance(saved, DatasetDict):
+            return saved
+        if split not in saved:
+            raise BadInputError(f"{path} has no split {split!r}; it has {list(saved)}.{did_you_mean(split, saved)}")
+        return saved[split]
+    # `load_dataset` goes by the most frequent kind of file and would take a JSONL file beside its pictures for a mere
+    # folder of pictures. `metadata.jsonl` is the one name that it knows there.
+    tables = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".json") and file.stem != "metadata")
+    if tables:
+        chosen = [file for file in tables if file.stem == re.split(r"[\[+]", split)[0]]
+        if not chosen and len(tables) > 1:
+            names = [file.name for file in tables]
+            raise BadInputError(f"{path} has no {split}.jsonl, but {names}. Name the file, or the split by its name.")
+        return _load_files((chosen or tables)[0], split)
+    try:
+        return load_dataset(str(path), split=split)
+    except Exception as error:  # see `_load_files`
+        raise BadInputError(f"{path} cannot be loaded as a dataset: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

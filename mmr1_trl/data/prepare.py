@@ -1,0 +1,302 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""From a dataset as it was published to training rows: prompt, images, solution, answer type and prompt id."""
+
+import hashlib
+import os
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, Value
+from datasets.fingerprint import Hasher
+from transformers.utils import logging
+
+from mmr1_trl.data.columns import BOX_NAMES, ColumnMap, image_feature_columns, recognize_columns
+from mmr1_trl.data.images import image_size
+from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
+from mmr1_trl.data.questions import (
+    append_options,
+    box_text,
+    build_messages,
+    gold_text,
+    question_text,
+    read_options,
+    split_markers,
+)
+from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.rewards.answers import ANSWER_TYPES
+
+
+logger = logging.get_logger(__name__)
+
+_MESSAGES = List({"role": Value("string"), "content": Value("string")})
+_IMAGES = List(Image(decode=False))
+# The trainer passes these to the reward functions itself; a column of that name would collide.
+_RESERVED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments")
+
+
+def prepare_dataset(
+    dataset: Dataset,
+    *,
+    prompt_column: str | None = None,
+    image_column: str | None = None,
+    answer_column: str | None = None,
+    options_column: str | None = None,
+    prompt_style: str | PromptStyle = "plain",
+    question: str | None = None,
+    answer_type: str | None = None,
+    box_format: str = "xyxy",
+    image_root: str | os.PathLike[str] | None = None,
+    on_bad_row: str = "error",
+) -> Dataset:
+    """
+    Make training rows of a dataset with questions, pictures and answers.
+
+    The bytes of the pictures are neither decoded nor copied. Rows that are ready already go through unchanged.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows as published. See `docs/data.md` for the shapes that are recognized.
+        prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
+        options_column (`str`, *optional*):
+            Column names. Recognized when left out.
+        prompt_style (`str` or [`~mmr1_trl.data.prompt_style.PromptStyle`], *optional*, defaults to `"plain"`):
+            How to ask.
+        question (`str`, *optional*):
+            One question for every row, for sets without a question column, such as a folder of pictures by class.
+        answer_type (`str`, *optional*):
+            Type of every answer. By default the column `answer_type` says it, else the answer itself.
+        box_format (`str`, *optional*, defaults to `"xyxy"`):
+            How gold boxes are written: `"xyxy"` or `"xywh"`, in pixels or, when no number exceeds 1, in fractions.
+        image_root (`str` or `os.PathLike`, *optional*):
+            Folder that relative image paths start from.
+        on_bad_row (`str`, *optional*, defaults to `"error"`):
+            A row without answer, with a wrong number of `<image>` markers or with a broken box stops everything
+            (`"error"`) or is left out with a warning (`"skip"`).
+
+    Returns:
+        [`~datasets.Dataset`]: The columns `prompt` (messages whose contents are strings), `images` (list of
+        `Image(decode=False)`; absent when no row has one), `solution`, `answer_type`, `options` (when there are any),
+        `prompt_id` (unique, stable under shuffling and splitting), and the columns that were not used.
+
+    Raises:
+        [`BadInputError`]: A column is missing, an option is unknown, or rows are bad and `on_bad_row="error"`.
+    """
+    for name, value, choices in (
+        ("on_bad_row", on_bad_row, ("error", "skip")),
+        ("box_format", box_format, ("xyxy", "xywh")),
+        ("answer_type", answer_type or "text", ANSWER_TYPES),
+    ):
+        if value not in choices:
+            raise BadInputError(f"{name}={value!r} is not one of {', '.join(choices)}.{did_you_mean(value, choices)}")
+    if len(dataset) == 0:
+        raise BadInputError("The dataset has no rows.")
+    style = get_prompt_style(prompt_style) if isinstance(prompt_style, str) else prompt_style
+    columns = recognize_columns(
+        dataset,
+        prompt_column=prompt_column,
+        image_column=image_column,
+        answer_column=answer_column,
+        options_column=options_column,
+        needs_prompt=question is None,
+    )
+    table = dataset.with_format("arrow")[:]
+    images = _image_lists(table.column(columns.image), columns.image, image_root) if columns.image else None
+    reader = _RowReader(table, dataset.features, columns, images, style, question, answer_type, box_format)
+
+    rows: list[dict[str, Any]] = []
+    bad: dict[int, str] = {}
+    for index in range(len(dataset)):
+        try:
+            rows.append(reader.read(index))
+        except BadInputError as error:
+            bad[index] = str(error)
+            rows.append({"prompt": [], "question": "", "solution": "", "answer_type": "", "options": None})
+    _report_bad_rows(bad, len(dataset), on_bad_row)
+    if answer_type is None and columns.prompt != "answer_type":
+        _recognize_classification(rows)
+    prepared = _build(dataset, table, columns, images, rows)
+    return prepared.select([index for index in range(len(rows)) if index not in bad]) if bad else prepared
+
+
+class _RowReader:
+    """Reads the text columns of a table once and makes one training row at a time."""
+
+    def __init__(
+        self,
+        table: pa.Table,
+        features: Features,
+        columns: ColumnMap,
+        images: pa.ChunkedArray | None,
+        style: PromptStyle,
+        question: str | None,
+        answer_type: str | None,
+        box_format: str,
+    ) -> None:
+        def values(name: str | None) -> list[Any] | None:
+            return None if name is None else table.column(name).to_pylist()
+
+        self.prompts = values(columns.prompt if question is None else None)
+        self.answers = values(columns.answer) or []
+        self.options = values(columns.options)
+        self.types = values("answer_type" if "answer_type" in table.column_names else None)
+        self.images = images
+        self.counts = None if images is None else pc.list_value_length(images).to_pylist()
+        feature = features[columns.answer]
+        self.class_names = feature.names if isinstance(feature, ClassLabel) else None
+        self.is_box = columns.answer in BOX_NAMES
+        self.style, self.question, self.answer_type, self.box_format = style, question, answer_type, box_format
+
+    def read(self, index: int) -> dict[str, Any]:
+        prompt = self.question if self.prompts is None else self.prompts[index]
+        question, blocks = question_text(prompt)
+        question, markers = split_markers(question)
+        count = 0 if self.counts is None else self.counts[index]
+        markers = blocks or markers
+        if markers is not None and markers != count:
+            raise BadInputError(f"the question has {markers} <image> markers, and there are {count} images")
+        options = None if self.options is None else read_options(self.options[index])
+        solution, answer_type = self._answer(index, count, options)
+        if options and answer_type == "multiple_choice":
+            question = append_options(question, options)
+        return {
+            "prompt": build_messages(prompt, question, self.style),
+            "question": question,
+            "solution": solution,
+            "answer_type": answer_type,
+            "options": options,
+        }
+
+    def _answer(self, index: int, count: int, options: list[str] | None) -> tuple[str, str]:
+        from mmr1_trl.rewards.answers import infer_answer_type
+
+        answer = self.answers[index]
+        stored = None if self.types is None else self.types[index]
+        # Some benchmarks have a column of that name with words of their own ("integer", "free_form").
+        answer_type = self.answer_type or (stored if stored in ANSWER_TYPES else None)
+        if answer_type in ("point", "box") or (answer_type is None and self.is_box):
+            size = None
+            if count and self.images is not None:
+                size = image_size(self.images[index].as_py()[0], "image 0")
+            return box_text(answer, size, self.box_format), answer_type or "point"
+        if self.class_names is not None and answer is not None:
+            return self.class_names[answer], answer_type or "class_label"
+        gold = gold_text(answer)
+        return gold, answer_type or infer_answer_type(gold, options)
+
+
+def _recognize_classification(rows: list[dict[str, Any]]) -> None:
+    """One question for all rows and a few names as answers: that is classification (the shape of ViRFT's sets)."""
+    asked = [row for row in rows if row["answer_type"]]
+    names = {row["solution"] for row in asked}
+    one_question = len({row["question"] for row in asked}) == 1
+    if one_question and 1 < len(names) <= len(asked) / 2 and all(row["answer_type"] == "text" for row in asked):
+        for row in asked:
+            row["answer_type"] = "class_label"
+
+
+def _report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str) -> None:
+    if not bad:
+        return
+    listed = "; ".join(f"row {index}: {reason}" for index, reason in list(bad.items())[:5])
+    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    if len(bad) == num_rows:
+        raise BadInputError(f"No row can be used. {listed}{more}.")
+    if on_bad_row == "error":
+        raise BadInputError(
+            f"{len(bad)} of {num_rows} rows cannot be used: {listed}{more}. Pass --on_bad_row skip to leave them out."
+        )
+    logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
+
+
+def _image_lists(
+    column: pa.ChunkedArray, name: str | None, image_root: str | os.PathLike[str] | None
+) -> pa.ChunkedArray:
+    """Turn a column of images, paths or lists of them into lists of `{"bytes", "path"}`, without copying bytes."""
+    chunks = []
+    for chunk in column.chunks:
+        if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type):
+            counts = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+            flat = chunk.flatten()
+        else:
+            counts = chunk.is_valid().to_numpy(zero_copy_only=False)
+            flat = chunk.drop_null()
+        if pa.types.is_large_string(flat.type):
+            flat = flat.cast(pa.string())
+        if pa.types.is_null(flat.type):
+            flat = flat.cast(pa.string())
+        if not (pa.types.is_string(flat.type) or pa.types.is_struct(flat.type) or _is_binary(flat.type)):
+            raise BadInputError(
+                f"Column {name!r} holds {flat.type}, not images or paths. Name another one with --image_column."
+            )
+        stored = Image(decode=False).cast_storage(flat)
+        if image_root is not None:
+            stored = _resolve_paths(stored, os.fspath(image_root))
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        chunks.append(pa.ListArray.from_arrays(pa.array(offsets), stored))
+    return pa.chunked_array(chunks, type=pa.list_(Image(decode=False).pa_type))
+
+
+def _is_binary(type_: pa.DataType) -> bool:
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+
+
+def _resolve_paths(stored: pa.StructArray, root: str) -> pa.StructArray:
+    data = stored.field("bytes")
+    paths = [
+        os.path.join(root, path) if path is not None and embedded is False and "://" not in path else path
+        for path, embedded in zip(stored.field("path").to_pylist(), data.is_valid().to_pylist())
+    ]
+    return pa.StructArray.from_arrays([data, pa.array(paths, pa.string())], ["bytes", "path"])
+
+
+def _content_ids(rows: list[dict[str, Any]], images: pa.ChunkedArray | None) -> list[str]:
+    """Hash question and pictures of every row to 16 hexadecimal digits; a second row of the same content gets `-2`."""
+    seen: Counter[str] = Counter()
+    ids = []
+    lists = (None for _ in rows) if images is None else (row for chunk in images.chunks for row in chunk)
+    for row, pictures in zip(rows, lists):
+        digest = hashlib.blake2b(row["question"].encode(errors="surrogatepass"), digest_size=8)
+        for picture in () if pictures is None else pictures.values:
+            data = picture["bytes"].as_buffer() or (picture["path"].as_py() or "").encode()
+            digest.update(len(data).to_bytes(8, "big"))
+            digest.update(data)
+        key = digest.hexdigest()
+        seen[key] += 1
+        ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return ids
+
+
+def _build(
+    dataset: Dataset,
+    table: pa.Table,
+    columns: ColumnMap,
+    images: pa.ChunkedArray | None,
+    rows: list[dict[str, Any]],
+) -> Dataset:
+    """Put the new columns beside the unused ones."""
+    content_ids = _content_ids(rows, images)
+    features: dict[str, Any] = {"prompt": _MESSAGES}
+    data: dict[str, Any] = {"prompt": pa.array([row["prompt"] for row in rows], _MESSAGES_TYPE)}
+    if images is not None and pc.any(pc.greater(pc.list_value_length(images), 0)).as_py():
+        features["images"], data["images"] = _IMAGES, images
+    for name in ("solution", "answer_type"):
+        features[name], data[name] = Value("string"), pa.array([row[name] for row in rows], pa.string())
+    if any(row["options"] for row in rows):
+        features["options"] = List(Value("string"))
+        data["options"] = pa.array([row["options"] for row in rows], pa.list_(pa.string()))
+    if "prompt_id" not in dataset.column_names:
+        features["prompt_id"], data["prompt_id"] = Value("string"), pa.array(content_ids, pa.string())
+    used = {columns.prompt, columns.image, columns.answer, columns.options, "image", "images", *features, *_RESERVED}
+    used.update(image_feature_columns(dataset))  # a second picture column would be decoded for nothing
+    for name, feature in dataset.features.items():
+        if name not in used:
+            features[name], data[name] = feature, table.column(name)
+    # An explicit fingerprint, since the default one would serialize all the pictures in order to hash them.
+    fingerprint = Hasher.hash([content_ids, [row["solution"] for row in rows], sorted(features), str(rows[0])])
+    return Dataset(pa.table(data), info=DatasetInfo(features=Features(features)), fingerprint=fingerprint)
+
+
+_MESSAGES_TYPE = Features({"messages": _MESSAGES}).arrow_schema.field("messages").type

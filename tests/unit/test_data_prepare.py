@@ -1,0 +1,412 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+import json
+
+import pytest
+from datasets import Dataset, DatasetDict, Image, List, Value
+from fixtures import datasets as published
+
+from mmr1_trl.data import load_data, prepare_dataset
+from mmr1_trl.data.images import image_counts, open_image
+from mmr1_trl.data.questions import append_options, box_text, gold_text, read_options, split_markers
+from mmr1_trl.errors import BadInputError
+
+
+MESSAGES = List({"role": Value("string"), "content": Value("string")})
+
+
+def content(row):
+    assert [message["role"] for message in row["prompt"]] == ["user"]
+    return row["prompt"][0]["content"]
+
+
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_published_shapes_become_training_rows(name):
+    raw = published.PUBLISHED[name]()
+    prepared = prepare_dataset(raw)
+    assert len(prepared) == len(raw)
+    assert prepared.features["prompt"] == MESSAGES
+    assert prepared.features["images"] == List(Image(decode=False))
+    assert len(set(prepared["prompt_id"])) == len(raw)
+    assert image_counts(prepared) == image_counts(raw)
+    for index, row in enumerate(prepared):
+        assert "<image>" not in content(row) and content(row) == content(row).strip() != ""
+        assert row["solution"] and "<answer>" not in row["solution"]
+        for number, stored in enumerate(row["images"]):
+            column = "images" if "images" in raw.column_names else "image"
+            original = raw[index][column][number] if column == "images" else raw[index][column]
+            if isinstance(original, dict):
+                original = open_image(original, "original")
+            assert open_image(stored, "row").tobytes() == original.tobytes()
+    assert not {"problem", "image", "query", "instruction", "bbox", "answer", "label"} & set(prepared.column_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "questions", "solutions", "types"),
+    [
+        ("geometry3k", ["Find x0.", "Find x1."], ["3", r"2 \sqrt { 221 }"], ["number", "latex"]),
+        ("vision_r1", ["Question 0: which one?"], ["A", "B"], ["multiple_choice"] * 2),
+        ("mmr1_rl", ["What comes next, 0?"], ["A", "B"], ["multiple_choice"] * 2),
+        ("open_r1_multimodal", ["Which is right, 0? Choices: (A) 0 (B) 1"], ["A"], ["multiple_choice"]),
+        ("mmk12", ["In the figure, find 0."], ["2", "B", r"\frac{1}{2}"], ["number", "multiple_choice"]),
+        ("virft_pets", [], ["Abyssinian", "Bengal"], ["class_label"] * 8),
+        ("screenspot", ["close window 0"], ["[20.0, 20.0, 60.0, 40.0]"], ["point"] * 4),
+        ("chartqa", ["How many in 2000?"], ["14", "Yes", "0.57", "Asia"], ["number", "yes_no", "number", "text"]),
+        ("chartqa_labels", ["How many in 2000?"], ["14", "Yes", "0.57", "Asia"], ["number", "yes_no", "number"]),
+        ("contract", ["What is 0 + 1?"], ["1", "2"], ["number"] * 4),
+    ],
+)
+def test_questions_answers_and_types(name, questions, solutions, types):
+    prepared = prepare_dataset(getattr(published, name)())
+    assert [content(row) for row in prepared][: len(questions)] == questions
+    assert prepared["solution"][: len(solutions)] == solutions
+    assert prepared["answer_type"][: len(types)] == types
+
+
+def test_ready_rows_go_through_unchanged():
+    raw = published.contract()
+    prepared = prepare_dataset(raw)
+    for name in raw.column_names:
+        assert prepared[name][:] == raw[name][:]
+    again = prepare_dataset(prepared)
+    assert again[:] == prepared[:] and again.features == prepared.features
+
+
+def test_unused_columns_are_kept():
+    assert prepare_dataset(published.mmk12())["id"][:2] == ["mmk12-0", "mmk12-1"]
+    assert set(prepare_dataset(published.screenspot()).column_names) >= {"data_type", "data_source"}
+
+
+def test_flags_win_over_recognized_names():
+    raw = published.open_r1_multimodal()
+    prepared = prepare_dataset(raw, prompt_column="original_question", answer_column="original_answer")
+    assert content(prepared[1]) == "question 1"
+    assert prepared["solution"][0] == "A"
+    assert "problem" in prepared.column_names
+
+
+@pytest.mark.parametrize("style", ["mssr", "mmr1", "ui_r1", "visual_rft", "plain"])
+def test_the_style_writes_the_prompt(style):
+    from mmr1_trl.data.prompt_style import get_prompt_style
+
+    for raw, question in ((published.geometry3k(), "Find x0."), (published.contract(), "What is 0 + 1?")):
+        assert prepare_dataset(raw, prompt_style=style)[0]["prompt"] == get_prompt_style(style).messages(question)
+
+
+def test_content_blocks_are_flattened():
+    blocks = [{"type": "image", "text": None}, {"type": "text", "text": "What?"}]
+    rows = [{"prompt": [{"role": "user", "content": blocks}], "images": [published.picture()], "solution": "1"}]
+    assert content(prepare_dataset(Dataset.from_list(rows))[0]) == "What?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "count"),
+    [
+        ("no marker", "no marker", None),
+        ("<image>Find x.", "Find x.", 1),
+        ("<image>\nFind x.", "Find x.", 1),
+        ("  <image> <image>\nFind x.", "Find x.", 2),
+        ("Find x.<image>", "Find x.", 1),
+        ("Find x.\n<image>\n(A) 1\n(B) 2", "Find x.\n\n(A) 1\n(B) 2", 1),
+        ("Question: <image>Find x.", "Question: Find x.", 1),
+        ("Look at <image>, then answer.", "Look at the image, then answer.", 1),
+        ("Compare <image> with <image>.", "Compare image 1 with image 2.", 2),
+        ("<image>\nHere. Compare with <image>", "Here. Compare with image 2", 2),
+        ("In <image1> and <image2>; again <image1>.", "In image 1 and image 2; again image 1.", 2),
+    ],
+)
+def test_markers(text, expected, count):
+    assert split_markers(text) == (expected, count)
+
+
+def test_marker_mismatch_names_the_row():
+    rows = [
+        {"problem": "<image>a", "answer": "1", "images": [published.picture(1)]},
+        {"problem": "<image><image>b", "answer": "2", "images": [published.picture(2)]},
+        {"problem": "c", "answer": "3", "images": [published.picture(3), published.picture(4)]},
+    ]
+    raw = published.make(rows, problem=Value("string"), answer=Value("string"), images=List(Image()))
+    with pytest.raises(BadInputError, match=r"row 1: the question has 2 <image> markers, and there are 1 images"):
+        prepare_dataset(raw)
+    prepared = prepare_dataset(raw, on_bad_row="skip")
+    assert prepared["solution"][:] == ["1", "3"]
+    assert image_counts(prepared) == [1, 2]
+
+
+def test_missing_answers_name_the_rows():
+    raw = Dataset.from_dict({"question": ["a", "b", "c"], "answer": ["1", None, " "]})
+    with pytest.raises(BadInputError, match=r"2 of 3 rows.*row 1: there is no gold.*row 2: the gold answer is empty"):
+        prepare_dataset(raw)
+    assert prepare_dataset(raw, on_bad_row="skip")["solution"][:] == ["1"]
+    with pytest.raises(BadInputError, match="No row can be used"):
+        prepare_dataset(raw.select([1, 2]), on_bad_row="skip")
+
+
+def test_text_only_and_mixed_rows():
+    prepared = prepare_dataset(Dataset.from_dict({"question": ["a", "b"], "answer": ["1", "2"]}))
+    assert "images" not in prepared.column_names
+    rows = [{"problem": "<image>a", "answer": "1", "image": published.picture()}, {"problem": "b", "answer": "2"}]
+    raw = published.make(rows, problem=Value("string"), answer=Value("string"), image=Image())
+    assert image_counts(prepare_dataset(raw)) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt_column": "problm"}, r"--prompt_column problm: .*Did you mean 'problem'\? The dataset has \["),
+        ({"image_column": "pics"}, r"--image_column pics: .*'problem'"),
+        ({"answer_column": "gold"}, "--answer_column gold"),
+        ({"options_column": "opts"}, "--options_column opts"),
+        ({"prompt_style": "msr"}, "msr.*mssr"),
+        ({"on_bad_row": "skp"}, "on_bad_row='skp'.*Did you mean 'skip'"),
+        ({"answer_type": "numbers"}, "answer_type='numbers'.*Did you mean 'number'"),
+        ({"box_format": "cxcywh"}, "box_format='cxcywh'"),
+        ({"image_column": "answer"}, None),
+    ],
+)
+def test_bad_arguments(changes, message):
+    if message is None:
+        changes, message = {"image_column": "n"}, "Column 'n' holds int64, not images"
+    raw = published.geometry3k().add_column("n", list(range(6)))
+    with pytest.raises(BadInputError, match=message):
+        prepare_dataset(raw, **changes)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"text": ["a"], "answer": ["b"]},
+            r"like the question; the dataset has \['text', 'answer'\].*--prompt_c",
+        ),
+        ({"question": ["a"], "gold": ["b"]}, r"looks like the answer; .*'gold'.*--answer_column"),
+    ],
+)
+def test_missing_columns(columns, message):
+    with pytest.raises(BadInputError, match=message):
+        prepare_dataset(Dataset.from_dict(columns))
+
+
+def test_prompt_ids_follow_the_content():
+    raw = published.geometry3k(6)
+    ids = prepare_dataset(raw)["prompt_id"][:]
+    assert all(len(key) == 16 and int(key, 16) >= 0 for key in ids)
+    order = [4, 1, 5, 0, 3, 2]
+    assert prepare_dataset(raw.select(order))["prompt_id"][:] == [ids[index] for index in order]
+    assert prepare_dataset(raw.select([2, 3]))["prompt_id"][:] == ids[2:4]
+    assert prepare_dataset(raw, prompt_style="mssr")["prompt_id"][:] == ids
+    shuffled = prepare_dataset(raw).shuffle(seed=0)
+    assert sorted(shuffled["prompt_id"]) == sorted(ids)
+
+
+def test_prompt_ids_tell_pictures_apart_and_number_duplicates():
+    rows = [{"problem": "same", "answer": "1", "image": published.picture(seed)} for seed in (1, 2, 1, 1)]
+    raw = published.make(rows, problem=Value("string"), answer=Value("string"), image=Image())
+    first, second, third, fourth = prepare_dataset(raw)["prompt_id"]
+    assert first != second
+    assert (third, fourth) == (f"{first}-2", f"{first}-3")
+
+
+def test_options():
+    rows = [
+        {"question": "Which color?", "choices": ["red", "blue"], "answer": "B"},
+        {"question": "Which? (A) x (B) y", "choices": ["x", "y"], "answer": "A"},
+        {"question": "How many?", "choices": [], "answer": "5"},
+    ]
+    prepared = prepare_dataset(Dataset.from_list(rows))
+    assert content(prepared[0]) == "Which color?\n(A) red\n(B) blue"
+    assert content(prepared[1]) == "Which? (A) x (B) y"
+    assert content(prepared[2]) == "How many?"
+    assert prepared["options"][:] == [["red", "blue"], ["x", "y"], None]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (["a", "b"], ["a", "b"]),
+        ("['a', 'b']", ["a", "b"]),
+        ('["a", "b"]', ["a", "b"]),
+        ({"B": "b", "A": "a", "C": None}, ["a", "b"]),
+        ([1, 2], ["1", "2"]),
+        (None, None),
+        ([], None),
+        ("", None),
+    ],
+)
+def test_read_options(value, expected):
+    assert read_options(value) == expected
+
+
+def test_unreadable_options():
+    with pytest.raises(BadInputError, match="options 'a or b'"):
+        read_options("a or b")
+    with pytest.raises(BadInputError, match="options"):
+        read_options("5")
+
+
+def test_lettered_options_are_not_lettered_twice():
+    assert append_options("Q?", ["A. one", "(B) two"]) == "Q?\n(A) one\n(B) two"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("<answer> 5 </answer>", "5"),
+        ("<think><answer>3</answer></think><ANSWER>5</ANSWER>", "5"),
+        (r"<answer>The sum is \boxed{\frac{1}{2}}</answer>", r"\frac{1}{2}"),
+        (7, "7"),
+        (0.5, "0.5"),
+        (["x"], "x"),
+        (["x", "y"], "x, y"),
+        ([1, 2], "[1, 2]"),
+    ],
+)
+def test_gold_text(value, expected):
+    assert gold_text(value) == expected
+
+
+def test_boxes():
+    assert json.loads(box_text([10, 20, 30, 40], None)) == [10, 20, 30, 40]
+    assert json.loads(box_text("[10, 20, 30, 40]", None)) == [10, 20, 30, 40]
+    assert json.loads(box_text([10, 20, 30, 40], None, "xywh")) == [10, 20, 40, 60]
+    assert json.loads(box_text([0.1, 0.5, 0.2, 1.0], (200, 100))) == [20, 50, 40, 100]
+    for value, message in (
+        ([30, 20, 10, 40], "no area.*xywh"),
+        ([1, 2, 3], "not a list of four numbers"),
+        (None, "not a list of four numbers"),
+        ([float("nan"), 0, 1, 1], "no area"),
+        ([0.1, 0.1, 0.2, 0.2], "fraction"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            box_text(value, None)
+
+
+def test_boxes_in_pixels_and_as_detection_answer():
+    raw = published.screenspot().map(lambda row: {"bbox": [10, 20, 30, 40]}, remove_columns="bbox")
+    prepared = prepare_dataset(raw, answer_type="box")
+    assert json.loads(prepared[0]["solution"]) == [10, 20, 30, 40]
+    assert set(prepared["answer_type"]) == {"box"}
+
+
+def test_a_broken_image_does_not_stop_the_preparation():
+    rows = [{"problem": "a", "answer": "1", "image": {"bytes": b"junk", "path": None}}]
+    raw = published.make(rows, problem=Value("string"), answer=Value("string"), image=Image())
+    assert prepare_dataset(raw)[0]["images"][0]["bytes"] == b"junk"
+
+
+def test_shuffled_input():
+    raw = published.geometry3k(6)
+    shuffled = raw.shuffle(seed=3)
+    prepared = prepare_dataset(shuffled)
+    for before, after in zip(shuffled, prepared):
+        assert before["problem"].endswith(content(after))
+        assert open_image(after["images"][0], "row").tobytes() == before["images"][0].tobytes()
+
+
+def test_jsonl_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    path = published.write_jsonl(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    for name in (str(path), str(path.parent), "set/train.jsonl", "set"):
+        prepared = load_data(name)
+        assert prepared["solution"][:] == ["0", "1", "2", "3"]
+        assert open_image(prepared[2]["images"][0], "row 2").size == (56, 42)
+    assert len(load_data(str(path), num_rows=2)) == 2
+    assert len(load_data(str(path), split="train[:3]")) == 3
+    assert len(load_data(str(path), split="test")) == 4  # a file is whatever split it is given for
+
+
+def test_parquet_keeps_the_bytes(tmp_path):
+    published.geometry3k().to_parquet(tmp_path / "a.parquet")
+    prepared = load_data(str(tmp_path / "a.parquet"))
+    assert prepared["solution"][0] == "3"
+    assert open_image(prepared[0]["images"][0], "row 0").size == (56, 42)
+
+
+def test_plain_parquet_without_image_metadata(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"problem": ["<image>a"], "answer": ["1"], "images": [[published.picture()]]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert open_image(load_data(str(tmp_path / "a.parquet"))[0]["images"][0], "row 0").size == (56, 42)
+    pq.write_table(table.set_column(2, "image", [[published.picture()["bytes"]]]), tmp_path / "b.parquet")
+    assert open_image(load_data(str(tmp_path / "b.parquet"))[0]["images"][0], "row 0").size == (56, 42)
+
+
+def test_folder_of_classes(tmp_path):
+    folder = published.write_class_folder(tmp_path / "pets")
+    prepared = load_data(str(folder), question="Which animal is it?")
+    assert len(prepared) == 6
+    assert set(prepared["solution"]) == {"cat", "dog"}
+    assert set(prepared["answer_type"]) == {"class_label"}
+    assert content(prepared[0]) == "Which animal is it?"
+    with pytest.raises(BadInputError, match="looks like the question.*--question"):
+        load_data(str(folder))
+
+
+def test_folder_of_pictures_with_metadata(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(published.picture(i)["bytes"])
+    rows = [{"file_name": f"{i}.png", "question": f"q{i}", "answer": str(i)} for i in range(3)]
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepared = load_data(str(tmp_path))
+    assert sorted(prepared["solution"]) == ["0", "1", "2"]
+    row = next(row for row in prepared if row["solution"] == "2")
+    assert open_image(row["images"][0], "row").tobytes() == open_image(published.picture(2), "original").tobytes()
+
+
+def test_saved_to_disk(tmp_path):
+    published.geometry3k().save_to_disk(tmp_path / "one")
+    DatasetDict(train=published.geometry3k(), test=published.chartqa()).save_to_disk(tmp_path / "two")
+    assert len(load_data(str(tmp_path / "one"))) == 6
+    assert len(load_data(str(tmp_path / "two"), split="test")) == 4
+    with pytest.raises(BadInputError, match=r"no split 'tests'.*Did you mean 'test'"):
+        load_data(str(tmp_path / "two"), split="tests")
+
+
+def test_bad_names(tmp_path):
+    published.write_jsonl(tmp_path)
+    published.write_jsonl(tmp_path, name="more.jsonl")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "broken.json").write_text("{]")
+    for name, split, message in (
+        (str(tmp_path / "trian.jsonl"), "train", r"no file .*Did you mean 'train.jsonl'"),
+        (str(tmp_path / "notes.txt"), "train", r"ends in .parquet"),
+        (str(tmp_path / "broken.json"), "train", "cannot be read as json"),
+        (str(tmp_path), "validation", r"has no validation.jsonl, but \['broken.json', 'more.jsonl', 'train.jsonl'\]"),
+        (str(tmp_path / "train.jsonl"), "train[:x]", "cannot be read as jsonl"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            load_data(name, split=split)
+    with pytest.raises(BadInputError, match="0 rows"):
+        load_data(str(tmp_path / "train.jsonl"), num_rows=0)
+
+
+def test_errors_name_the_dataset(tmp_path):
+    path = published.write_jsonl(tmp_path, answer=None)
+    with pytest.raises(BadInputError, match=r"train\.jsonl \(train\): No row can be used"):
+        load_data(str(path))
+
+
+def test_hub_names(monkeypatch):
+    from datasets.exceptions import DatasetNotFoundError
+
+    import mmr1_trl.data.load as load
+
+    calls = []
+
+    def fake(name, config=None, split=None):
+        calls.append((name, config, split))
+        if name == "gone/gone":
+            raise DatasetNotFoundError("Dataset 'gone/gone' doesn't exist on the Hub or cannot be accessed.")
+        if split == "dev":
+            raise ValueError("Unknown split \"dev\". Should be one of ['train', 'test'].")
+        return published.geometry3k()
+
+    monkeypatch.setattr(load, "load_dataset", fake)
+    assert len(load_data("hiyouga/geometry3k@test", num_rows=4)) == 4
+    load_data("hiyouga/geometry3k", split="validation", config="small")
+    assert calls == [("hiyouga/geometry3k", None, "test"), ("hiyouga/geometry3k", "small", "validation")]
+    with pytest.raises(BadInputError, match="Should be one of"):
+        load_data("hiyouga/geometry3k@dev")
+    with pytest.raises(BadInputError, match="'gone/gone' is neither.*doesn't exist on the Hub"):
+        load_data("gone/gone")
