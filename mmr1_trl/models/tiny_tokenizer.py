@@ -13,7 +13,7 @@ TAGS = "<think> </think> <answer> </answer>".split()
 NUMBERS = [str(number) for number in range(101)]
 PUNCTUATION = list("+-*/=?.,:;!()[]{}<>|%$^&'\"\\_")
 FIGURE_WORDS = (
-    "topleft topright bottomleft bottomright add gap sum times and to is largest minus smallest value max min "
+    "topleft topright bottomleft bottomright add gap sum multiply and to is largest minus smallest value max min "
     "how many shapes where longest bar name the drawn shape point at count row tile tiles "
     "red green blue yellow purple orange circle square triangle cross diamond ring"
 ).split()
