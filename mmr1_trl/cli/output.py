@@ -1,16 +1,15 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The folder of a run: nothing trained is overwritten, and the settings lie beside it."""
 
+import json
 import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from mmr1_trl.cli.launch import LAUNCHED
-from mmr1_trl.cli.parsing import Settings
+from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
 from mmr1_trl.errors import BadInputError
 
 
@@ -68,17 +67,15 @@ def write_settings(settings: Settings, output_dir: str) -> None:
     """Write what was given, by command line and YAML, as a file that `--config` takes. No Hub token."""
     from mmr1_trl import __version__
 
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in sorted(settings.values.items())
-        if name not in ("hub_token", "resume_from_checkpoint")
-    }
     lines = [f"# mmr1 {settings.command}, mmr1-trl {__version__}. Everything else had its default."]
     if settings.launch_args:
         lines.append(f"# launched with {shlex.join(settings.launch_args)}")
-    for name, value in values.items():
-        entry = yaml.safe_dump({name: value}, default_flow_style=None, width=10_000).rstrip()
-        lines.append(f"{entry}  # {settings.origin(name)}" if "\n" not in entry else entry)
+    for name, value in sorted(settings.values.items()):
+        if name not in ("hub_token", "resume_from_checkpoint"):
+            entry = f"{name}: {json.dumps(value, ensure_ascii=False)}"  # JSON is YAML on one line
+            origin = settings.origin(name)
+            # What this machine made necessary is told, but not carried to the next machine.
+            lines.append(f"# {entry}  ({origin})" if origin == NO_ACCELERATOR else f"{entry}  # {origin}")
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -25,6 +25,9 @@ from mmr1_trl.cli.shipped_configs import find_config
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
+NO_ACCELERATOR = "no accelerator"  # origin of the values that a machine without one makes necessary
+
+
 @dataclass
 class Settings:
     """
@@ -38,7 +41,7 @@ class Settings:
         values (`dict[str, Any]`):
             The values that were given, by field name; fields without an entry keep their defaults.
         origins (`dict[str, str]`):
-            For every entry of `values`: `"command line"`, the path of the config file, or a reason.
+            For every entry of `values`: `"command line"`, the path of the config file, or `NO_ACCELERATOR`.
         launch_args (`list[str]`):
             Flags for `accelerate launch`, `--accelerate_config` among them as `--config_file`.
         config_path (`Path`, *optional*):

@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 sft`: the cold start, by TRL's own `SFTTrainer`."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ def _train(settings: Settings) -> int:
         # For the same reason the weights of a checkpoint come in as the model, not through the resume.
         config.resume_from_checkpoint = _checkpoint(config)
         model = config.resume_from_checkpoint or model
+        logging.getLogger("transformers.trainer").addFilter(
+            lambda record: "keys in the checkpoint model loaded" not in record.getMessage()
+        )
     with config.main_process_first(desc="loading the dataset"):
         train_rows = _rows(data_args, data_args.dataset_train_split, data_args.num_train_rows)
         eval_rows = None

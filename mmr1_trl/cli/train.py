@@ -5,7 +5,7 @@ from typing import Any
 
 from mmr1_trl.cli.launch import run_or_launch
 from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
-from mmr1_trl.cli.parsing import Settings, parse
+from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, parse
 from mmr1_trl.errors import BadInputError
 
 
@@ -59,9 +59,9 @@ def prefer_cpu_where_needed(settings: Settings) -> None:
     import torch
 
     if "--cpu" in settings.launch_args or not torch.accelerator.is_available():
-        settings.fill("use_cpu", True, "no accelerator")
+        settings.fill("use_cpu", True, NO_ACCELERATOR)
         if not settings.values.get("fp16"):
-            settings.fill("bf16", False, "no accelerator")
+            settings.fill("bf16", False, NO_ACCELERATOR)
 
 
 def train(command: str, argv: list[str]) -> int:
