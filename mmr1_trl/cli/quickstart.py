@@ -1,0 +1,188 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 quickstart`: cold start, evaluation, MSSR, evaluation, report; every finished phase is kept."""
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.cli.parsing import parse
+from mmr1_trl.errors import BadInputError
+
+
+_ABOUT = (
+    "Train a small but real vision-language model by MSSR on pictures drawn here, and show what it learned on "
+    "held-out ones. Needs no download and no accelerator. Interrupted, it goes on where it was when called again."
+)
+
+
+@dataclass
+class QuickstartArguments:
+    """
+    Options of `mmr1 quickstart`.
+
+    Args:
+        output_dir (`str`, *optional*, defaults to `"runs/quickstart"`):
+            Where everything is written.
+        max_steps (`int`, *optional*):
+            Optimizer steps of the training; by default as many as the config `figures/mssr` says.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the training and of the held-out pictures.
+        eval_rows (`int`, *optional*, defaults to `600`):
+            Held-out prompts of the evaluations before and after.
+        model (`str`, *optional*, defaults to `"figures/cold_start"`):
+            The model to start from.
+    """
+
+    output_dir: str = field(default="runs/quickstart", metadata={"help": "Where everything is written."})
+    max_steps: int | None = field(default=None, metadata={"help": "Optimizer steps; the config's by default."})
+    seed: int = field(default=0, metadata={"help": "Seed of the training and of the held-out pictures."})
+    eval_rows: int = field(default=600, metadata={"help": "Held-out prompts of both evaluations."})
+    model: str = field(default="figures/cold_start", metadata={"help": "The model to start from."})
+
+    def __post_init__(self) -> None:
+        if self.eval_rows < 1 or (self.max_steps is not None and self.max_steps < 1):
+            raise BadInputError("--eval_rows and --max_steps must be at least 1.")
+
+
+def run(argv: list[str]) -> int:
+    """Run what is still missing with the words after `mmr1 quickstart` as options; return the exit code."""
+    settings = parse("quickstart", argv, lambda: (QuickstartArguments,), _ABOUT)
+    if settings.launch_args:
+        raise BadInputError(f"`mmr1 quickstart` runs in one process; {settings.launch_args[0]} has no meaning here.")
+    (args,) = settings.build()
+    folder = Path(args.output_dir)
+    state = _State(folder, asdict(args))
+    try:
+        state.timed("cold start", lambda: _cold_start(args))
+        state.timed("evaluation before", lambda: _evaluate(args, args.model, folder / "before"))
+        if state.timed("training", lambda: _train(args)) == 130:
+            raise KeyboardInterrupt
+        state.timed("evaluation after", lambda: _evaluate(args, str(folder / "train"), folder / "after"))
+        _report(folder, state)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. What is finished is kept; to go on: {shlex.join(['mmr1', 'quickstart', *argv])}")
+        return 130
+    return 0
+
+
+class _State:
+    """The settings of the quickstart in a folder, and the seconds that each phase took there so far."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.path = folder / "quickstart.json"
+        self.seconds: dict[str, float] = {}
+        self.settings = settings = {name: value for name, value in settings.items() if name != "output_dir"}
+        if self.path.is_file():
+            stored = json.loads(self.path.read_text(encoding="utf-8"))
+            changed = [
+                f"{name} {stored['settings'][name]}" for name in settings if stored["settings"][name] != settings[name]
+            ]
+            if changed:
+                raise BadInputError(
+                    f"{folder} holds a quickstart with {', '.join(changed)}. Use the same options to go on with it, "
+                    "or another --output_dir to begin a new one."
+                )
+            self.seconds = stored["seconds"]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write()
+
+    def timed(self, phase: str, work: Callable[[], Any]) -> Any:
+        """Do `work` and add the time it takes to `phase`, also when it is interrupted."""
+        start = time.perf_counter()
+        print(f"\n=== {phase}", flush=True)
+        try:
+            return work()
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+            self._write()
+
+    def _write(self) -> None:
+        content = json.dumps({"settings": self.settings, "seconds": self.seconds}, indent=2)
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(content + "\n", encoding="utf-8")
+        os.replace(unfinished, self.path)
+
+
+def _cold_start(args: QuickstartArguments) -> None:
+    from mmr1_trl.models import resolve_model
+
+    print(f"start model {args.model}: {resolve_model(args.model)}")
+
+
+def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
+    from mmr1_trl.cli.eval import load_model
+    from mmr1_trl.data.figures import load_figures
+    from mmr1_trl.evaluation.runner import evaluate_model
+    from mmr1_trl.reporting.samples import is_evaluation
+
+    if is_evaluation(folder):
+        print("done before")
+        return
+    dataset = load_figures(split="test", num_rows=args.eval_rows, seed=args.seed)
+    model, processor = load_model(model_name)
+    result = evaluate_model(
+        model,
+        processor,
+        dataset,
+        num_samples=4,
+        max_new_tokens=32,
+        batch_size=256,
+        seed=args.seed,
+        prompt_style="figures",
+    )
+    result.save(folder, dataset)
+    print(f"greedy accuracy {result.greedy_accuracy:.3f}, sampled {result.sampled_accuracy:.3f}")
+
+
+def _train(args: QuickstartArguments) -> int:
+    from mmr1_trl.cli.train import train
+
+    folder = Path(args.output_dir) / "train"
+    if (folder / "train_results.json").is_file():
+        print("done before")
+        return 0
+    words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]
+    words += ["--seed", str(args.seed), "--log_completions", "true", "--num_completions_to_print", "0"]
+    if args.max_steps is not None:
+        words += ["--max_steps", str(args.max_steps)]
+    if any(folder.glob("checkpoint-*")):
+        words += ["--resume_from_checkpoint", "true"]
+    return train("mssr", words)
+
+
+def _report(folder: Path, state: _State) -> None:
+    from mmr1_trl.reporting.build import comparison_sentence, training_report
+    from mmr1_trl.reporting.curves import draw_curves
+    from mmr1_trl.reporting.runs import load_run
+    from mmr1_trl.reporting.samples import load_evaluation
+    from mmr1_trl.reporting.tables import before_after_by, before_after_table
+
+    before, after = load_evaluation(folder / "before"), load_evaluation(folder / "after")
+    training = load_run(folder / "train")
+    curves = draw_curves([training], folder / "curves.png")
+    page = training_report("mmr1 quickstart: MSSR on a small vision-language model", training, before, after)
+    times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in state.seconds.items())
+    page.notes.append(f"Wall time: {times}.")
+    page.write(folder / "report.html")
+    table = before_after_table(before.summary, after.summary)
+    families = before_after_by(before.summary, after.summary, "family")
+    sentence = comparison_sentence(before, after)
+    summary = {
+        "before": before.summary,
+        "after": after.summary,
+        "seconds": state.seconds,
+        "settings": state.settings,
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    (folder / "summary.md").write_text(
+        f"# mmr1 quickstart\n\n{sentence}\n\n{table.markdown()}\n\n{families.markdown()}\n\n{times}\n",
+        encoding="utf-8",
+    )
+    print(f"\n=== result\n{sentence}\n\n{table.text()}\n\n{families.text()}\n\n{times}")
+    print(f"\nReport:   {(folder / 'report.html').resolve()}\nCurves:   {curves.resolve()}")
+    print(f"Summary:  {(folder / 'summary.json').resolve()}\nModel:    {(folder / 'train').resolve()}")

@@ -1,0 +1,64 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 report RUN [RUN ...]`: curves, tables and completions of runs or evaluations on one page."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from mmr1_trl.errors import BadInputError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(f"{message}. Usage: mmr1 report RUN [RUN ...] [--output PAGE.html]")
+
+
+def run(argv: list[str]) -> int:
+    """Write the page for the folders in `argv`; return the exit code."""
+    parser = _Parser(
+        prog="mmr1 report",
+        allow_abbrev=False,
+        description=(
+            "Write one self-contained HTML page, and a PNG of the curves, for training runs (several are overlaid; "
+            "those whose folder names differ only in a seed, such as mssr-seed0 and mssr-seed1, become a band), for "
+            "one evaluation, or for two evaluations of the same rows (the first is compared with the second)."
+        ),
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run or of `mmr1 eval`")
+    parser.add_argument("--output", help="the page to write; report.html in the first folder by default")
+    args = parser.parse_args(argv)
+
+    from mmr1_trl.reporting.samples import is_evaluation
+
+    output = Path(args.output or Path(args.runs[0]) / "report.html")
+    if output.suffix != ".html":
+        raise BadInputError(f"--output names the page and must end in .html, got {args.output!r}.")
+    evaluations = [is_evaluation(folder) for folder in args.runs]
+    if all(evaluations):
+        _report_evaluations(args.runs, output)
+    elif not any(evaluations):
+        _report_runs(args.runs, output)
+    else:
+        raise BadInputError("A report shows training runs or evaluations, not both: name folders of one kind.")
+    return 0
+
+
+def _report_evaluations(folders: list[str], output: Path) -> None:
+    from mmr1_trl.reporting.build import evaluation_report
+    from mmr1_trl.reporting.samples import load_evaluation
+
+    evaluations = {str(folder): load_evaluation(folder) for folder in folders}
+    if len(evaluations) < len(folders):
+        raise BadInputError("An evaluation was named twice.")
+    print(f"Report:  {evaluation_report(evaluations, 'the same prompts').write(output).resolve()}")
+
+
+def _report_runs(folders: list[str], output: Path) -> None:
+    from mmr1_trl.reporting.build import runs_report
+    from mmr1_trl.reporting.curves import draw_curves
+    from mmr1_trl.reporting.runs import load_run
+
+    runs = [load_run(folder) for folder in folders]
+    page = runs_report(runs).write(output)
+    curves = draw_curves(runs, output.with_name(f"{output.stem}_curves.png"))
+    print(f"Report:  {page.resolve()}\nCurves:  {curves.resolve()}")
