@@ -8,6 +8,7 @@ this process, so that a failure arrives as an exception with the exit code and n
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -89,6 +90,7 @@ def _cpu_processes(launch_args: list[str]) -> int:
 def _torch_distributed_run(num_processes: int, command: str, argv: list[str]) -> None:
     from torch.distributed.run import get_args_parser, run
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # what torchrun sets anyway, with a banner
     # --standalone picks a free port, so that two runs on one machine do not meet.
     words = ["--standalone", f"--nproc_per_node={num_processes}", "--module", "mmr1_trl.cli", command, *argv]
     run(get_args_parser().parse_args(words))
@@ -108,11 +110,12 @@ def _guarded(launch: Callable[[], None]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     os.environ[LAUNCHED] = "1"
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # what torchrun sets anyway, with a banner
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         launch()
     except SignalException as stopped:
+        if stopped.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from stopped
         return 128 + stopped.sigval
     except subprocess.CalledProcessError as failed:
         return _exit_code(failed.returncode)
