@@ -7,7 +7,7 @@ Nothing here touches a model. A stored image is a `PIL.Image.Image`, a path, raw
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -169,6 +169,27 @@ def image_counts(dataset: Dataset) -> list[int]:
         else:
             counts.extend(pc.is_valid(values).cast("int32").to_pylist())
     return counts
+
+
+def stored_images(dataset: Dataset) -> Iterator[list[Any]]:
+    """
+    Walk over the images of every row as they are stored, whether or not the dataset decodes on access.
+
+    Args:
+        dataset (`datasets.Dataset`):
+            Rows with an `images` or `image` column, or neither.
+
+    Yields:
+        `list`: The stored images of one row, as [`open_image`] and [`image_size`] take them.
+    """
+    column = next((name for name in ("images", "image") if name in dataset.column_names), None)
+    if column is None:
+        yield from ([] for _ in range(len(dataset)))
+        return
+    # Small batches: what has been walked over need not stay in memory.
+    for table in dataset.select_columns([column]).with_format("arrow").iter(batch_size=64):
+        for value in table.column(column).to_pylist():
+            yield [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _open_lazily(value: Any, where: str) -> Image.Image:

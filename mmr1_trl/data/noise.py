@@ -1,0 +1,69 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Wrong labels for a whole prepared dataset, by the protocol of the two-stage entropy paper (arXiv 2511.07738)."""
+
+from datasets import Dataset, Value
+
+from mmr1_trl.data.images import image_size, stored_images
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.methods.label_noise import answer_pool, choose_rows, corrupt_answer, row_rng
+
+
+def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = "random") -> Dataset:
+    """
+    Replace the answers of a share of the rows by wrong answers of the same type, once and for good.
+
+    Which rows are hit and what they get depends on their `prompt_id` and the seed, not on the order of the rows.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows with `prompt_id`, `solution` and `answer_type`.
+        fraction (`float`):
+            Share of rows to corrupt, in [0, 1].
+        seed (`int`):
+            Seed of the noise.
+        kind (`str`, *optional*, defaults to `"random"`):
+            `"random"`: a box elsewhere in the picture for grounding, another answer of the same type otherwise.
+            `"near_miss"` (ours): whole numbers move by one or two.
+
+    Returns:
+        [`~datasets.Dataset`]: The rows with `solution` corrupted, the true answer in `clean_solution`, and `is_noisy`.
+
+    Raises:
+        [`BadInputError`]: A column is missing, prompt ids repeat, or a row has no wrong answer to take.
+    """
+    missing = [name for name in ("prompt_id", "solution", "answer_type") if name not in dataset.column_names]
+    if missing:
+        raise BadInputError(
+            f"Label noise needs the columns {missing}; the dataset has {dataset.column_names}. "
+            "mmr1_trl.data.prepare_dataset makes them."
+        )
+    if "clean_solution" in dataset.column_names:
+        raise BadInputError("The labels are noisy already: the dataset has a column 'clean_solution'.")
+    ids, clean, types = (dataset[name][:] for name in ("prompt_id", "solution", "answer_type"))
+    if len(set(ids)) < len(ids):
+        raise BadInputError("Label noise needs a prompt_id of its own for every row; some repeat.")
+    chosen = choose_rows(ids, fraction, seed)
+    options = dataset["options"][:] if "options" in dataset.column_names else [None] * len(dataset)
+    pools = {kind_: answer_pool(a for a, t in zip(clean, types) if t == kind_) for kind_ in set(types)}
+
+    noisy = list(clean)
+    for row, images in zip(range(len(dataset)), stored_images(dataset)):
+        if not chosen[row]:
+            continue
+        is_box = types[row] in ("point", "box")
+        size = image_size(images[0], f"row {row}, image 0") if is_box and images else None
+        pool = ["no", "yes"] if types[row] == "yes_no" else pools[types[row]]
+        if types[row] == "multiple_choice" and options[row]:
+            # A wrong choice must be one of the question's own, or it gives itself away.
+            letters = [chr(ord("A") + index) for index in range(len(options[row]))]
+            pool = options[row] if clean[row] in options[row] else letters
+        try:
+            noisy[row] = corrupt_answer(clean[row], types[row], row_rng(seed, ids[row]), pool, size, kind)
+        except BadInputError as error:
+            raise BadInputError(f"Label noise, row {row} (prompt_id {ids[row]!r}): {error}") from error
+    return (
+        dataset.remove_columns("solution")
+        .add_column("solution", noisy, feature=Value("string"))
+        .add_column("clean_solution", clean, feature=Value("string"))
+        .add_column("is_noisy", [bool(flag) for flag in chosen], feature=Value("bool"))
+    )

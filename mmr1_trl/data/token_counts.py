@@ -1,0 +1,170 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""How many tokens a prompt takes, from the text and the headers of its pictures: nothing is decoded."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import ProcessorMixin
+from transformers.utils import logging
+from trl.data_utils import prepare_multimodal_messages
+
+from mmr1_trl.data.images import fit_size, image_counts, image_size, stored_images
+from mmr1_trl.errors import BadInputError
+
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class PromptLengths:
+    """
+    Tokens of every prompt of a dataset.
+
+    Args:
+        text (`np.ndarray` of shape `(num_rows,)`):
+            Tokens of the templated text.
+        image (`np.ndarray` of shape `(num_rows,)`):
+            Tokens that stand for the pictures.
+        sizes (`dict[tuple[int, int], int]`):
+            Width and height of the stored pictures, in pixels, and how many have them.
+        unreadable (`dict[int, str]`):
+            Rows with a picture whose header cannot be read, or that the processor refuses, and why. Their `image`
+            count is 0.
+    """
+
+    text: NDArray[np.int64]
+    image: NDArray[np.int64]
+    sizes: dict[tuple[int, int], int] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        """Tokens of the whole prompt, of shape `(num_rows,)`."""
+        return self.text + self.image
+
+
+def image_tokens(
+    width: int,
+    height: int,
+    processor: ProcessorMixin,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> int:
+    """
+    Count the tokens of one picture in the prompt.
+
+    Args:
+        width (`int`), height (`int`):
+            Size of the stored picture in pixels.
+        processor ([`~transformers.ProcessorMixin`]):
+            Processor of the model. For the Qwen-VL families the count follows from the size; any other processor is
+            given a blank picture of this size.
+        min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
+            Limits that the trainer applies before the processor (see [`~mmr1_trl.data.images.fit_size`]).
+
+    Returns:
+        `int`: Tokens, including any that the processor puts around the picture.
+
+    Raises:
+        [`BadInputError`]: The processor refuses the size, for example a very elongated picture.
+    """
+    width, height = fit_size(width, height, min_pixels, max_pixels)
+    parts: Any = processor
+    try:
+        if type(parts.image_processor).__name__.startswith("Qwen2VLImageProcessor"):
+            return (
+                parts.image_processor.get_number_of_image_patches(height, width) // parts.image_processor.merge_size**2
+            )
+        blank = Image.new("RGB", (width, height))
+        with_image = parts(text=[parts.image_token], images=[[blank]])["input_ids"][0]
+        return len(with_image) - len(parts.tokenizer(parts.image_token)["input_ids"]) + 1
+    except ValueError as error:
+        raise BadInputError(f"the processor refuses a picture of {width} x {height} pixels: {error}") from error
+
+
+def prompt_lengths(
+    dataset: Dataset,
+    processor: ProcessorMixin,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> PromptLengths:
+    """
+    Count the tokens of every prompt as the model will see it, chat template included.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+        processor ([`~transformers.ProcessorMixin`]):
+            Processor of the model.
+        min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
+            Limits that the trainer applies before the processor.
+
+    Returns:
+        [`PromptLengths`]
+    """
+    parts: Any = processor
+    counts = image_counts(dataset)
+    texts = [
+        parts.apply_chat_template(
+            prepare_multimodal_messages(prompt, images=["picture"] * count), tokenize=False, add_generation_prompt=True
+        )
+        for prompt, count in zip(dataset["prompt"][:], counts)
+    ]
+    # One placeholder token per picture is part of the text and gives way to the picture's own tokens.
+    text = np.array([len(ids) for ids in parts.tokenizer(texts)["input_ids"]], dtype=np.int64) - counts
+    lengths = PromptLengths(text, np.zeros(len(dataset), dtype=np.int64))
+    tokens: dict[tuple[int, int], int] = {}
+    for row, images in enumerate(stored_images(dataset)):
+        for number, image in enumerate(images):
+            try:
+                size = image_size(image, f"row {row}, image {number}")
+                if size not in tokens:
+                    tokens[size] = image_tokens(*size, processor, min_pixels, max_pixels)
+            except BadInputError as error:
+                lengths.unreadable[row] = str(error)
+                lengths.image[row] = 0
+                break
+            lengths.image[row] += tokens[size]
+            lengths.sizes[size] = lengths.sizes.get(size, 0) + 1
+    return lengths
+
+
+def drop_long_prompts(dataset: Dataset, lengths: PromptLengths, max_prompt_tokens: int) -> Dataset:
+    """
+    Leave out the rows whose prompts are too long, and list them.
+
+    A prompt is never cut: half a picture's tokens crash the model, and half a question is another question.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+        lengths ([`PromptLengths`]):
+            Their lengths, from [`prompt_lengths`].
+        max_prompt_tokens (`int`):
+            Longest prompt to keep, in tokens.
+
+    Returns:
+        [`~datasets.Dataset`]: The remaining rows, in order.
+
+    Raises:
+        [`BadInputError`]: No row is short enough.
+    """
+    total = lengths.total
+    long = np.flatnonzero(total > max_prompt_tokens)
+    if len(long) == 0:
+        return dataset
+    if len(long) == len(total):
+        raise BadInputError(
+            f"Every prompt is longer than {max_prompt_tokens} tokens; the shortest has {total.min()}. Lower "
+            "max_pixels or raise the limit."
+        )
+    listed = ", ".join(f"row {row} ({total[row]})" for row in long[:10])
+    logger.warning(
+        f"Left out {len(long)} of {len(total)} prompts with more than {max_prompt_tokens} tokens: {listed}"
+        f"{', ...' if len(long) > 10 else ''}."
+    )
+    return dataset.select(np.flatnonzero(total <= max_prompt_tokens))
