@@ -43,7 +43,7 @@ PANELS = (
     Panel("Groups without signal (share)", ("frac_reward_zero_std",)),
     Panel("Entropy bonus in the advantage", ("mssr/bonus_mean",)),
     Panel("Prompts not yet seen (share)", ("mssr/frac_unseen",)),
-    Panel("Entropy coefficient", ("entropy_coef",), smoothed=False),
+    Panel("Entropy coefficient", ("entropy/coef",), smoothed=False),
     Panel("Loss", ("loss",)),
 )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmr1_trl.reporting.curves import PANELS
-from mmr1_trl.reporting.runs import Run
+from mmr1_trl.reporting.runs import Run, group_runs
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,29 @@ def before_after_by(before: Mapping[str, Any], after: Mapping[str, Any], categor
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
-    """First and last tenth of every run for every quantity that it logged, one row per quantity."""
+    """
+    What every quantity was in the first and in the last tenth of training, for each group of runs: the mean over the
+    runs of a group and, in parentheses, the smallest and the largest of their ends.
+    """
+    groups = group_runs(runs)
     rows = []
     for panel in PANELS:
-        cells = []
-        for run in runs:
-            _, values = run.series(panel.keys)
-            tenth = max(1, len(values) // 10)
-            first, last = (sum(part) / tenth if part else None for part in (values[:tenth], values[-tenth:]))
-            cells.append("–" if first is None or last is None else f"{first:.3g} → {last:.3g}")
+        cells = [_ends([run.series(panel.keys)[1] for run in members]) for members in groups.values()]
         if any(cell != "–" for cell in cells):
             rows.append([panel.title, *cells])
-    return Table(["First → last tenth of the run", *(run.name for run in runs)], rows)
+    return Table(["First → last tenth of the run", *groups], rows)
+
+
+def _ends(curves: Sequence[Sequence[float]]) -> str:
+    """First and last tenth of the curves of one group as text."""
+    curves = [values for values in curves if values]
+    if not curves:
+        return "–"
+    tenths = [max(1, len(values) // 10) for values in curves]
+    first = [sum(values[:tenth]) / tenth for values, tenth in zip(curves, tenths)]
+    last = [sum(values[-tenth:]) / tenth for values, tenth in zip(curves, tenths)]
+    around = f" ({min(last):.3g} to {max(last):.3g})" if len(curves) > 1 else ""
+    return f"{sum(first) / len(first):.3g} → {sum(last) / len(last):.3g}{around}"
 
 
 def _shares(summary: Mapping[str, Any]) -> list[tuple[str, float | None, Sequence[float] | None]]:

@@ -131,7 +131,10 @@ def test_tables_say_what_the_summaries_say():
 
 
 def test_runs_table_compares_the_ends(tmp_path):
-    runs = [load_run(write_run(tmp_path / "a")), load_run(write_run(tmp_path / "b", steps=4))]
-    rows = {row[0]: list(row[1:]) for row in runs_table(runs).rows}
-    assert rows["Reward"] == ["0.075 → 0.975", "0.25 → 1"]
+    runs = [load_run(write_run(tmp_path / f"a-s{seed}", offset=seed)) for seed in range(2)]
+    runs.append(load_run(write_run(tmp_path / "b", steps=4)))
+    table = runs_table(runs)
+    assert list(table.columns[1:]) == ["a", "b"]
+    rows = {row[0]: list(row[1:]) for row in table.rows}
+    assert rows["Reward"] == ["0.575 → 1.48 (0.975 to 1.98)", "0.25 → 1"]
     assert "KL to the reference" not in rows
