@@ -2,8 +2,8 @@
 """
 How a question is put to the model and how its reply has to look.
 
-One `PromptStyle` writes the prompt, decides the format reward and tells the evaluation where the answer stands, so that
-the three cannot drift apart. The module imports nothing heavy.
+One `PromptStyle` writes the prompt, decides the format reward and tells the evaluation where the answer stands, so
+that the three cannot drift apart. The module imports nothing heavy.
 """
 
 import re
@@ -19,7 +19,6 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 _THINK = r"\s*+<think>(?:(?!</?think>).)*+</think>"
 _THINK_THEN_ANSWER = rf"{_THINK}\s*+<answer>\s*+(?!</answer>)(?:(?!</?answer>|</?think>).)*+</answer>\s*+"
 _THINK_THEN_BOXED = rf"{_THINK}(?:(?!</?think>|\\boxed).)*+\\boxed\s*+\{{\s*+[^}}]++\}}(?:(?!</?think>).)*+"
-
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,8 @@ PROMPT_STYLES = {
             _THINK_THEN_ANSWER,
             "boxed",
         ),
-        # UI-R1 and Visual-RFT are the frameworks under the two-stage-entropy paper (arXiv 2511.07738); our own wording.
+        # UI-R1 and Visual-RFT are the frameworks under the two-stage-entropy paper (arXiv 2511.07738); our
+        # own wording.
         PromptStyle(
             "ui_r1",
             "Think about where to act in the screenshot inside <think> </think> tags. Then give the point to click, "
@@ -150,6 +150,7 @@ def get_prompt_style(name: str) -> PromptStyle:
     """
     if name not in PROMPT_STYLES:
         raise BadInputError(
-            f"Unknown prompt style {name!r}.{did_you_mean(name, PROMPT_STYLES)} Known styles: {', '.join(PROMPT_STYLES)}."
+            f"Unknown prompt style {name!r}.{did_you_mean(name, PROMPT_STYLES)} "
+            f"Known styles: {', '.join(PROMPT_STYLES)}."
         )
     return PROMPT_STYLES[name]

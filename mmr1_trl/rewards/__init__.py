@@ -1,9 +1,18 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Reward functions in TRL's signature, for training and evaluation alike."""
+"""Reward functions in TRL's signature, for training and evaluation alike. Importing them does not import torch."""
 
-from mmr1_trl.rewards.accuracy import accuracy_reward, format_reward
+from mmr1_trl.rewards.accuracy import accuracy_reward, class_label_reward, format_reward
+from mmr1_trl.rewards.grounding import detection_reward, iou_reward, point_in_box_reward
+from mmr1_trl.rewards.shaping import length_penalty, repetition_penalty
 
 
-REWARD_FUNCTIONS = ("accuracy_reward", "format_reward")
-
-__all__ = ["REWARD_FUNCTIONS", *REWARD_FUNCTIONS]
+__all__ = [
+    "accuracy_reward",
+    "class_label_reward",
+    "detection_reward",
+    "format_reward",
+    "iou_reward",
+    "length_penalty",
+    "point_in_box_reward",
+    "repetition_penalty",
+]

@@ -1,34 +1,153 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Accuracy and format rewards in TRL's signature."""
+"""Accuracy, format and class-label rewards in TRL's signature."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
-from mmr1_trl.rewards.answers import completion_text
-from mmr1_trl.rewards.scoring import score_answer
+from mmr1_trl.rewards.answers import completion_text, extract_answer
+from mmr1_trl.rewards.compare import Question, normalize_label
+from mmr1_trl.rewards.scoring import check_gold, make_question, score_answers
+
+
+Completions = Sequence[str | list[dict]]
+LogExtra = Callable[[str, list], None] | None
+LogMetric = Callable[[str, float], None] | None
+_NOT_COMPARED = ("no answer", "too long", "unreadable")
+
+
+@lru_cache(maxsize=65_536)
+def _question(
+    gold: str | None,
+    answer_type: str | None,
+    options: tuple[str, ...] | None,
+    tolerance: float | None,
+    precision: float | None,
+) -> Question | None:
+    if gold is None or check_gold(gold, answer_type, options):
+        return None
+    return make_question(gold, answer_type, options, tolerance, precision)
+
+
+def _style_names(prompt_style: str | Sequence[str], number: int) -> Sequence[str]:
+    return [prompt_style] * number if isinstance(prompt_style, str) else prompt_style
 
 
 def accuracy_reward(
-    completions: list,
-    solution: list[str],
-    answer_type: list[str] | None = None,
-    options: list[list[str]] | None = None,
-    log_extra: Callable[[str, list], None] | None = None,
-    log_metric: Callable[[str, float], None] | None = None,
+    completions: Completions,
+    solution: Sequence[str],
+    answer_type: Sequence[str | None] | None = None,
+    options: Sequence[Sequence[str] | None] | None = None,
+    tolerance: Sequence[float | None] | None = None,
+    precision: Sequence[float | None] | None = None,
+    prompt_style: str | Sequence[str] = "figures",
+    log_extra: LogExtra = None,
+    log_metric: LogMetric = None,
     **kwargs: Any,
 ) -> list[float | None]:
-    """Reward 1.0 for a right final answer, else 0.0."""
-    n = len(completions)
-    scores = [
-        score_answer(*row) for row in zip(completions, solution, answer_type or [None] * n, options or [None] * n)
-    ]
+    r"""
+    Reward 1.0 when the one final answer of a completion equals the gold, else 0.0.
+
+    Logs `rewards/timeout_frac` (comparisons that no worker finished), `rewards/unparsed_frac` (completions without a
+    readable answer), `rewards/bad_gold_frac` and `rewards/accuracy_given_format`, and the column `extracted`.
+
+    Args:
+        completions (`Sequence[str | list[dict]]`):
+            Completions, plain or conversational.
+        solution (`Sequence[str]`):
+            Gold answers.
+        answer_type (`Sequence[str]`, *optional*):
+            Dataset column, see [`answers.ANSWER_TYPES`]. Inferred from each gold where it is missing.
+        options (`Sequence[Sequence[str]]`, *optional*):
+            Dataset column with the choices of multiple-choice questions.
+        tolerance (`Sequence[float]`, *optional*):
+            Dataset column: relative tolerance on numbers (0.05 for ChartQA).
+        precision (`Sequence[float]`, *optional*):
+            Dataset column: decimals to round to before comparing (MathVista).
+        prompt_style (`str` or `Sequence[str]`, *optional*, defaults to `"figures"`):
+            Style whose format `rewards/accuracy_given_format` is conditioned on.
+        log_extra, log_metric (`Callable`, *optional*):
+            Passed by the trainer.
+
+    Returns:
+        `list[float | None]`: Rewards; `None` (the trainer skips the row) where the gold itself cannot be read.
+
+    Example:
+    ```python
+    >>> accuracy_reward(["<think>..</think><answer>(B)</answer>", r"\boxed{3}"], solution=["B", "3:4"])
+    [1.0, 0.0]
+    ```
+    """
+    number = len(completions)
+    empty: list[None] = [None] * number
+    rows = zip(solution, answer_type or empty, options or empty, tolerance or empty, precision or empty, strict=True)
+    questions = [_question(gold, kind, tuple(choices or ()), *rest) for gold, kind, choices, *rest in rows]
+    kept = [index for index, question in enumerate(questions) if question is not None]
+    scores = score_answers([completions[i] for i in kept], [q for q in questions if q is not None])
+    by_row = dict(zip(kept, scores))
     if log_extra is not None:
-        log_extra("extracted", [score.extracted or "" for score in scores])
-    return [score.correct for score in scores]
+        extracted = [by_row[i].extracted if i in by_row else None for i in range(number)]
+        log_extra("extracted", [answer or "" for answer in extracted])
+    if log_metric is not None:
+        log_metric("rewards/bad_gold_frac", 1 - len(kept) / max(1, number))
+        if scores:
+            timeouts = sum(score.reason in ("timeout", "memory", "crash") for score in scores)
+            log_metric("rewards/timeout_frac", timeouts / len(scores))
+            log_metric("rewards/unparsed_frac", sum(s.reason in _NOT_COMPARED for s in scores) / len(scores))
+        names = _style_names(prompt_style, number)
+        formatted = [
+            by_row[i].correct for i in kept if get_prompt_style(names[i]).is_formatted(completion_text(completions[i]))
+        ]
+        if formatted:
+            log_metric("rewards/accuracy_given_format", sum(formatted) / len(formatted))
+    return [by_row[i].correct if i in by_row else None for i in range(number)]
 
 
-def format_reward(completions: list, prompt_style: str | list[str] = "figures", **kwargs: Any) -> list[float | None]:
-    """Reward 1.0 for a completion in the shape that the prompt style asks for, else 0.0."""
-    names = [prompt_style] * len(completions) if isinstance(prompt_style, str) else prompt_style
-    return [float(get_prompt_style(name).is_formatted(completion_text(c))) for c, name in zip(completions, names)]
+def format_reward(
+    completions: Completions, prompt_style: str | Sequence[str] = "figures", **kwargs: Any
+) -> list[float | None]:
+    """
+    Reward 1.0 for a completion in the shape that its prompt style asks for, else 0.0.
+
+    Args:
+        completions (`Sequence[str | list[dict]]`):
+            Completions, plain or conversational.
+        prompt_style (`str` or `Sequence[str]`, *optional*, defaults to `"figures"`):
+            Name of the style, or a dataset column of names. The default asks for `<think>..</think>` and then
+            `<answer>..</answer>`.
+
+    Returns:
+        `list[float | None]`: Rewards.
+    """
+    names = _style_names(prompt_style, len(completions))
+    return [
+        float(get_prompt_style(name).is_formatted(completion_text(completion)))
+        for completion, name in zip(completions, names, strict=True)
+    ]
+
+
+def class_label_reward(
+    completions: Completions, solution: Sequence[str], match: str = "exact", **kwargs: Any
+) -> list[float | None]:
+    """
+    Reward 1.0 for the right class name, else 0.0. Case, spaces, underscores, hyphens and punctuation are ignored.
+
+    Args:
+        completions (`Sequence[str | list[dict]]`):
+            Completions, plain or conversational.
+        solution (`Sequence[str]`):
+            Gold class names.
+        match (`"exact"` or `"substring"`, *optional*, defaults to `"exact"`):
+            `"substring"` is Visual-RFT's rule: either name may contain the other. A policy can exploit it by listing
+            every class.
+
+    Returns:
+        `list[float | None]`: Rewards.
+    """
+    rewards: list[float | None] = []
+    for completion, gold in zip(completions, solution, strict=True):
+        right, given = normalize_label(gold), normalize_label(extract_answer(completion_text(completion)) or "")
+        same = right == given or (match == "substring" and (right in given or given in right))
+        rewards.append(float(bool(right and given) and same))
+    return rewards

@@ -14,6 +14,11 @@ The rule, in order:
 """
 
 import re
+from collections.abc import Sequence
+
+from mmr1_trl.rewards.compare import looks_like_math, option_letters
+from mmr1_trl.rewards.intervals import parse_intervals
+from mmr1_trl.rewards.values import clean, parse_quantity, split_list, strip_brackets
 
 
 ANSWER_TYPES = (
@@ -147,3 +152,60 @@ def _stated_answer(visible: str) -> str | None:
             return line.strip()
     bare = visible.strip()
     return bare if bare and len(bare) <= _BARE_LINE and "\n" not in bare else None
+
+
+_LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*", re.DOTALL)
+_LETTERS = re.compile(r"[A-J](?:\s*(?:,|;|&|and)\s*[A-J])+")
+_MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
+_COORDINATES = re.compile(r"\[\s*-?[\d.]+(?:\s*,\s*-?[\d.]+){3}\s*\]")
+
+
+def infer_answer_type(gold: str, options: Sequence[str] | None = None) -> str:
+    r"""
+    Choose the answer type from the gold alone; the same gold always gives the same type.
+
+    The first that fits: letters or the text of one option (`multiple_choice`), yes/no/true/false, a number with or
+    without unit, four numbers in square brackets (`box`), `a:b` (`ratio`), an interval or inequality (round brackets
+    around two finite numbers are a `list`, in order), braces or bare commas (`set`, in any order), an expression
+    (`latex`), else `text`. A dataset column overrides all of it.
+
+    Args:
+        gold (`str`):
+            The gold answer.
+        options (`Sequence[str]`, *optional*):
+            The choices, when the question has some.
+
+    Returns:
+        `str`: One of `ANSWER_TYPES`.
+    """
+    text = clean(gold)
+    if options and option_letters(gold, options):
+        return "multiple_choice"
+    if _LETTERED.fullmatch(text) or _LETTERS.fullmatch(text):
+        return "multiple_choice"
+    if text.lower() in ("yes", "no", "true", "false"):
+        return "yes_no"
+    if parse_quantity(text):
+        return "number"
+    if _COORDINATES.fullmatch(text):
+        return "box"
+    if _MONTH.search(text) and re.search(r"\d", text):
+        return "text"
+    inner, brackets = strip_brackets(text)
+    parts = split_list(inner)
+    if ":" in text and looks_like_math(text) and "\\" not in text.replace("\\sqrt", "").replace("\\frac", ""):
+        return "ratio"
+    if parse_intervals(text) and (brackets != "()" or "infty" in text) and not (brackets == "[]" and _falls(parts)):
+        return "interval"
+    if "\\begin" in text or re.search(r"[A-Za-z]\s*\(", text) and len(split_list(text)) == 1:
+        return "latex" if looks_like_math(re.sub(r"\\(?:begin|end)\{[a-z*]*\}", "", text)) else "text"
+    if len(parts) > 1 and brackets in ("()", "[]"):
+        return "list"
+    if brackets == "{}" or "\\pm" in text or (len(parts) > 1 and len(text) <= 200):
+        return "set"
+    return "latex" if looks_like_math(text) else "text"
+
+
+def _falls(parts: list[str]) -> bool:
+    ends = [parse_quantity(part) for part in parts]
+    return len(ends) == 2 and ends[0] is not None and ends[1] is not None and ends[0].value > ends[1].value

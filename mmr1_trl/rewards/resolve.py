@@ -5,22 +5,46 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import mmr1_trl.rewards as own_rewards
+from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
-_TRL_REWARDS = ("reasoning_accuracy_reward", "think_format_reward")
+_TRL_REWARDS = ("reasoning_accuracy_reward", "think_format_reward", "get_soft_overlong_punishment")
 
 
-def resolve_rewards(names: list[str]) -> list[Callable]:
+class StyledReward:
     """
-    Turn names into reward functions: ours, TRL's (`think_format_reward`, `reasoning_accuracy_reward`), or a dotted path
-    to a function of the user's (`my_package.rewards.brevity`; the current directory is searched too).
+    A reward function with the run's prompt style filled in. A class rather than a closure, so that it can be pickled.
+
+    Args:
+        function (`Callable`):
+            A reward function that takes `prompt_style`.
+        prompt_style (`str`):
+            Name of the style. A dataset column `prompt_style` goes before it.
+    """
+
+    def __init__(self, function: Callable, prompt_style: str):
+        self.function, self.prompt_style = function, prompt_style
+        self.__name__ = function.__name__
+
+    def __call__(self, **kwargs: Any) -> list[float | None]:
+        return self.function(**({"prompt_style": self.prompt_style} | kwargs))
+
+
+def resolve_rewards(names: list[str], prompt_style: str | None = None) -> list[Callable]:
+    """
+    Turn names into reward functions: ours, TRL's (`think_format_reward`, `reasoning_accuracy_reward`,
+    `get_soft_overlong_punishment`), or a dotted path to a function of the user's (`my_package.rewards.brevity`; the
+    current directory is searched too).
 
     Args:
         names (`list[str]`):
             Names from the command line or YAML.
+        prompt_style (`str`, *optional*):
+            Style that [`format_reward`] and [`accuracy_reward`] go by. Defaults to their own default.
 
     Returns:
         `list[Callable]`: One function per name, in order.
@@ -28,16 +52,22 @@ def resolve_rewards(names: list[str]) -> list[Callable]:
     Raises:
         BadInputError: When a name is unknown or a dotted path cannot be imported.
     """
-    return [_resolve(name) for name in names]
+    if prompt_style is None:
+        return [_resolve(name) for name in names]
+    get_prompt_style(prompt_style)
+    styled = ("accuracy_reward", "format_reward")
+    return [StyledReward(_resolve(name), prompt_style) if name in styled else _resolve(name) for name in names]
 
 
 def _resolve(name: str) -> Callable:
-    if name in own_rewards.REWARD_FUNCTIONS:
+    if name in own_rewards.__all__:
         return getattr(own_rewards, name)
     if name in _TRL_REWARDS:
-        return getattr(importlib.import_module("trl.rewards"), name)
+        function = getattr(importlib.import_module("trl.rewards"), name)
+        # The one factory among them, with the arguments that TRL's own command line gives it.
+        return function(max_completion_len=1280, soft_punish_cache=256) if name.startswith("get_") else function
     if "." not in name:
-        known = [*own_rewards.REWARD_FUNCTIONS, *_TRL_REWARDS]
+        known = [*own_rewards.__all__, *_TRL_REWARDS]
         raise BadInputError(
             f"Unknown reward function {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
             "or a dotted path such as my_module.my_reward."

@@ -1,25 +1,180 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Score one completion, or many, against the gold answer."""
+"""Score completions against gold answers: extract one answer, compare it once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmr1_trl.rewards.answers import completion_text, extract_answer
+from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.rewards.answers import ANSWER_TYPES, completion_text, extract_answer, infer_answer_type
+from mmr1_trl.rewards.boxes import read_numbers
+from mmr1_trl.rewards.compare import MAX_ANSWER_CHARS, Question, is_equal, looks_like_math, option_letters, read_yes_no
+from mmr1_trl.rewards.intervals import parse_intervals
+from mmr1_trl.rewards.values import clean, parse_quantity, split_list, strip_brackets
+from mmr1_trl.rewards.verify_pool import VerifyPool, default_pool
 
 
 class Score(NamedTuple):
-    """Outcome for one completion: `correct` in [0, 1], the extracted answer, and why."""
+    """
+    Outcome for one completion.
+
+    Args:
+        correct (`float`):
+            1.0 for a right answer, else 0.0.
+        extracted (`str` or `None`):
+            The final answer that was found.
+        reason (`str`):
+            `"equal"`, `"different"`, `"no answer"`, `"too long"`, or what kept the comparison from finishing:
+            `"timeout"`, `"memory"`, `"crash"`, `"unreadable"`, `"error .."`.
+    """
 
     correct: float
     extracted: str | None
     reason: str
 
 
+class _NeedsAlgebra(Exception):
+    pass
+
+
+def _postpone(gold: str, answer: str, tolerance: float | None, precision: int | None) -> bool:
+    raise _NeedsAlgebra
+
+
 def score_answer(
-    completion: str | list[dict], gold: str, answer_type: str | None = None, options: list[str] | None = None
+    completion: str | list[dict],
+    gold: str,
+    answer_type: str | None = None,
+    options: Sequence[str] | None = None,
+    *,
+    tolerance: float | None = None,
+    precision: int | None = None,
 ) -> Score:
-    """Score one completion (see `Score`)."""
-    extracted = extract_answer(completion_text(completion))
-    if extracted is None:
-        return Score(0.0, None, "no answer")
-    same = extracted.casefold().strip(" .$()") == gold.casefold().strip(" .$()")
-    return Score(float(same), extracted, "equal" if same else "different")
+    r"""
+    Score one completion.
+
+    Args:
+        completion (`str` or `list[dict]`):
+            Text or messages.
+        gold (`str`):
+            The right answer.
+        answer_type (`str`, *optional*):
+            One of [`answers.ANSWER_TYPES`]. Inferred from the gold by default.
+        options (`Sequence[str]`, *optional*):
+            The choices of a multiple-choice question.
+        tolerance (`float`, *optional*):
+            Relative tolerance on numbers (0.05 for ChartQA). Exact by default.
+        precision (`int`, *optional*):
+            Decimals to round to before comparing (MathVista).
+
+    Returns:
+        `Score`: correct, extracted, reason.
+
+    Example:
+    ```python
+    >>> score_answer(r"<think>3:4 is 0.75</think> \boxed{\frac{3}{4}}", "3:4")
+    Score(correct=1.0, extracted='\\frac{3}{4}', reason='equal')
+    ```
+    """
+    return score_answers([completion], [make_question(gold, answer_type, options, tolerance, precision)])[0]
+
+
+def make_question(
+    gold: str,
+    answer_type: str | None = None,
+    options: Sequence[str] | None = None,
+    tolerance: float | None = None,
+    precision: float | None = None,
+) -> Question:
+    """Build a `Question`, inferring the answer type when there is none (arguments as in [`score_answer`])."""
+    gold = str(gold)
+    answer_type = answer_type or infer_answer_type(gold, options)
+    if answer_type not in ANSWER_TYPES:
+        raise BadInputError(
+            f"Unknown answer type {answer_type!r}.{did_you_mean(answer_type, ANSWER_TYPES)} "
+            f"Known types: {', '.join(ANSWER_TYPES)}."
+        )
+    # Datasets keep the precision as a float column (MathVista), empty as NaN.
+    digits = None if precision is None or precision != precision else int(precision)
+    return Question(gold, answer_type, tuple(map(str, options or ())), tolerance, digits)
+
+
+def score_answers(
+    completions: Sequence[str | list[dict]], questions: Sequence[Question], pool: VerifyPool | None = None
+) -> list[Score]:
+    """
+    Score many completions; what needs algebra goes to the worker processes in one batch.
+
+    Args:
+        completions (`Sequence[str | list[dict]]`):
+            Texts or messages.
+        questions (`Sequence[Question]`):
+            One per completion.
+        pool (`VerifyPool`, *optional*):
+            Workers to use. Defaults to the pool of this process.
+
+    Returns:
+        `list[Score]`: One per completion.
+    """
+    scores: list[Score | None] = []
+    postponed: list[tuple[Question, str]] = []
+    for completion, question in zip(completions, questions, strict=True):
+        answer = extract_answer(completion_text(completion))
+        if answer is None:
+            scores.append(Score(0.0, None, "no answer"))
+        elif len(answer) > MAX_ANSWER_CHARS:
+            scores.append(Score(0.0, answer[:MAX_ANSWER_CHARS], "too long"))
+        else:
+            try:
+                equal = is_equal(question, answer, _postpone)
+                scores.append(Score(float(equal), answer, "equal" if equal else "different"))
+            except _NeedsAlgebra:
+                scores.append(None)
+                postponed.append((question, answer))
+    if not postponed:
+        return [score for score in scores if score is not None]
+    verdicts = zip(postponed, (pool or default_pool()).compare(postponed))
+    return [score or _verdict_score(*next(verdicts)) for score in scores]
+
+
+def _verdict_score(task: tuple[Question, str], status: str) -> Score:
+    return Score(float(status == "equal"), task[1], status)
+
+
+def check_gold(gold: str, answer_type: str | None = None, options: Sequence[str] | None = None) -> str | None:
+    """
+    Tell what is wrong with a gold answer, before training meets it.
+
+    Args:
+        gold (`str`):
+            The gold answer of a row.
+        answer_type (`str`, *optional*):
+            Its declared type. Inferred by default.
+        options (`Sequence[str]`, *optional*):
+            The choices of a multiple-choice question.
+
+    Returns:
+        `str` or `None`: Why no completion could be scored against it, or `None` when it is fine.
+    """
+    if not isinstance(gold, str) or not gold.strip():
+        return "the gold answer is empty"
+    if len(gold) > MAX_ANSWER_CHARS:
+        return f"the gold answer has {len(gold)} characters, more than {MAX_ANSWER_CHARS}"
+    question = make_question(gold, answer_type, options)
+    readable = {
+        "multiple_choice": lambda: option_letters(gold, question.options),
+        "yes_no": lambda: read_yes_no(gold) is not None,
+        "number": lambda: parse_quantity(clean(gold)) is not None or looks_like_math(clean(gold)),
+        "ratio": lambda: ":" in clean(gold) or " to " in clean(gold) or parse_quantity(clean(gold)),
+        "list": lambda: split_list(strip_brackets(clean(gold))[0]),
+        "set": lambda: split_list(strip_brackets(clean(gold))[0]),
+        "interval": lambda: parse_intervals(gold),
+        "latex": lambda: clean(gold),
+        "text": lambda: clean(gold),
+        "point": lambda: len(read_numbers(gold)) in (2, 4),
+        "box": lambda: len(read_numbers(gold)) == 4,
+        "class_label": lambda: clean(gold),
+    }
+    if readable[question.answer_type]():
+        return None
+    among = f" among {len(question.options)} options" if question.options else ""
+    return f"{gold[:80]!r} cannot be read as {question.answer_type}{among}"

@@ -1,0 +1,397 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""
+Decide whether an answer equals the gold, by answer type.
+
+Letters, words, numbers, ratios, lists, sets and intervals of numbers are decided here in microseconds. Whatever needs
+algebra goes through the `math_equal` callable: the training process passes one that postpones the pair to the pool of
+worker processes, and the worker passes one that calls math-verify. So both run this one file.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Protocol
+
+from mmr1_trl.rewards.boxes import box_iou, point_in_box, read_numbers
+from mmr1_trl.rewards.intervals import Interval, parse_intervals
+from mmr1_trl.rewards.values import Quantity, clean, compact, parse_quantity, same_unit, split_list, strip_brackets
+
+
+MAX_ANSWER_CHARS = 1000
+IOU_CORRECT = 0.5
+
+
+class MathEqual(Protocol):
+    """Whether two LaTeX expressions are equal, exactly or within the question's tolerance."""
+
+    def __call__(self, gold: str, answer: str, tolerance: float | None, precision: int | None) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Question:
+    r"""
+    Everything that an answer is held against. Hashable, so that it can be a cache key.
+
+    Args:
+        gold (`str`):
+            The right answer.
+        answer_type (`str`):
+            One of [`answers.ANSWER_TYPES`].
+        options (`tuple[str, ...]`):
+            The choices of a multiple-choice question, empty when unknown.
+        tolerance (`float`, *optional*):
+            Relative tolerance on numbers; `0.05` is ChartQA's relaxed accuracy. For a `point` gold, pixels.
+        precision (`int`, *optional*):
+            Number of decimals to which numbers are rounded before the comparison (MathVista).
+    """
+
+    gold: str
+    answer_type: str
+    options: tuple[str, ...] = ()
+    tolerance: float | None = None
+    precision: int | None = None
+
+
+def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    """
+    Compare one extracted answer with the gold.
+
+    Args:
+        question (`Question`):
+            Gold, type, options and tolerance.
+        answer (`str`):
+            The extracted answer.
+        math_equal (`Callable`):
+            Decides pairs that need algebra; whatever it raises passes through.
+
+    Returns:
+        `bool`: Whether the answer is right.
+    """
+    if len(answer) > MAX_ANSWER_CHARS:
+        return False
+    return _COMPARISONS[question.answer_type](question, answer, math_equal)
+
+
+# Multiple choice, yes/no, words
+
+_LETTER = re.compile(r"(?:option|choice|answer)?\s*[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?", re.IGNORECASE)
+_LETTER_AND_TEXT = re.compile(
+    r"(?:option |choice )?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,])(?:\s+|$)", re.I
+)
+_SEVERAL = re.compile(r"[(\[{]?[A-Z](?:\s*(?:,|;|&|/|and|\s)\s*(?:and\s)?\(?[A-Z]\)?)+[)\]}]?\.?")
+_OPTION_PREFIX = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])\s?[.):])\s*")
+
+
+def option_letters(text: str, options: Sequence[str] = ()) -> frozenset[str]:
+    """
+    Read an answer as option letters.
+
+    Args:
+        text (`str`):
+            "B", "(B)", "B. 12 cm", "A, C", "ACD" or, when the options are known, the text of exactly one of them.
+        options (`Sequence[str]`, *optional*):
+            The choices in order.
+
+    Returns:
+        `frozenset[str]`: Upper-case letters, empty when the text names no option.
+    """
+    text = clean(text)
+    if single := _LETTER.fullmatch(text):
+        letters = single[1].upper()
+    elif _SEVERAL.fullmatch(text):
+        letters = "".join(re.findall(r"[A-Z]", re.sub(r"and", "", text)))
+    elif 1 < len(text) <= 10 and text.isascii() and text.isupper() and text.isalpha() and len(set(text)) == len(text):
+        letters = text
+    else:
+        named = _matching_options(text, options)
+        if len(named) == 1:
+            return frozenset(named)
+        lettered = _LETTER_AND_TEXT.match(text)
+        letters = (lettered[1] or lettered[2] or lettered[3]).upper() if lettered else ""
+    last = chr(ord("A") + len(options) - 1) if options else "Z"
+    return frozenset(letters) if letters and max(letters) <= last else frozenset(_matching_options(text, options))
+
+
+def _matching_options(text: str, options: Sequence[str]) -> list[str]:
+    found = []
+    for letter, option in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", options):
+        option = clean(_OPTION_PREFIX.sub("", option))
+        same = normalize_text(option) == normalize_text(text) != "" or compact(option) == compact(text) != ""
+        if same or _same_quantity(parse_quantity(option), parse_quantity(text)):
+            found.append(letter)
+    return found
+
+
+def _choice(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = option_letters(question.gold, question.options), option_letters(answer, question.options)
+    return bool(gold) and gold == given
+
+
+_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
+
+
+def read_yes_no(text: str) -> bool | None:
+    """`True` for yes/true, `False` for no/false, `None` for anything else or for both ("yes and no")."""
+    words = re.findall(r"[a-z]+", clean(text).lower())
+    if not words or words[0] not in _YES_NO or {"yes", "no"} <= set(words) or {"true", "false"} <= set(words):
+        return None
+    return _YES_NO[words[0]]
+
+
+def _yes_no(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    given = read_yes_no(answer)
+    return given is not None and given == read_yes_no(question.gold)
+
+
+_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%B %d %Y", "%d %B %Y", "%b %d %Y", "%d %b %Y")
+
+
+def normalize_text(text: str) -> str:
+    """Case, accents kept apart, articles, punctuation and spaces taken out of the comparison."""
+    text = unicodedata.normalize("NFKC", clean(text)).casefold()
+    text = re.sub(r"[^\w\s%$€£+<>=-]|_", " ", text.replace("-", " "))
+    return " ".join(word for word in text.split() if word not in ("a", "an", "the"))
+
+
+def _date(text: str) -> datetime | None:
+    text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", clean(text)).replace(",", "").replace(".", "")
+    for form in _DATE_FORMATS:
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    return None
+
+
+def _text(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = normalize_text(question.gold), normalize_text(answer)
+    if gold == given and gold:
+        return True
+    if any(char.isdigit() for char in gold) and (date := _date(question.gold)):
+        return date == _date(answer)
+    return _same_quantity(parse_quantity(clean(question.gold)), parse_quantity(clean(answer)))
+
+
+def normalize_label(text: str) -> str:
+    """A class name without case, spaces, underscores, hyphens and punctuation: "Maine_Coon" is "maine coon"."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", clean(text)).casefold())
+
+
+def _label(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    return normalize_label(question.gold) == normalize_label(answer) != ""
+
+
+# Numbers and expressions
+
+
+def _same_quantity(
+    gold: Quantity | None, given: Quantity | None, tolerance: float | None = None, precision: int | None = None
+) -> bool:
+    if gold is None or given is None:
+        return False
+    if gold.variable and given.variable and gold.variable != given.variable:
+        # "AB = 5" and "x = 5" may be one thing; two single letters are two unknowns.
+        if len(gold.variable) == len(given.variable) == 1:
+            return False
+    factor, agree = same_unit(gold.unit, given.unit)
+    if not agree:
+        return False
+    right, read = gold.value, given.value * factor
+    # One sign of percent: 50 % is written 50 by some and 0.5 by others.
+    percents = [quantity.unit in ("%", "percent") for quantity in (gold, given)]
+    pairs = [(right, read)]
+    if percents == [True, False] and not given.unit:
+        pairs.append((right / 100, read))
+    elif percents == [False, True] and not gold.unit:
+        pairs.append((right, read / 100))
+    return any(_close(a, b, tolerance, precision) for a, b in pairs)
+
+
+def _close(gold: Fraction, given: Fraction, tolerance: float | None, precision: int | None) -> bool:
+    if gold == given:
+        return True
+    if tolerance is not None and abs(given - gold) <= Fraction(str(tolerance)) * abs(gold):
+        return True
+    return precision is not None and round(gold, precision) == round(given, precision)
+
+
+_COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_FUNCTIONS = frozenset("sin cos tan cot sec csc log exp max min mod gcd lcm det arcsin arccos arctan sqrt".split())
+
+
+def looks_like_math(text: str) -> bool:
+    """Whether a cleaned answer may be an expression: it has something to compute with, and no words."""
+    bare = _COMMAND.sub(" ", text)
+    if any(word.lower() not in _FUNCTIONS for word in _WORD.findall(bare)):
+        return False
+    return re.search(r"[A-Za-z0-9]|\\(?:pi|infty|emptyset|varnothing)", bare or text) is not None or bare != text
+
+
+def _value(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = clean(question.gold), clean(answer)
+    if not gold or not given:
+        return False
+    if compact(gold) == compact(given):
+        return True
+    right, read = parse_quantity(gold), parse_quantity(given)
+    if right and read:
+        return _same_quantity(right, read, question.tolerance, question.precision)
+    if not looks_like_math(gold) or not looks_like_math(given):
+        return normalize_text(gold) == normalize_text(given) != "" and not (right or read)
+    # A list is never equal to one value, whatever a parser would make of its last element.
+    if (len(split_list(strip_brackets(gold)[0])) > 1) != (len(split_list(strip_brackets(given)[0])) > 1):
+        return False
+    if ":" in gold or ":" in given:
+        return _ratio(question, answer, math_equal)
+    return math_equal(_expression(gold, right), _expression(given, read), question.tolerance, question.precision)
+
+
+def _expression(text: str, quantity: Quantity | None) -> str:
+    if quantity is not None:  # its unit, currency and left-hand side must not reach the parser
+        value = quantity.value / 100 if quantity.unit in ("%", "percent") else quantity.value
+        return f"\\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
+    return text
+
+
+_RATIO_SEPARATOR = re.compile(r"\s*(?::|\bto\b)\s*")
+
+
+def _terms(text: str) -> list[str]:
+    if assigned := re.fullmatch(r"[^=]{1,60}=\s*([^=]+)", text):
+        text = assigned[1]
+    return [term for term in _RATIO_SEPARATOR.split(text) if term]
+
+
+def _ratio(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = clean(question.gold), clean(answer)
+    right, read = _terms(gold), _terms(given)
+    if len(right) == 1 or len(read) == 1:  # "3/4" stands for the ratio 3:4, a bare 3 for 3:1
+        fraction = f"\\frac{{{right[0]}}}{{{right[1]}}}" if len(right) == 2 else right[0] if right else ""
+        other = f"\\frac{{{read[0]}}}{{{read[1]}}}" if len(read) == 2 else read[0] if read else ""
+        if max(len(right), len(read)) > 2 or not fraction or not other or ":" in fraction + other:
+            return False
+        return _value(replace(question, gold=fraction, answer_type="number"), other, math_equal)
+    if len(right) != len(read):
+        return False
+    rights, reads = [parse_quantity(term) for term in right], [parse_quantity(term) for term in read]
+    if None not in rights and None not in reads:
+        a, b = [q.value for q in rights if q], [q.value for q in reads if q]
+        return any(b) and all(a[0] * y == b[0] * x for x, y in zip(a, b)) and (a[0] != 0 or a == b)
+    if not all(looks_like_math(term) for term in right + read):
+        return False
+    return all(math_equal(f"({right[0]})({y})", f"({read[0]})({x})", None, None) for x, y in zip(right[1:], read[1:]))
+
+
+# Lists, sets, intervals
+
+
+def _elements(text: str) -> list[str]:
+    text = clean(text)
+    text = re.sub(r"^[A-Za-z]\s*\\in\s*(?=\\?\{)", "", text)
+    return split_list(strip_brackets(text)[0])
+
+
+def _element_equal(question: Question, gold: str, answer: str, math_equal: MathEqual) -> bool:
+    if strip_brackets(gold)[1] and len(split_list(strip_brackets(gold)[0])) > 1:
+        return _list(replace(question, gold=gold), answer, math_equal)
+    return _value(replace(question, gold=gold), answer, math_equal)
+
+
+def _list(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = _elements(question.gold), _elements(answer)
+    if len(gold) != len(given) or not gold:
+        return False
+    return all(_element_equal(question, a, b, math_equal) for a, b in zip(gold, given))
+
+
+def _set(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    if strip_brackets(clean(answer))[1] in ("(]", "[)"):
+        return False
+    gold, given = _distinct(question.gold), _distinct(answer)
+    if len(gold) != len(given) or not gold:
+        return False
+    for element in gold:
+        match = next((other for other in given if _element_equal(question, element, other, math_equal)), None)
+        if match is None:
+            return False
+        given.remove(match)
+    return True
+
+
+def _distinct(text: str) -> list[str]:
+    elements: list[str] = []
+    for element in _elements(text):
+        signs = ("+", "-") if "\\pm" in element else ("",)
+        for sign in signs:
+            signed = element.replace("\\pm", sign).strip().removeprefix("+").strip()
+            if not any(_cheaply_equal(signed, other) for other in elements):
+                elements.append(signed)
+    return elements
+
+
+def _cheaply_equal(a: str, b: str) -> bool:
+    left, right = parse_quantity(a), parse_quantity(b)
+    return compact(a) == compact(b) or (left is not None and left == right)
+
+
+_INFINITE = re.compile(r"([+-]?)\s*(?:\\infty|infinity|inf|oo)", re.IGNORECASE)
+
+
+def _interval(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = parse_intervals(question.gold), parse_intervals(answer)
+    if not gold or not given or len(gold) != len(given):
+        return False
+    return all(any(_interval_equal(question, a, b, math_equal) for b in given) for a in gold)
+
+
+def _interval_equal(question: Question, gold: Interval, given: Interval, math_equal: MathEqual) -> bool:
+    if gold[2:] != given[2:]:
+        return False
+    for a, b in zip(gold[:2], given[:2]):
+        infinite = [_INFINITE.fullmatch(end.strip()) for end in (str(a), str(b))]
+        if any(infinite):
+            if not all(infinite) or len({match[1] == "-" for match in infinite if match}) > 1:
+                return False
+        elif not _value(replace(question, gold=str(a)), str(b), math_equal):
+            return False
+    return True
+
+
+# Points and boxes
+
+
+def _point(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = read_numbers(question.gold), read_numbers(answer)
+    if len(given) == 4:  # a box stands for its center, as in UI-R1
+        given = [(given[0] + given[2]) / 2, (given[1] + given[3]) / 2]
+    if len(given) != 2:
+        return False
+    if len(gold) == 4:
+        return point_in_box(given, gold)
+    reach = question.tolerance or 0.0
+    return len(gold) == 2 and (given[0] - gold[0]) ** 2 + (given[1] - gold[1]) ** 2 <= reach**2
+
+
+def _box(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = read_numbers(question.gold), read_numbers(answer)
+    return len(gold) == len(given) == 4 and box_iou(gold, given) >= IOU_CORRECT
+
+
+_COMPARISONS: dict[str, Callable[[Question, str, MathEqual], bool]] = {
+    "multiple_choice": _choice,
+    "yes_no": _yes_no,
+    "number": _value,
+    "ratio": _ratio,
+    "list": _list,
+    "set": _set,
+    "interval": _interval,
+    "latex": _value,
+    "text": _text,
+    "point": _point,
+    "box": _box,
+    "class_label": _label,
+}

@@ -1,0 +1,334 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""
+Read answers: clean their notation, parse quantities exactly, split lists.
+
+Only the standard library, since the checker's worker processes import this module and have to start fast. Numbers are
+`Fraction`s: nothing is rounded unless the dataset states a tolerance.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+_SYMBOLS = str.maketrans(
+    {
+        "\u2212": "-",  # minus sign
+        "\u2013": "-",  # en dash
+        "\u2014": "-",
+        "\u00b2": "^2",
+        "\u00b3": "^3",
+        "\u00ba": "°",
+        "\u00d7": "\\times ",
+        "\u00f7": "/",
+        "\u00b7": "\\cdot ",
+        "\u22c5": "\\cdot ",
+        "\u03c0": "\\pi ",
+        "\u221e": "\\infty ",
+        "\u2264": "\\le ",
+        "\u2265": "\\ge ",
+        "\u222a": "\\cup ",
+        "\u00b1": "\\pm ",
+        "\u2248": "\\approx ",
+        "\u2208": "\\in ",
+        "\u2236": ":",
+        "\u2019": "'",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u2009": " ",
+    }
+)
+_VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
+_ROOT = re.compile(r"\u221a\s*(\d+|[A-Za-z]|\([^()]*\))")
+_DROPPED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits|boldsymbol|[()\[\]])(?![A-Za-z])")
+_SPACES = re.compile(r"\\(?:[,;:!> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
+_WRAPPERS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname)\s*\{([^{}]*)\}")
+_DEGREE = re.compile(r"\s*\^?\s*\{?\s*\\(?:circ|degree)(?![A-Za-z])\s*\}?")
+_RENAMED = {
+    "\\dfrac": "\\frac",
+    "\\tfrac": "\\frac",
+    "\\cfrac": "\\frac",
+    "\\leq": "\\le",
+    "\\geq": "\\ge",
+    "<=": "\\le ",
+    ">=": "\\ge ",
+    "\\colon": ":",
+    "\\lbrace": "\\{",
+    "\\rbrace": "\\}",
+    "{,}": ",",
+    "\\%": "%",
+    "\\#": "#",
+    "\\_": "_",
+    "\\&": "&",
+    "**": "",
+}
+_LEAD_IN = re.compile(
+    r"^(?:so |thus |therefore |hence )?,?\s*(?:the )?(?:final |correct )?(?:answer|result)\s*(?:is|:|=)\s*:?\s*", re.I
+)
+
+
+def clean(text: str) -> str:
+    r"""
+    Bring notation to one form: Unicode signs to LaTeX or ASCII, `\dfrac` to `\frac`, `\text{cm}` to `cm`, math
+    delimiters, markup and the closing dot dropped, white space collapsed.
+
+    Args:
+        text (`str`):
+            An answer, gold or given.
+
+    Returns:
+        `str`: The cleaned text; it still reads as LaTeX.
+    """
+    text = _ROOT.sub(r"\\sqrt{\1}", _VULGAR.sub(" ", text.replace("\0", " "))).translate(_SYMBOLS)
+    text = unicodedata.normalize("NFKC", text).replace("\u2044", "/").replace("\\$", "\ue000")
+    if text.count("$") % 2 == 0:
+        text = text.replace("$", " ")
+    text = text.replace("\ue000", "$")
+    for old, new in _RENAMED.items():
+        text = text.replace(old, new)
+    text = _DEGREE.sub("° ", _DROPPED.sub(" ", text))
+    for _ in range(3):  # \text inside \mathbf and the like; deeper nesting is nobody's answer
+        text = _WRAPPERS.sub(r" \1 ", text)
+    text = _LEAD_IN.sub("", _SPACES.sub(" ", text).strip())
+    return re.sub(r"\s+", " ", text).strip("`\"' ").rstrip(".。;,").strip()
+
+
+def compact(text: str) -> str:
+    """Cleaned text without white space and without the braces around single characters, for exact comparison."""
+    return re.sub(r"\{(\w)\}", r"\1", re.sub(r"\s+", "", text))
+
+
+# unit -> (dimension, size in the dimension's base unit)
+_UNITS: dict[str, tuple[str, Fraction]] = {}
+for _dimension, _table in {
+    "length": "mm .001|millimeter .001|cm .01|centimeter .01|dm .1|m 1|meter 1|km 1000|kilometer 1000",
+    "mass": "mg .000001|g .001|gram .001|kg 1|kilogram 1|t 1000|tonne 1000",
+    "time": "ms .001|s 1|sec 1|second 1|min 60|minute 60|h 3600|hr 3600|hour 3600",
+    "volume": "ml .001|milliliter .001|l 1|liter 1",
+    "angle": "° 1|degree 1|deg 1",
+    "dollar": "$ 1|usd 1|dollar 1|us$ 1|cent .01|¢ .01",
+    "euro": "€ 1|eur 1|euro 1",
+    "pound": "£ 1|gbp 1|pound 1",
+    "yen": "¥ 1|jpy 1|yen 1",
+    "ratio": "% 1|percent 1",
+}.items():
+    for _entry in _table.split("|"):
+        _name, _size = _entry.split()
+        _UNITS[_name] = (_dimension, Fraction(_size))
+for _name in ("mm", "millimeter", "cm", "centimeter", "dm", "m", "meter", "km", "kilometer"):
+    for _power, _kind in ((2, "area"), (3, "space")):
+        _UNITS[f"{_name}^{_power}"] = (_kind, _UNITS[_name][1] ** _power)
+for _prefix, _power in (("square", 2), ("cubic", 3), ("sq", 2)):
+    for _name in ("millimeter", "centimeter", "meter", "kilometer", "cm", "m", "km"):
+        _UNITS[f"{_prefix} {_name}"] = _UNITS[f"{_name}^{_power}"]
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_WORDS = dict(
+    zip(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split(),
+        range(21),
+    )
+)
+# Words that may follow a number without being its unit.
+_NOT_UNITS = frozenset(
+    "or and to not no if is was but than then times minus plus pi sqrt sin cos tan log ln exp".split()
+)
+
+_DECIMAL = r"(?:\d{1,3}(?:[,' ]\d{3})+(?!\d)|\d+)(?:\.\d+)?\.?|\.\d+"
+_TEN = r"(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*(?P<ten>[+-]?\d+)\s*\}?"
+_QUANTITY = re.compile(
+    rf"""(?P<sign>[+-]?)\s*(?P<currency>[$€£¥]|us\$|usd|eur|rs)?\s*(?P<sign2>[+-]?)\s*
+    (?:(?P<whole>\d+)\s+(?P<mixed_top>\d+)\s*/\s*(?P<mixed_bottom>\d+)
+      |(?P<whole2>\d+)?\s*\\frac\s*(?:\{{\s*(?P<top_sign>-?)\s*(?P<top>{_DECIMAL})\s*\}}|(?P<top1>\d))
+                       \s*(?:\{{\s*(?P<bottom>{_DECIMAL})\s*\}}|(?P<bottom1>\d))
+      |(?P<over>{_DECIMAL})\s*/\s*(?P<under>{_DECIMAL})
+      |10\s*\^\s*(?:\{{\s*(?P<power>[+-]?\d+)\s*\}}|(?P<power1>\d))
+      |(?P<mantissa>{_DECIMAL})(?:e(?P<exponent>[+-]?\d+)|\s*{_TEN})
+      |(?P<repeated>\d*)\.(?P<fixed>\d*)\\overline\s*\{{\s*(?P<period>\d+)\s*\}}
+      |(?P<decimal>{_DECIMAL})
+    )(?P<rest>.*)""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_UNIT = re.compile(r"(?:[A-Za-z°%$€£¥¢]++[.]?(?:\s*\^\s*\{?\s*-?\d\s*\}?)?[\s/*]*+)++")
+_PLAIN_UNIT = re.compile(r"(?:square |cubic |sq )?units?(?:\^[23])?")
+_ASSIGNED = re.compile(r"^([^=<>]{1,60}?)\s*(?:=|\\approx)\s*([^=<>]+)$")
+_ABOUT = re.compile(r"^(?:\\approx|\\sim|about|approximately|approx\.?|roughly|around|=)\s*", re.I)
+_MAX_DIGITS = 400  # nobody's answer is longer, and Fraction arithmetic on longer ones is a denial of service
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with the unit and the left-hand side it was written with (`""` where there was none)."""
+
+    value: Fraction
+    unit: str = ""
+    variable: str = ""
+
+
+def parse_quantity(text: str) -> Quantity | None:
+    r"""
+    Parse a cleaned answer as one exact number with an optional unit.
+
+    Signs, thousands separators, decimals, fractions, mixed numbers, scientific notation, repeating decimals, percent,
+    currencies, scale words (million), number words up to twenty and `x = ..` are understood.
+
+    Args:
+        text (`str`):
+            Output of [`clean`].
+
+    Returns:
+        `Quantity` or `None`: `None` when the text is not one number.
+    """
+    if len(text) > _MAX_DIGITS:
+        return None
+    variable = ""
+    if assigned := _ASSIGNED.match(text):
+        variable, text = compact(assigned[1]), assigned[2].strip()
+    text = _ABOUT.sub("", text)
+    word, _, after = text.partition(" ")
+    if word.lower() in _WORDS:
+        text = f"{_WORDS[word.lower()]} {after}"
+    while len(text) > 2 and text[0] in "({" and text[-1] in ")}" and not re.search(r"[(){}]", text[1:-1]):
+        text = text[1:-1].strip()
+    match = _QUANTITY.fullmatch(text)
+    value = _value(match) if match else None
+    if match is None or value is None:
+        return None
+    rest = match["rest"]
+    word, _, after = rest.strip().partition(" ")
+    if word.lower() in _SCALES:
+        value, rest = value * _SCALES[word.lower()], f" {after}"
+    unit = _unit(rest)
+    if unit is None or (unit and match["currency"] and _UNITS.get(unit) != _UNITS.get(match["currency"].lower())):
+        return None
+    return Quantity(value, unit or (match["currency"] or "").lower(), variable)
+
+
+def _number(text: str) -> Fraction:
+    return Fraction(re.sub(r"[,' ]", "", text).rstrip("."))
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    part = match.groupdict()
+    if part["mixed_top"]:
+        top, bottom = Fraction(part["mixed_top"]), Fraction(part["mixed_bottom"])
+        value = None if bottom == 0 else Fraction(part["whole"]) + top / bottom
+    elif part["top"] or part["top1"]:
+        top, bottom = _number(part["top"] or part["top1"]), _number(part["bottom"] or part["bottom1"])
+        if bottom == 0 or (part["whole2"] and part["top_sign"]):
+            return None
+        value = Fraction(part["whole2"] or 0) + top / bottom * (-1 if part["top_sign"] else 1)
+    elif part["over"]:
+        bottom = _number(part["under"])
+        value = None if bottom == 0 else _number(part["over"]) / bottom
+    elif part["mantissa"] or part["power"] or part["power1"]:
+        exponent = int(part["exponent"] or part["ten"] or part["power"] or part["power1"])
+        value = _number(part["mantissa"] or "1") * Fraction(10) ** exponent if abs(exponent) <= _MAX_DIGITS else None
+    elif part["period"]:
+        fixed, period = part["fixed"], part["period"]
+        tail = Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(fixed))
+        value = Fraction(f"{part['repeated'] or 0}.{fixed or 0}") + tail
+    else:
+        value = _number(part["decimal"])
+    if value is None or (part["sign"] and part["sign2"]):
+        return None
+    return -value if "-" in (part["sign"], part["sign2"]) else value
+
+
+def _unit(rest: str) -> str | None:
+    """Normalized unit, `""` for none, `None` when what follows the number is not a unit."""
+    unit = rest.strip().rstrip(".")
+    if not unit:
+        return ""
+    if not _UNIT.fullmatch(unit):
+        return None
+    words = [_singular(word) for word in re.sub(r"[{}]", "", unit).lower().split()]
+    if len(words) > 4 or _NOT_UNITS.intersection(words):
+        return None
+    # "3x" and "3m" are products of a number and a letter; "3 m" is a length.
+    if len(unit) == 1 and unit.isalpha() and (not rest[0].isspace() or unit.lower() not in _UNITS):
+        return None
+    name = re.sub(r"\s*([°^])\s*", r"\1", " ".join(words)).replace("metre", "meter").replace("litre", "liter")
+    return "" if _PLAIN_UNIT.fullmatch(name) else name
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def same_unit(gold: str, answer: str) -> tuple[Fraction, bool]:
+    """
+    Compare two units.
+
+    Returns:
+        `tuple[Fraction, bool]`: The factor that turns the answer's number into the gold's unit, and whether the units
+        agree. A unit that one side leaves out agrees with any ("5" for "5 cm"); unknown units agree when the words of
+        one contain the other's ("red apple", "apple").
+    """
+    if not gold or not answer or gold == answer:
+        return Fraction(1), True
+    known_gold, known_answer = _UNITS.get(gold), _UNITS.get(answer)
+    if known_gold and known_answer:
+        return known_answer[1] / known_gold[1], known_gold[0] == known_answer[0]
+    words = set(gold.split()), set(answer.split())
+    return Fraction(1), not (known_gold or known_answer) and (words[0] <= words[1] or words[1] <= words[0])
+
+
+_OPENING, _CLOSING = "([{", ")]}"
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)")
+_SEPARATOR = re.compile(r"\s*(?:,?\s+(?:and|or)\s+|[,;\n]|\\\\)\s*")
+
+
+def strip_brackets(text: str) -> tuple[str, str]:
+    r"""
+    Take off the one pair of brackets that encloses the whole text.
+
+    Args:
+        text (`str`):
+            Cleaned text such as `"(1, 2]"` or `r"\{1, 2\}"`.
+
+    Returns:
+        `tuple[str, str]`: The inside, and the brackets as two characters (`"(]"`, `"{}"`), `""` when there are none.
+    """
+    inner = text.replace("\\{", "{").replace("\\}", "}") if text.startswith("\\{") else text
+    if len(inner) < 2 or inner[0] not in _OPENING or inner[-1] not in _CLOSING:
+        return text, ""
+    depth = 0
+    for position, char in enumerate(inner):
+        depth += (char in _OPENING) - (char in _CLOSING)
+        if depth == 0 and position < len(inner) - 1:
+            return text, ""
+    return (inner[1:-1].strip(), inner[0] + inner[-1]) if depth == 0 else (text, "")
+
+
+def split_list(text: str) -> list[str]:
+    """
+    Split at the top-level commas, semicolons, "and" and "or".
+
+    A comma inside a number with thousands separators does not split when some other separator is followed by a space
+    ("1,200, 5"), or when the whole text is one such number.
+
+    Args:
+        text (`str`):
+            Cleaned text without its outer brackets.
+
+    Returns:
+        `list[str]`: The parts, stripped, empty ones dropped.
+    """
+    keep_thousands = _THOUSANDS.fullmatch(text) is not None or re.search(r"[,;] | and | or ", text) is not None
+    protected = [match.span() for match in _THOUSANDS.finditer(text)] if keep_thousands else []
+    inside = bytearray(len(text) + 1)
+    for start, end in protected:
+        inside[start:end] = b"\1" * (end - start)
+    depth, depths = 0, []
+    for char in text:
+        depth += (char in _OPENING) - (char in _CLOSING)
+        depths.append(depth)
+    parts, start = [], 0
+    for match in _SEPARATOR.finditer(text):
+        middle = match.start()
+        if depths[middle] <= 0 and not inside[middle]:
+            parts.append(text[start:middle])
+            start = match.end()
+    return [part.strip() for part in (*parts, text[start:]) if part.strip()]

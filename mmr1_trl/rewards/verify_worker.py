@@ -1,0 +1,122 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""
+The process behind [`verify_pool.VerifyPool`]: reads one question per line on stdin, writes one verdict per line.
+
+It imports math-verify once and then forks a child that does the work. The child arms a kernel timer whose default
+action is death before every item, so that nothing, not even a C loop inside a power of integers, outlives the
+deadline; the parent of the two then reports the item and forks a fresh child in milliseconds. Started as a program of
+its own, it inherits neither CUDA nor threads nor locks of the training process.
+"""
+
+import json
+import logging
+import mmap
+import os
+import resource
+import signal
+import sys
+from fractions import Fraction
+from typing import Any
+
+from latex2sympy2_extended import NormalizationConfig
+from math_verify import LatexExtractionConfig, parse, verify
+
+from mmr1_trl.rewards.compare import Question, is_equal
+
+
+_MAX_LATEX_CHARS = 500
+_MAX_NESTING = 60
+_EXTRACTION = LatexExtractionConfig(
+    normalization_config=NormalizationConfig(
+        basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="none", equations=False
+    ),
+    boxed_match_priority=-1,
+)
+# math-verify rounds floats to six decimals by default, which makes 1.414214 equal to the square root of two.
+_FLOAT_ROUNDING = 10
+
+
+def math_equal(gold: str, answer: str, tolerance: float | None, precision: int | None) -> bool:
+    """Compare two LaTeX expressions with math-verify; within `tolerance` or `precision` by their numerical values."""
+    for text in (gold, answer):
+        if len(text) > _MAX_LATEX_CHARS or text.count("{") + text.count("(") > _MAX_NESTING:
+            return False
+    parsed = [parse(f"${text}$", extraction_config=[_EXTRACTION], parsing_timeout=None) for text in (gold, answer)]
+    if not all(parsed):
+        return False
+    if verify(parsed[0], parsed[1], float_rounding=_FLOAT_ROUNDING, timeout_seconds=None):
+        return True
+    if tolerance is None and precision is None:
+        return False
+    numbers = [_number(expressions[0]) for expressions in parsed]
+    if numbers[0] is None or numbers[1] is None:
+        return False
+    if tolerance is not None and abs(numbers[1] - numbers[0]) <= Fraction(str(tolerance)) * abs(numbers[0]):
+        return True
+    return precision is not None and round(numbers[0], precision) == round(numbers[1], precision)
+
+
+def _number(expression: Any) -> Fraction | None:
+    if not getattr(expression, "is_number", False) or not expression.is_real:
+        return None
+    return Fraction(str(expression.evalf(30)))
+
+
+def _serve(requests: Any, reply: Any, busy: mmap.mmap, deadline: float) -> None:
+    for line in requests:
+        request = json.loads(line)
+        busy[0] = 1
+        signal.setitimer(signal.ITIMER_REAL, deadline)
+        try:
+            status = (
+                "equal" if is_equal(Question(**request["question"]), request["answer"], math_equal) else "different"
+            )
+        except MemoryError:
+            status = "memory"
+        except (RecursionError, ArithmeticError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+            status = "unreadable"  # a parser's way of saying that this is not mathematics
+        except Exception as error:
+            status = f"error {type(error).__name__}"
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        busy[0] = 0
+        reply.write(json.dumps({"status": status}) + "\n")
+        reply.flush()
+        if status == "memory":
+            os._exit(3)  # the heap is fragmented: start over from the clean parent
+
+
+def main(deadline: float, memory_bytes: int) -> None:
+    """Serve until stdin closes."""
+    logging.disable(logging.CRITICAL)
+    # Whatever a parser prints must not reach the protocol.
+    reply = os.fdopen(os.dup(1), "w")
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # The first comparison builds the parser's tables; every forked child then starts with them.
+    math_equal("\\frac{x+1}{2}", "\\sqrt{y}", None, None)
+    reply.write(json.dumps({"status": "ready"}) + "\n")
+    reply.flush()
+    os.dup2(quiet, 2)
+    busy = mmap.mmap(-1, 1)
+    while True:
+        child = os.fork()
+        if child == 0:
+            with os.fdopen(0, "r", closefd=False) as requests:
+                _serve(requests, reply, busy, deadline)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+            return  # end of input
+        if busy[0]:
+            busy[0] = 0
+            timed_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+            reply.write(json.dumps({"status": "timeout" if timed_out else "crash"}) + "\n")
+            reply.flush()
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), int(sys.argv[2]))
