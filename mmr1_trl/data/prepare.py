@@ -26,7 +26,7 @@ from mmr1_trl.data.questions import (
     split_markers,
 )
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.rewards.answers import ANSWER_TYPES
+from mmr1_trl.rewards.answers import ANSWER_TYPES, infer_answer_type
 
 
 logger = logging.get_logger(__name__)
@@ -170,8 +170,6 @@ class _RowReader:
         }
 
     def _answer(self, index: int, count: int, options: list[str] | None) -> tuple[str, str]:
-        from mmr1_trl.rewards.answers import infer_answer_type
-
         answer = self.answers[index]
         stored = None if self.types is None else self.types[index]
         # Some benchmarks have a column of that name with words of their own ("integer", "free_form").

@@ -82,7 +82,7 @@ def test_bad_input():
         (noisy, 0.5, "noisy already"),
         (clean, 1.5, r"\[0, 1\]"),
         (clean.remove_columns("prompt_id").add_column("prompt_id", ["a"] * len(clean)), 0.5, "some repeat"),
-        (prepare_dataset(Dataset.from_list([{"question": "q", "answer": "yes"}])), 1.0, "row 0.*no other answer"),
+        (prepare_dataset(Dataset.from_list([{"question": "q", "answer": "red"}])), 1.0, "row 0.*no other answer"),
     ):
         with pytest.raises(BadInputError, match=message):
             apply_label_noise(dataset, fraction, seed=0)
