@@ -112,11 +112,16 @@ def run(argv: list[str]) -> int:
         raise BadInputError(f"`mmr1 eval` runs in one process; {settings.launch_args[0]} has no meaning here.")
     (args,) = settings.build()
 
-    from mmr1_trl.evaluation.runner import evaluate_model
+    from mmr1_trl.data.prompt_style import get_prompt_style
+    from mmr1_trl.evaluation.runner import category_columns, evaluate_model
     from mmr1_trl.reporting.tables import category_table, evaluation_table
 
     figures = args.dataset_name == "figures"
+    style = args.prompt_style or ("figures" if figures else None)
+    if style is not None:
+        get_prompt_style(style)  # every complaint about the input comes before the model is loaded
     dataset = load_rows(args)
+    category_columns(dataset, args.by)
     model, processor = load_model(args.model, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
     result = evaluate_model(
         model,
@@ -127,7 +132,7 @@ def run(argv: list[str]) -> int:
         max_new_tokens=args.max_new_tokens or (32 if figures else 2048),
         batch_size=args.batch_size,
         seed=args.seed,
-        prompt_style=args.prompt_style or ("figures" if figures else None),
+        prompt_style=style,
         by=args.by,
         min_pixels=args.min_pixels,
         max_pixels=args.max_pixels,

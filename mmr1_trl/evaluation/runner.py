@@ -170,7 +170,7 @@ def evaluate_model(
         `BadInputError`: If a column is missing or no row can be evaluated.
     """
     start = time.perf_counter()
-    categories = _categories(dataset, by)
+    categories = category_columns(dataset, by)
     is_formatted = get_prompt_style(prompt_style).is_formatted if prompt_style is not None else None
     passes: list[tuple[int | None, int]] = [(None, batch_size)]  # (samples per prompt, prompts per batch)
     if num_samples > 0:
@@ -278,7 +278,13 @@ def summarize(
     )
 
 
-def _categories(dataset: Dataset, by: Sequence[str] | None) -> list[str]:
+def category_columns(dataset: Dataset, by: Sequence[str] | None = None) -> list[str]:
+    """
+    The columns to break an evaluation of `dataset` down by: `by`, or what is there of the usual ones.
+
+    Raises:
+        `BadInputError`: If one of them, or a column that an evaluation needs, is missing.
+    """
     for column in ("prompt", "solution", *(by or ())):
         if column not in dataset.column_names:
             known = dataset.column_names

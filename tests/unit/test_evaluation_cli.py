@@ -1,0 +1,104 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 eval` and the parts of `mmr1 quickstart` that need no training."""
+
+import io
+import json
+
+import pandas as pd
+import pytest
+from datasets import Dataset
+from PIL import Image
+
+from mmr1_trl.cli import main
+from mmr1_trl.cli.quickstart import QuickstartArguments, _State
+from mmr1_trl.errors import BadInputError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMR1_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+def png(color):
+    buffer = io.BytesIO()
+    Image.new("RGB", (56, 56), color).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_figures_are_evaluated_and_written(tmp_path, capsys):
+    folder = tmp_path / "eval"
+    words = ["--model", "figures/tiny", "--num_rows", "12", "--num_samples", "2", "--max_new_tokens", "8"]
+    assert main(["eval", *words, "--figures_families", "add", "gap", "--output_dir", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "12 prompts" in printed and "Sampled accuracy (mean of 2)" in printed and "judge" in printed
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["num_prompts"] == 12 and set(summary["by"]["family"]) <= {"add", "gap"}
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    assert len(predictions) == 36 and sorted(predictions["sample"].unique()) == [-1, 0, 1]
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 12
+
+
+def test_a_file_with_other_columns_and_a_broken_picture(tmp_path, capsys):
+    path = tmp_path / "rows.parquet"
+    Dataset.from_dict(
+        {
+            "query": ["upleft ?", "largest ?", "lowright ?"],
+            "photo": [[{"bytes": data, "path": None}] for data in (png("red"), png("red")[:60], png("blue"))],
+            "gold": ["3", "4", "5"],
+            "kind": ["a", "a", "b"],
+        }
+    ).to_parquet(str(path))
+    words = ["--model", "figures/tiny", "--dataset_name", str(path), "--max_new_tokens", "4", "--by", "kind"]
+    columns = ["--prompt_column", "query", "--image_column", "photo", "--answer_column", "gold"]
+    assert main(["eval", *words, *columns]) == 0
+    printed = capsys.readouterr().out
+    assert "2 prompts" in printed and "1 rows left out" in printed and "row 1" in printed
+    assert main(["eval", *words, "--prompt_column", "querry", *columns[2:]]) == 2
+    assert "query" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--model is missing"),
+        (["--model", "figures/tinny"], "figures/tiny"),
+        (["--model", "./no/such/folder"], "no/such/folder"),
+        (["--model", "figures/tiny", "--num_row", "3"], "num_rows"),
+        (["--model", "figures/tiny", "--num_rows", "0"], "at least 1"),
+        (["--model", "figures/tiny", "--temperature", "0"], "above 0"),
+        (["--model", "figures/tiny", "--dtype", "half"], "float32"),
+        (["--model", "figures/tiny", "--num_rows", "4", "--by", "famly"], "Did you mean 'family'"),
+        (["--model", "figures/tiny", "--num_rows", "4", "--prompt_style", "figure"], "figures"),
+        (["--model", "figures/tiny", "--num_processes", "2"], "one process"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(words, message, capsys):
+    assert main(["eval", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mmr1: error: ") and message in error and "Traceback" not in error
+
+
+def test_a_quickstart_folder_keeps_its_settings_and_times(tmp_path):
+    state = _State(tmp_path, {"output_dir": "x", "seed": 0, "eval_rows": 10})
+    assert state.timed("training", lambda: 7) == 7
+    with pytest.raises(KeyboardInterrupt):
+        state.timed("evaluation", interrupt)
+    again = _State(tmp_path, {"output_dir": "y", "seed": 0, "eval_rows": 10})
+    assert set(again.seconds) == {"training", "evaluation"} and again.seconds == state.seconds
+    again.timed("training", lambda: None)
+    assert again.seconds["training"] > state.seconds["training"]
+    with pytest.raises(BadInputError, match="seed 0"):
+        _State(tmp_path, {"output_dir": "x", "seed": 1, "eval_rows": 10})
+
+
+def test_quickstart_refuses_bad_numbers():
+    with pytest.raises(BadInputError, match="at least 1"):
+        QuickstartArguments(eval_rows=0)
+    assert main(["quickstart", "--max_step", "3"]) == 2
+
+
+def interrupt():
+    raise KeyboardInterrupt
