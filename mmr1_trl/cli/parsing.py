@@ -11,7 +11,6 @@ anything heavy is imported, and every value remembers where it came from.
 
 import argparse
 import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from mmr1_trl.cli.shipped_configs import find_config
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
+_SCALARS = ("int", "float", "string_to_bool")  # how TrlParser names the converters of fields that hold one value
 NO_ACCELERATOR = "no accelerator"  # origin of the values that a machine without one makes necessary
 
 
@@ -221,13 +221,12 @@ def _from_config(parser: Any, config: dict[str, Any], path: Path | None) -> tupl
     for name, value in config.items():
         if name not in actions:
             flags += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        elif value is None or value == [] or isinstance(value, dict):
+        elif isinstance(value, list) and value and actions[name].nargs == "+":
+            words += [f"--{name}", *(str(v) for v in value)]
+        elif isinstance(value, (list, dict)) and getattr(actions[name].type, "__name__", "") in _SCALARS:
+            raise BadInputError(f"in {path}: {name} takes one value, not a {type(value).__name__}.")
+        elif value is None or isinstance(value, (list, dict)):
             values[name] = value  # no word stands for these; the dataclasses take them as they are
-        elif isinstance(value, list):
-            if actions[name].nargs == "+":
-                words += [f"--{name}", *(json.dumps(v) if isinstance(v, dict) else str(v) for v in value)]
-            else:
-                values[name] = value
         elif isinstance(value, bool) and name.endswith("_strategy"):
             words.append(f"--{name}=no")  # YAML reads the word `no` as false
         elif isinstance(value, bool) and actions[name].nargs != "?":

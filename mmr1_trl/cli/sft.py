@@ -17,6 +17,16 @@ ABOUT = "Supervised fine-tuning by TRL's SFTTrainer: on figures, the cold start 
 
 def run(argv: list[str]) -> int:
     """Train with the words after `mmr1 sft` as options; return the exit code."""
+    settings = parse_sft(argv)
+    refuse_to_overwrite(settings, "trainer_state.json")
+    try:
+        return run_or_launch("sft", argv, settings.launch_args, lambda: _train(settings))
+    except KeyboardInterrupt:
+        return report_interrupt("sft", argv)
+
+
+def parse_sft(argv: list[str]) -> Settings:
+    """Read the options of `mmr1 sft`; the settings build `(SFTArguments, SFTConfig, ModelConfig)`."""
 
     def load_classes() -> tuple[type, ...]:
         from trl import ModelConfig, SFTConfig
@@ -27,11 +37,7 @@ def run(argv: list[str]) -> int:
 
     settings = parse("sft", argv, load_classes, ABOUT)
     prefer_cpu_where_needed(settings)
-    refuse_to_overwrite(settings, "trainer_state.json")
-    try:
-        return run_or_launch("sft", argv, settings.launch_args, lambda: _train(settings))
-    except KeyboardInterrupt:
-        return report_interrupt("sft", argv)
+    return settings
 
 
 def _train(settings: Settings) -> int:

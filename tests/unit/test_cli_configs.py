@@ -1,0 +1,82 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Every shipped config loads through the real parser, and says the batch that it trains on."""
+
+import pytest
+
+from mmr1_trl.cli import configs, sft
+from mmr1_trl.cli.shipped_configs import config_names, find_config
+from mmr1_trl.cli.train import parse_training
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.rewards.resolve import resolve_rewards
+
+
+COMMANDS = {"sft": "sft", "grpo": "grpo", "mssr": "mssr", "mvsr": "mssr", "vas": "vas", "two_stage": "two-stage"}
+
+
+def settings_of(name, *argv):
+    command = COMMANDS[name.split("/")[1]]
+    read = sft.parse_sft if command == "sft" else lambda words: parse_training(command, words)
+    return read(["--config", name, "--bf16", "false", "--use_cpu", *argv])
+
+
+def test_the_promised_configs_are_there():
+    promised = {f"figures/{method}" for method in ("sft", "grpo", "mssr", "mvsr")}
+    promised |= {f"qwen2_5_vl_{size}/{method}" for size in ("3b", "7b") for method in ("grpo", "mssr", "mvsr")}
+    assert promised <= set(config_names())
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_config_builds(name):
+    settings = settings_of(name)
+    data_args, config, model_args = settings.build()
+    assert model_args.model_name_or_path
+    assert config.output_dir.startswith("runs/")
+    if not name.endswith("/sft"):
+        resolve_rewards(data_args.reward_funcs)
+    given = {key for key in settings.values if settings.origin(key).endswith(f"{name}.yaml")}
+    assert {"model_name_or_path", "dataset_name", "learning_rate", "max_steps"} <= given
+
+
+@pytest.mark.parametrize("name", [name for name in config_names() if name.startswith("qwen2_5_vl")])
+def test_paper_scale_batches(name):
+    settings = settings_of(name)
+    _, config, _ = settings.build()
+    assert settings.launch_args[-2:] == ["--num_processes", "8"]
+    rollouts = config.per_device_train_batch_size * 8 * config.steps_per_generation
+    updates, rest = divmod(config.steps_per_generation, config.gradient_accumulation_steps)
+    assert (rollouts, rest) == (2048, 0)
+    assert (updates, config.num_generations) == ((2, 8) if name.endswith("grpo") else (16, 1))
+    assert config.max_steps == 120 * updates
+    assert config.save_steps % updates == 0
+    if not name.endswith("grpo"):
+        assert config.advantage_baseline == "value_tracker"
+        assert config.entropy_shaping == name.endswith("mssr")
+
+
+def test_configs_ls_show_and_cp(tmp_path, capsys, monkeypatch):
+    assert configs.run(["ls"]) == 0
+    listed = capsys.readouterr().out
+    assert all(line.split()[0] in config_names() and len(line.split()) > 3 for line in listed.splitlines())
+    assert configs.run(["show", "figures/mssr"]) == 0
+    text = find_config("figures/mssr").read_text()
+    assert capsys.readouterr().out == text
+    monkeypatch.chdir(tmp_path)
+    assert configs.run(["cp", "figures/mssr"]) == 0
+    assert configs.run(["cp", "figures/mssr", "deep/mine.yaml"]) == 0
+    assert (tmp_path / "mssr.yaml").read_text() == (tmp_path / "deep/mine.yaml").read_text() == text
+
+
+def test_configs_cp_never_overwrites(tmp_path):
+    target = tmp_path / "mine.yaml"
+    target.write_text("beta: 0.5\n")
+    with pytest.raises(BadInputError, match="exists already"):
+        configs.run(["cp", "figures/mssr", str(target)])
+    assert target.read_text() == "beta: 0.5\n"
+
+
+def test_a_file_wins_over_a_shipped_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/mssr").write_text("beta: 0.5\n")
+    assert find_config("figures/mssr").read_text() == "beta: 0.5\n"
+    assert find_config("figures/mvsr.yaml") == config_names()["figures/mvsr"]

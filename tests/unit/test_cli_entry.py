@@ -1,0 +1,99 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The entry point: light, and one message with exit code 2 for whatever a user can get wrong."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mmr1_trl import cli
+from mmr1_trl.errors import BadInputError
+
+
+def mmr1(*argv, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "mmr1_trl.cli", *argv], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+
+
+def test_help_is_fast_and_lists_the_commands():
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = mmr1("--help")
+        times.append(time.perf_counter() - start)
+    assert result.returncode == 0
+    listed = {line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ")}
+    assert {"grpo", "mssr", "sft", "configs", "env"} <= listed
+    assert min(times) < 0.3
+
+
+def test_light_commands_import_nothing_heavy():
+    code = (
+        "import sys; from mmr1_trl.cli import main; main(['--help']); main(['configs', 'ls']); main(['nope']);"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'trl', 'matplotlib', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_version():
+    from mmr1_trl import __version__
+
+    assert mmr1("--version").stdout.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["msr"], "'mssr'"),
+        (["configs", "show", "figures/mssrr"], "'figures/mssr'"),
+        (["mssr", "--learning_rat", "1"], "'learning_rate'"),
+        (["mssr", "--config", "nowhere.yaml"], "'nowhere.yaml'"),
+        (["mssr", "--model_name_or_path", "figures/tiny", "--beta", "0"], "tracker_kl_source"),
+        (["mssr", "--output_dir", "x"], "--model_name_or_path"),
+        (["grpo", "--model_name_or_path", "figures/tiny", "--reward_funcs", "accurcy_reward"], "'accuracy_reward'"),
+        (["sft", "--learning_rat", "1"], "'learning_rate'"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(argv, word, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(argv) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert errors[-1].startswith("mmr1: error: ") and word in errors[-1]
+    assert not any("Traceback" in line for line in errors)
+
+
+def test_other_exceptions_keep_their_traceback(monkeypatch):
+    def broken(argv):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("mmr1_trl.cli.configs.run", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["configs", "ls"])
+
+
+def test_every_command_has_a_module_with_run():
+    import importlib
+
+    for module, text in cli.available_commands().values():
+        assert callable(importlib.import_module(module).run)
+        assert 10 < len(text) < 100
+
+
+def test_env_names_versions_and_no_secret(monkeypatch, capsys):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert cli.main(["env"]) == 0
+    output = capsys.readouterr().out
+    assert all(f"- {name}: " in output for name in ("trl", "transformers", "torch", "Devices", "torchvision"))
+    assert "hf_secret" not in output and "HF_TOKEN" not in output
+
+
+def test_main_turns_bad_input_from_anywhere_into_exit_code_2(monkeypatch, capsys):
+    def refuse(argv):
+        raise BadInputError("row 3: no picture")
+
+    monkeypatch.setattr("mmr1_trl.cli.configs.run", refuse)
+    assert cli.main(["configs"]) == 2
+    assert capsys.readouterr().err == "mmr1: error: row 3: no picture\n"

@@ -1,0 +1,143 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""YAML and command line become settings, or one clear message."""
+
+import os
+
+import pytest
+
+from mmr1_trl.cli.parsing import parse
+from mmr1_trl.errors import BadInputError
+
+
+def load_classes():
+    from trl import ModelConfig
+
+    from mmr1_trl.cli.arguments import RLArguments
+    from mmr1_trl.trainers.mssr import MSSRConfig
+
+    return RLArguments, MSSRConfig, ModelConfig
+
+
+def settings_of(*argv):
+    return parse("mssr", list(argv), load_classes)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_config(text):
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write_config
+
+
+def test_command_line_wins_over_yaml_which_wins_over_the_default(write):
+    path = write("learning_rate: 1.0e-5\nbeta: 0.5\nreward_funcs: [accuracy_reward, format_reward]\n")
+    settings = settings_of("--config", path, "--beta", "0.25", "--use_cpu", "--bf16", "false")
+    data_args, config, model_args = settings.build()
+    assert (config.learning_rate, config.beta, config.epsilon) == (1e-5, 0.25, 0.2)
+    assert data_args.reward_funcs == ["accuracy_reward", "format_reward"]
+    assert model_args.model_name_or_path is None
+    assert [settings.origin(name) for name in ("learning_rate", "beta", "epsilon")] == [
+        path,
+        "command line",
+        "default",
+    ]
+
+
+def test_yaml_values_are_read_like_words_of_the_command_line(write):
+    path = write(
+        "learning_rate: 1e-5\n"  # YAML 1.1 reads this as a string
+        "eval_strategy: no\n"  # and this as false
+        "top_k: -1\n"
+        "entropy_shaping: false\n"
+        "figures_levels: [1, 2]\n"
+        "model_init_kwargs: {use_cache: false}\n"
+        "scale_rewards: false\n"
+        "max_pixels: null\n"
+        "reward_weights: [0.5, -0.5]\n"
+    )
+    data_args, config, _ = settings_of("--config", path, "--use_cpu", "--bf16=false").build()
+    assert config.learning_rate == 1e-5
+    assert config.eval_strategy.value == "no"
+    assert config.top_k == -1
+    assert config.entropy_shaping is False
+    assert data_args.figures_levels == [1, 2]
+    assert config.model_init_kwargs == {"use_cache": False}
+    assert config.scale_rewards == "none"
+    assert config.max_pixels is None
+    assert config.reward_weights == [0.5, -0.5]
+
+
+def test_hyphens_and_negated_flags_work_as_in_trl():
+    settings = settings_of("--learning-rate", "1e-4", "--no_entropy_shaping", "--max_pixels", "none")
+    assert settings.values == {"learning_rate": 1e-4, "entropy_shaping": False, "max_pixels": None}
+
+
+def test_the_environment_mapping_is_set(write, monkeypatch):
+    monkeypatch.setenv("MMR1_TRL_TEST_VARIABLE", "before")
+    settings_of("--config", write("env: {MMR1_TRL_TEST_VARIABLE: 1}\nbeta: 0.5\n"))
+    assert os.environ["MMR1_TRL_TEST_VARIABLE"] == "1"
+
+
+def test_flags_of_accelerate_launch_pass_through(write):
+    path = write("num_processes: 4\nbeta: 0.1\n")
+    settings = settings_of("--config", path, "--num_processes=2", "--main_process_port", "29501", "--beta", "0.2")
+    assert settings.launch_args == ["--num_processes", "4", "--num_processes=2", "--main_process_port", "29501"]
+    assert settings.values == {"beta": 0.2}
+
+
+def test_accelerate_config_takes_presets_and_paths(write):
+    preset = settings_of("--accelerate_config", "zero2").launch_args
+    assert preset[0] == "--config_file" and preset[1].endswith("accelerate_configs/zero2.yaml")
+    path = write("num_processes: 1\n")
+    assert settings_of("--accelerate_config", path).launch_args == ["--config_file", path]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--learning_rat", "1"], ["'learning_rat'", "'learning_rate'"]),
+        (["--learning", "1"], ["'learning'", "'learning_rate'"]),  # argparse would take it as an abbreviation
+        (["--num_proceses", "2"], ["'num_processes'"]),
+        (["figures/mssr"], ["'figures/mssr'", "--config"]),
+        (["--num_generations", "many"], ["num_generations", "'many'"]),
+        (["--box_format", "center"], ["box_format", "'xywh'"]),
+        (["--config"], ["--config"]),
+        (["--config", "figure/mssr"], ["'figure/mssr'", "'figures/mssr'", "mmr1 configs ls"]),
+        (["--config", "missing.yaml"], ["'missing.yaml'", "neither a file nor a shipped config"]),
+        (["--accelerate_config", "zero9"], ["'zero9'", "'zero", "fsdp2"]),
+    ],
+)
+def test_bad_words_are_refused_with_the_nearest_valid_one(argv, words):
+    with pytest.raises(BadInputError) as error:
+        settings_of(*argv)
+    assert [word for word in words if word not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learning_rat: 1.0\n", ["'learning_rat'", "'learning_rate'"]),
+        ("- a\n- b\n", ["list", "mapping"]),
+        ("just words\n", ["str", "mapping"]),
+        ("beta: [1\n", ["not valid YAML"]),
+        ("beta: much\n", ["beta", "'much'"]),
+        ("num_generations: [1, 2]\n", ["num_generations", "one value"]),
+        ("env: [A]\n", ["`env`", "mapping"]),
+    ],
+)
+def test_bad_yaml_is_refused_with_its_path(write, text, words):
+    path = write(text)
+    with pytest.raises(BadInputError) as error:
+        settings_of("--config", path).build()
+    assert [word for word in [path, *words] if word not in str(error.value)] == []
+
+
+def test_what_a_dataclass_refuses_is_bad_input():
+    settings = settings_of(
+        "--use_cpu", "--bf16", "false", "--generation_batch_size", "8", "--steps_per_generation", "2"
+    )
+    with pytest.raises(BadInputError, match="can not be both configured"):
+        settings.build()
