@@ -1,0 +1,41 @@
+# A virtual environment in .venv is made on first use and again whenever pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test fast slow lint format clean
+
+quickstart: .venv/.installed  ## train a small vision-language model by MSSR, and show what it learned
+	$(BIN)/mmr1 quickstart
+
+test: .venv/.installed-dev  ## all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+fast: .venv/.installed-dev  ## the tests of less than ten seconds each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+
+slow: .venv/.installed-dev  ## the others: several processes, kill and resume, end to end
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mmr1-trl needs Python 3.11 or newer; make PYTHON=...')"
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
