@@ -184,10 +184,11 @@ def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
     class SettingsParser(TrlParser, _Parser):
         pass
 
+    trains = any(field.name == "use_cpu" for cls in classes for field in dataclasses.fields(cls))
     parser = SettingsParser(
         classes,  # type: ignore[arg-type]
         prog=f"mmr1 {command}",
-        usage=f"mmr1 {command} [--config NAME_OR_PATH] [--option value ...] [accelerate launch flags]",
+        usage=f"mmr1 {command} [--config NAME_OR_PATH] [--option value ...]{' [accelerate launch flags]' * trains}",
         description=about,
         allow_abbrev=False,
         formatter_class=_HelpFormatter,
@@ -200,11 +201,12 @@ def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
         (ours if action.dest in names else rest)._group_actions.append(action)
     del parser._optionals._group_actions[1:]
     parser.add_argument("--config", metavar="NAME_OR_PATH", help="shipped config (see `mmr1 configs ls`) or YAML file")
-    parser.add_argument(
-        "--accelerate_config",
-        metavar="NAME_OR_PATH",
-        help="preset of TRL (single_gpu, multi_gpu, zero1, zero2, zero3, fsdp1, fsdp2) or accelerate config file",
-    )
+    if trains:
+        parser.add_argument(
+            "--accelerate_config",
+            metavar="NAME_OR_PATH",
+            help="preset of TRL (single_gpu, multi_gpu, zero1, zero2, zero3, fsdp1, fsdp2) or accelerate config file",
+        )
     return parser
 
 

@@ -1,0 +1,72 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What README and guides tell users to type is understood: commands, options, files, Python."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mmr1_trl import cli
+from mmr1_trl.cli import sft
+from mmr1_trl.cli.train import METHODS, parse_training
+
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/command_line.md", "docs/gpu_training.md"]
+
+
+def blocks(page, language):
+    text = (ROOT / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(word):
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+                    words = words[1:]
+                if words and words[0] == word:
+                    yield words[1:]
+
+
+@pytest.mark.parametrize("words", list(commands("mmr1")), ids=" ".join)
+def test_mmr1_commands_are_understood(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command, *argv = words
+    assert command in cli.available_commands()
+    (tmp_path / "my.yaml").write_text("max_steps: 1\n")
+    (tmp_path / "my_cluster.yaml").write_text("num_machines: 2\n")
+    if command in METHODS:
+        parse_training(command, argv)
+    elif command == "sft":
+        sft.parse_sft(argv)
+    elif command == "configs":
+        (tmp_path / "my.yaml").unlink()
+        assert cli.main(words) == 0
+    else:
+        assert command in ("quickstart", "env") and argv == []
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {words[0] for words in commands("make")}
+    assert {"quickstart", "test", "lint"} <= named <= targets
+
+
+def test_links_and_commands_of_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+    listed = set(re.findall(r"^\| .*`mmr1 ([a-z-]+)", text, flags=re.MULTILINE))
+    assert listed <= set(cli.available_commands())
+
+
+def test_the_python_example_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks("README.md", "python")
+    scope = {}
+    exec(example, scope)
+    assert scope["trainer"].state.global_step == 2
