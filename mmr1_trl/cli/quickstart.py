@@ -58,11 +58,10 @@ def run(argv: list[str]) -> int:
     folder = Path(args.output_dir)
     state = _State(folder, asdict(args))
     try:
-        state.timed("cold start", lambda: _cold_start(args))
-        state.timed("evaluation before", lambda: _evaluate(args, args.model, folder / "before"))
-        if state.timed("training", lambda: _train(args)) == 130:
-            raise KeyboardInterrupt
-        state.timed("evaluation after", lambda: _evaluate(args, str(folder / "train"), folder / "after"))
+        state.once("cold start", lambda: _cold_start(args))
+        state.once("evaluation before", lambda: _evaluate(args, args.model, folder / "before"))
+        state.once("training", lambda: _train(args))
+        state.once("evaluation after", lambda: _evaluate(args, str(folder / "train"), folder / "after"))
         _report(folder, state)
     except KeyboardInterrupt:
         print(f"\nInterrupted. What is finished is kept; to go on: {shlex.join(['mmr1', 'quickstart', *argv])}")
@@ -71,11 +70,12 @@ def run(argv: list[str]) -> int:
 
 
 class _State:
-    """The settings of the quickstart in a folder, and the seconds that each phase took there so far."""
+    """The settings of the quickstart in a folder, its finished phases, and the seconds that each phase took."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.path = folder / "quickstart.json"
         self.seconds: dict[str, float] = {}
+        self.finished: list[str] = []
         self.settings = settings = {name: value for name, value in settings.items() if name != "output_dir"}
         if self.path.is_file():
             stored = json.loads(self.path.read_text(encoding="utf-8"))
@@ -87,24 +87,27 @@ class _State:
                     f"{folder} holds a quickstart with {', '.join(changed)}. Use the same options to go on with it, "
                     "or another --output_dir to begin a new one."
                 )
-            self.seconds = stored["seconds"]
+            self.seconds, self.finished = stored["seconds"], stored["finished"]
         folder.mkdir(parents=True, exist_ok=True)
         self._write()
 
-    def timed(self, phase: str, work: Callable[[], Any]) -> Any:
-        """Do `work` and add the time it takes to `phase`, also when it is interrupted."""
+    def once(self, phase: str, work: Callable[[], None]) -> None:
+        """Do `work` unless an earlier call finished it, and add up the time that `phase` takes over all calls."""
+        print(f"\n=== {phase}" + (": done before" if phase in self.finished else ""), flush=True)
+        if phase in self.finished:
+            return
         start = time.perf_counter()
-        print(f"\n=== {phase}", flush=True)
         try:
-            return work()
+            work()
+            self.finished.append(phase)
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
             self._write()
 
     def _write(self) -> None:
-        content = json.dumps({"settings": self.settings, "seconds": self.seconds}, indent=2)
+        content = {"settings": self.settings, "finished": self.finished, "seconds": self.seconds}
         unfinished = self.path.with_suffix(".tmp")
-        unfinished.write_text(content + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, self.path)
 
 
@@ -118,11 +121,7 @@ def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
     from mmr1_trl.cli.eval import load_model
     from mmr1_trl.data.figures import load_figures
     from mmr1_trl.evaluation.runner import evaluate_model
-    from mmr1_trl.reporting.samples import is_evaluation
 
-    if is_evaluation(folder):
-        print("done before")
-        return
     dataset = load_figures(split="test", num_rows=args.eval_rows, seed=args.seed)
     model, processor = load_model(model_name)
     result = evaluate_model(
@@ -139,20 +138,18 @@ def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
     print(f"greedy accuracy {result.greedy_accuracy:.3f}, sampled {result.sampled_accuracy:.3f}")
 
 
-def _train(args: QuickstartArguments) -> int:
+def _train(args: QuickstartArguments) -> None:
     from mmr1_trl.cli.train import train
 
     folder = Path(args.output_dir) / "train"
-    if (folder / "train_results.json").is_file():
-        print("done before")
-        return 0
     words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]
     words += ["--seed", str(args.seed), "--log_completions", "true", "--num_completions_to_print", "0"]
     if args.max_steps is not None:
         words += ["--max_steps", str(args.max_steps)]
     if any(folder.glob("checkpoint-*")):
         words += ["--resume_from_checkpoint", "true"]
-    return train("mssr", words)
+    if train("mssr", words) == 130:
+        raise KeyboardInterrupt
 
 
 def _report(folder: Path, state: _State) -> None:

@@ -54,11 +54,11 @@ class Answer:
 
 @dataclass
 class Sample:
-    """A prompt with its picture (encoded bytes, `None` without one), its solution and one or more completions."""
+    """A prompt with its picture (encoded bytes), its solution (`None` where unknown) and one or more completions."""
 
     picture: bytes | None
     question: str
-    solution: str
+    solution: str | None
     answers: list[Answer]
     tag: str = ""
 

@@ -127,8 +127,8 @@ def _training_sample(record: Mapping[str, Any]) -> Sample:
     correct = next((value >= 0.5 for name, value in rewards.items() if name == "accuracy" and value is not None), None)
     if record["advantage"] is not None:
         rewards["advantage"] = record["advantage"]
-    answer = Answer("", message_text(record["completion"]), record.get("extracted"), correct, rewards)
-    return Sample(record.get("picture"), message_text(record["prompt"]), str(record.get("solution", "?")), [answer])
+    answer = Answer("", message_text(record["completion"]), record.get("extracted") or None, correct, rewards)
+    return Sample(record.get("picture"), message_text(record["prompt"]), record.get("solution"), [answer])
 
 
 def message_text(messages: Any) -> str:

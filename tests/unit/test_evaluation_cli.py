@@ -81,15 +81,19 @@ def test_bad_input_is_one_message_and_exit_code_2(words, message, capsys):
     assert error.startswith("mmr1: error: ") and message in error and "Traceback" not in error
 
 
-def test_a_quickstart_folder_keeps_its_settings_and_times(tmp_path):
+def test_a_quickstart_folder_keeps_its_settings_its_phases_and_their_times(tmp_path):
+    calls = []
     state = _State(tmp_path, {"output_dir": "x", "seed": 0, "eval_rows": 10})
-    assert state.timed("training", lambda: 7) == 7
+    state.once("training", lambda: calls.append("training"))
     with pytest.raises(KeyboardInterrupt):
-        state.timed("evaluation", interrupt)
+        state.once("evaluation", interrupt)
     again = _State(tmp_path, {"output_dir": "y", "seed": 0, "eval_rows": 10})
     assert set(again.seconds) == {"training", "evaluation"} and again.seconds == state.seconds
-    again.timed("training", lambda: None)
-    assert again.seconds["training"] > state.seconds["training"]
+    again.once("training", lambda: calls.append("training again"))
+    again.once("evaluation", lambda: calls.append("evaluation"))
+    assert calls == ["training", "evaluation"]
+    assert again.seconds["training"] == state.seconds["training"]
+    assert again.seconds["evaluation"] > state.seconds["evaluation"]
     with pytest.raises(BadInputError, match="seed 0"):
         _State(tmp_path, {"output_dir": "x", "seed": 1, "eval_rows": 10})
 

@@ -1,0 +1,295 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What a run will cost and whether its parts fit together, found out before it starts."""
+
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+
+from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
+from mmr1_trl.rewards.scoring import score_answer
+
+
+# module -> (extra of this package or None, where a run asks for it)
+_EXTRAS = {
+    "vllm": "vllm",
+    "peft": "peft",
+    "bitsandbytes": "quantization",
+    "deepspeed": "deepspeed",
+    "trackio": "trackio",
+}
+
+
+@dataclass
+class Sample:
+    """One completion of the model to be trained: what was extracted from it and what every reward made of it."""
+
+    row: int
+    question: str
+    solution: str
+    answer_type: str
+    completion: str
+    tokens: int
+    truncated: bool
+    extracted: str | None
+    reason: str
+    rewards: dict[str, float | None]
+
+
+def batch_arithmetic(config: Any, num_rows: int) -> dict[str, float]:
+    """
+    Work out the batches of a run.
+
+    Args:
+        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]):
+            The run's options. Several processes count as one with a larger `per_device_train_batch_size`.
+        num_rows (`int`):
+            Training rows.
+
+    Returns:
+        `dict[str, float]`: `prompts_per_generation`, `rollouts_per_generation`, `updates_per_generation`,
+        `generations_per_epoch`, `steps` (optimizer steps), `generations`, `training_rollouts`, `epochs`,
+        `initial_rollouts` (before the first step, for the value tracker) and `total_rollouts`. Without a single full
+        generation batch the totals are 0.
+    """
+    prompts, rollouts = config.prompts_per_generation, config.generation_batch_size
+    accumulation, window = config.gradient_accumulation_steps, config.window
+    per_epoch = num_rows // prompts
+    steps_per_epoch = math.ceil(per_epoch * window / accumulation)
+    steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * steps_per_epoch)
+    if per_epoch == 0:
+        steps = 0
+    generations = math.ceil(steps * accumulation / window)
+    initial = config.tracker_initial_rollouts * num_rows if config.advantage_baseline == "value_tracker" else 0
+    return {
+        "prompts_per_generation": prompts,
+        "rollouts_per_generation": rollouts,
+        "updates_per_generation": window / accumulation,
+        "generations_per_epoch": per_epoch,
+        "steps": steps,
+        "generations": generations,
+        "epochs": round(generations / per_epoch, 2) if per_epoch else 0,
+        "training_rollouts": generations * rollouts,
+        "initial_rollouts": initial,
+        "total_rollouts": generations * rollouts + initial,
+    }
+
+
+def estimate_memory(
+    model_config: Any,
+    config: Any,
+    model_args: Any,
+    prompt_tokens: int,
+    num_processes: int = 1,
+    frozen: Sequence[str] = (),
+) -> dict[str, float]:
+    """
+    Estimate the memory of one process in GiB, without sharding and without the vision tower's activations.
+
+    Args:
+        model_config ([`~transformers.PretrainedConfig`]):
+            Configuration of the model; its weights are not loaded.
+        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]):
+            The run's options, as for [`batch_arithmetic`].
+        model_args ([`~trl.ModelConfig`]):
+            The model's options.
+        prompt_tokens (`int`):
+            Tokens of the longest prompt.
+        num_processes (`int`, *optional*, defaults to `1`):
+            Processes that `config.per_device_train_batch_size` stands for.
+        frozen (`Sequence[str]`, *optional*):
+            Parameters with one of these in their name are not trained.
+
+    Returns:
+        `dict[str, float]`: `parameters` and `trainable` (numbers), and in GiB `weights`, `gradients`, `optimizer`,
+        `reference`, `rollout_cache`, `activations` and `total`, which leaves out whichever is smaller of rollout cache
+        and activations, since the two are not there at the same time.
+    """
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(model_config)
+    text = model_config.get_text_config()
+    dtype = {"auto": model_config.dtype, None: torch.float32}.get(model_args.dtype, model_args.dtype)
+    size = (getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32).itemsize
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(p.numel() for name, p in model.named_parameters() if not any(part in name for part in frozen))
+    if model_args.use_peft:
+        trainable = _lora_parameters(model, model_args)
+    weight_size = 0.5 if model_args.load_in_4bit else 1 if model_args.load_in_8bit else size
+    half = 2 if config.bf16 or config.fp16 else size  # of what the forward pass makes
+
+    tokens = prompt_tokens + config.max_completion_length
+    per_process = config.per_device_train_batch_size / num_processes
+    heads = text.num_key_value_heads or text.num_attention_heads
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    cache = per_process * config.steps_per_generation * tokens * text.num_hidden_layers * 2 * heads * head_dim * half
+    # With checkpointing one hidden state per layer stays; without, about sixteen and the MLP's three of each layer.
+    layer = 16 * text.hidden_size + 3 * text.intermediate_size
+    kept = text.hidden_size * text.num_hidden_layers + layer
+    per_token = kept if config.gradient_checkpointing else layer * text.num_hidden_layers
+    parts = {
+        "weights": parameters * weight_size,
+        "gradients": trainable * size,
+        "optimizer": 2 * trainable * (1 if "8bit" in str(config.optim) else size),
+        # With adapters the reference is the model without them.
+        "reference": parameters * weight_size if config.beta > 0 and not model_args.use_peft else 0,
+        "rollout_cache": 0 if config.use_vllm else cache,
+        "activations": per_process * tokens * per_token * half,
+    }
+    total = sum(parts.values()) - min(parts["rollout_cache"], parts["activations"])
+    gib = {name: round(value / 2**30, 3) for name, value in (parts | {"total": total}).items()}
+    return {"parameters": parameters, "trainable": trainable, **gib}
+
+
+def _lora_parameters(model: torch.nn.Module, model_args: Any) -> int:
+    targets = model_args.lora_target_modules or ["q_proj", "v_proj"]
+    targets = [targets] if isinstance(targets, str) else targets
+    return sum(
+        model_args.lora_r * (module.in_features + module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and not name.endswith("lm_head")
+        and ("all-linear" in targets or name.rsplit(".", 1)[-1] in targets)
+    )
+
+
+def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str]) -> list[str]:
+    """
+    Name the packages that a run asks for and that are not installed.
+
+    Args:
+        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]), model_args ([`~trl.ModelConfig`]):
+            The run's options.
+        launch_args (`Sequence[str]`):
+            Flags of `accelerate launch`.
+
+    Returns:
+        `list[str]`: One sentence per missing package, with the command that installs it.
+    """
+    eight_bit = model_args.load_in_8bit or "8bit" in str(config.optim)
+    zero = config.deepspeed or any("zero" in word or "deepspeed" in word for word in launch_args)
+    needed = {
+        "vllm": "use_vllm" if config.use_vllm else None,
+        "peft": "use_peft" if model_args.use_peft else None,
+        "bitsandbytes": "4 or 8 bits" if model_args.load_in_4bit or eight_bit else None,
+        "deepspeed": "DeepSpeed" if zero else None,
+        "flash_attn": "attn_implementation" if model_args.attn_implementation == "flash_attention_2" else None,
+        **{name: "report_to" for name in config.report_to if name in ("trackio", "wandb", "mlflow", "swanlab")},
+    }
+    missing = [name for name, reason in needed.items() if reason and importlib.util.find_spec(name) is None]
+    return [
+        f"{needed[name]} needs {name}: pip install {repr(f'mmr1-trl[{_EXTRAS[name]}]') if name in _EXTRAS else name}"
+        for name in missing
+    ]
+
+
+def draw_samples(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    dataset: Dataset,
+    rows: Sequence[int],
+    reward_funcs: Sequence[Callable[..., Any]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    seed: int = 0,
+) -> tuple[list[Sample], list[str]]:
+    """
+    Let the model answer a few rows as in training, and score the answers by every reward.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]), processor ([`~transformers.ProcessorMixin`]):
+            The model to be trained.
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+        rows (`Sequence[int]`):
+            Which of them; with readable images.
+        reward_funcs (`Sequence[Callable]`):
+            Rewards in TRL's signature.
+        max_new_tokens (`int`):
+            Longest completion, in tokens.
+        temperature (`float`, *optional*, defaults to `1.0`):
+            Sampling temperature.
+        min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
+            Limits that the trainer applies before the processor.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the samples.
+
+    Returns:
+        `tuple[list[Sample], list[str]]`: The samples, and what went wrong with the rewards.
+    """
+    chosen = dataset.select(rows)
+    completions = {}
+    with undisturbed(model):
+        torch.manual_seed(seed)
+        for batch in plan_batches(chosen, batch_size=len(chosen))[0]:
+            load_batch(chosen, batch, min_pixels, max_pixels)
+            generated = generate(
+                model,
+                processor,
+                batch.conversations,
+                max_new_tokens=max_new_tokens,
+                num_samples=1,
+                temperature=temperature,
+            )
+            completions.update({row: replies[0] for row, replies in zip(batch.rows, generated)})
+    examples = [chosen[row] for row in sorted(completions)]
+    replies = [completions[row] for row in sorted(completions)]
+    rewards, problems = _call_rewards(reward_funcs, examples, [reply.text for reply in replies], processor)
+    samples = []
+    for number, (example, reply) in enumerate(zip(examples, replies)):
+        score = score_answer(reply.text, example["solution"], example.get("answer_type"), example.get("options"))
+        samples.append(
+            Sample(
+                row=rows[sorted(completions)[number]],
+                question=example["prompt"][-1]["content"],
+                solution=example["solution"],
+                answer_type=example.get("answer_type") or "",
+                completion=reply.text,
+                tokens=reply.length,
+                truncated=reply.truncated,
+                extracted=score.extracted,
+                reason=score.reason,
+                rewards={name: values[number] for name, values in rewards.items()},
+            )
+        )
+    return samples, problems
+
+
+def _call_rewards(
+    reward_funcs: Sequence[Callable[..., Any]],
+    examples: list[dict[str, Any]],
+    texts: list[str],
+    processor: Any,
+) -> tuple[dict[str, list[float | None]], list[str]]:
+    """Call the rewards as TRL does: completions as messages, every column but the prompt as a list."""
+    columns = {
+        name: [example[name] for example in examples] for name in examples[0] if name not in ("prompt", "completion")
+    }
+    arguments = {
+        "prompts": [example["prompt"] for example in examples],
+        "completions": [[{"role": "assistant", "content": text}] for text in texts],
+        "completion_ids": processor.tokenizer(texts)["input_ids"],
+        "trainer_state": None,
+        "log_extra": lambda name, values: None,
+        "log_metric": lambda name, value: None,
+        **columns,
+    }
+    rewards: dict[str, list[float | None]] = {}
+    problems = []
+    for function in reward_funcs:
+        name = getattr(function, "__name__", type(function).__name__)
+        try:
+            values = function(**arguments)
+            if len(values) != len(texts):
+                raise ValueError(f"it returned {len(values)} values for {len(texts)} completions")
+            rewards[name] = [None if value is None else float(value) for value in values]
+        except Exception as error:  # a reward may be anybody's code
+            problems.append(f"reward {name} fails: {type(error).__name__}: {error}")
+    return rewards, problems
