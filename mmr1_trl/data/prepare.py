@@ -47,6 +47,7 @@ def prepare_dataset(
     prompt_style: str | PromptStyle = "plain",
     question: str | None = None,
     answer_type: str | None = None,
+    tolerance: float | None = None,
     box_format: str = "xyxy",
     image_root: str | os.PathLike[str] | None = None,
     on_bad_row: str = "error",
@@ -68,6 +69,9 @@ def prepare_dataset(
             One question for every row, for sets without a question column, such as a folder of pictures by class.
         answer_type (`str`, *optional*):
             Type of every answer. By default the column `answer_type` says it, else the answer itself.
+        tolerance (`float`, *optional*):
+            Relative error that a number may have, such as 0.05 for ChartQA; a column for the rewards. Exact by
+            default.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
             How gold boxes are written: `"xyxy"` or `"xywh"`, in pixels or, when no number exceeds 1, in fractions.
         image_root (`str` or `os.PathLike`, *optional*):
@@ -79,7 +83,8 @@ def prepare_dataset(
     Returns:
         [`~datasets.Dataset`]: The columns `prompt` (messages whose contents are strings), `images` (list of
         `Image(decode=False)`; absent when no row has one), `solution`, `answer_type`, `options` (when there are any),
-        `prompt_id` (unique, stable under shuffling and splitting), and the columns that were not used.
+        `prompt_id` (unique, stable under shuffling and splitting), `prompt_style` (its name, for the format reward),
+        and the columns that were not used.
 
     Raises:
         [`BadInputError`]: A column is missing, an option is unknown, or rows are bad and `on_bad_row="error"`.
@@ -117,7 +122,12 @@ def prepare_dataset(
     _report_bad_rows(bad, len(dataset), on_bad_row)
     if answer_type is None and columns.prompt != "answer_type":
         _recognize_classification(rows)
-    prepared = _build(dataset, table, columns, images, rows)
+    extra = {"prompt_style": pa.array([style.name] * len(rows), pa.string())}
+    if "prompt_style" in dataset.column_names and style.name == "plain":
+        extra = {}  # the rows say it themselves
+    if tolerance is not None:
+        extra["tolerance"] = pa.array([tolerance] * len(rows), pa.float64())
+    prepared = _build(dataset, table, columns, images, rows, extra)
     return prepared.select([index for index in range(len(rows)) if index not in bad]) if bad else prepared
 
 
@@ -273,6 +283,7 @@ def _build(
     columns: ColumnMap,
     images: pa.ChunkedArray | None,
     rows: list[dict[str, Any]],
+    extra: dict[str, pa.Array],
 ) -> Dataset:
     """Put the new columns beside the unused ones."""
     content_ids = _content_ids(rows, images)
@@ -287,6 +298,8 @@ def _build(
         data["options"] = pa.array([row["options"] for row in rows], pa.list_(pa.string()))
     if "prompt_id" not in dataset.column_names:
         features["prompt_id"], data["prompt_id"] = Value("string"), pa.array(content_ids, pa.string())
+    for name, values in extra.items():
+        features[name], data[name] = Value(str(values.type).replace("double", "float64")), values
     used = {columns.prompt, columns.image, columns.answer, columns.options, "image", "images", *features, *_RESERVED}
     used.update(image_feature_columns(dataset))  # a second picture column would be decoded for nothing
     for name, feature in dataset.features.items():

@@ -84,6 +84,13 @@ def test_flags_win_over_recognized_names():
     assert "problem" in prepared.column_names
 
 
+def test_the_style_and_the_tolerance_reach_the_rewards_as_columns():
+    prepared = prepare_dataset(published.chartqa(), prompt_style="mssr", tolerance=0.05)
+    assert set(prepared["prompt_style"]) == {"mssr"} and set(prepared["tolerance"]) == {0.05}
+    assert set(prepare_dataset(prepared)["prompt_style"]) == {"mssr"}
+    assert set(prepare_dataset(prepared)["tolerance"]) == {0.05}
+
+
 @pytest.mark.parametrize("style", ["mssr", "mmr1", "ui_r1", "visual_rft", "plain"])
 def test_the_style_writes_the_prompt(style):
     from mmr1_trl.data.prompt_style import get_prompt_style

@@ -1,0 +1,336 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 check`: everything that can be known about a run before it starts, without training."""
+
+import argparse
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.cli.check_report import Report, report_lines
+from mmr1_trl.cli.parsing import Settings
+from mmr1_trl.cli.train import METHODS, load_rows, model_init_kwargs, parse_training, require_model, revision
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+_USAGE = f"mmr1 check [{' | '.join(METHODS)}] --config NAME_OR_PATH [--option value ...]"
+_LISTED = 10
+
+
+def run(argv: list[str]) -> int:
+    """
+    Check the run that the words after `mmr1 check` describe.
+
+    Args:
+        argv (`list[str]`):
+            A training command (`mssr`, ...; taken from the config file when left out) and its options, and the
+            check's own: `--samples`, `--sample_tokens`, `--json`.
+
+    Returns:
+        `int`: 0 when nothing was found, 1 with findings.
+
+    Raises:
+        [`BadInputError`]: The run could not even start.
+    """
+    options, command, words = _split(argv)
+    settings = parse_training(command, words)
+    report = check(settings, options.samples, options.sample_tokens, progress=not options.json)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(report), indent=2, default=str))
+    else:
+        print("\n".join(report_lines(report)))
+    return 1 if report.findings else 0
+
+
+def _split(argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
+    """Separate the options of the check from the command and the options of the training."""
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> Any:
+            raise BadInputError(message)
+
+    parser = Parser(
+        prog="mmr1 check",
+        usage=_USAGE,
+        description="Look for everything that would stop a run, without training. Exit code 0: nothing found, 1: "
+        "findings, 2: the run could not start.",
+        epilog="All other options are those of the training command, see `mmr1 mssr --help`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--samples", type=int, default=4, help="completions to draw from the model (0: none)")
+    parser.add_argument("--sample_tokens", type=int, default=512, help="cut those completions at so many tokens")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options, words = parser.parse_known_args(argv)
+    if options.samples < 0 or options.sample_tokens < 1:
+        raise BadInputError("--samples must be at least 0 and --sample_tokens at least 1.")
+    if words and not words[0].startswith("-"):
+        if words[0] not in METHODS:
+            raise BadInputError(
+                f"`mmr1 check` knows no command {words[0]!r}.{did_you_mean(words[0], METHODS)} Usage: {_USAGE}"
+            )
+        return options, words[0], words[1:]
+    return options, _command_of(words), words
+
+
+def _command_of(words: list[str]) -> str:
+    """Read off the config file which command it is for: shipped and written ones say it in a comment."""
+    from mmr1_trl.cli.shipped_configs import find_config
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    name = parser.parse_known_args(words)[0].config
+    if name is not None:
+        found = re.search(rf"^#.*\bmmr1 ({'|'.join(METHODS)})\b", find_config(name).read_text("utf-8"), re.MULTILINE)
+        if found:
+            return found[1]
+    raise BadInputError(f"Say which command to check, such as `mmr1 check mssr --config {name or 'NAME'}`.")
+
+
+def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, progress: bool = True) -> Report:
+    """
+    Check a run.
+
+    Args:
+        settings ([`~mmr1_trl.cli.parsing.Settings`]):
+            The options of a training command.
+        num_samples (`int`, *optional*, defaults to `4`):
+            Completions to draw from the model. 0 does not load its weights.
+        sample_tokens (`int`, *optional*, defaults to `512`):
+            Longest completion to draw, in tokens.
+        progress (`bool`, *optional*, defaults to `True`):
+            Whether to show progress bars.
+
+    Returns:
+        [`Report`]
+    """
+    report = Report(settings.command)
+    processes = _num_processes(settings)
+    data_args, config, model_args = _as_one_process(settings, processes).build()
+
+    from transformers import AutoConfig
+
+    from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
+    from mmr1_trl.models import load_processor, resolve_model
+    from mmr1_trl.rewards.resolve import resolve_rewards
+    from mmr1_trl.trainers.rlvr_trainer import VISION_NAMES
+    from mmr1_trl.trainers.rows import check_rows
+
+    report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
+    report.findings += missing_extras(config, model_args, settings.launch_args)
+    rewards = resolve_rewards(data_args.reward_funcs)
+    model_path = resolve_model(require_model(model_args))
+    processor = load_processor(
+        model_path, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
+    )
+    dataset = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+    splits = {"train_dataset": dataset}
+    if config.eval_strategy != "no":
+        splits["eval_dataset"] = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
+    for split, rows in splits.items():
+        try:
+            check_rows(rows, split)
+        except BadInputError as error:
+            report.findings.append(str(error))
+    usable = _check_data(report, dataset, processor, config, data_args, progress)
+
+    batches = batch_arithmetic(config, len(dataset))
+    report.sections["batches"] = {"processes": processes, **batches}
+    if not batches["generations_per_epoch"]:
+        report.findings.append(
+            f"{len(dataset)} rows are fewer than the {config.prompts_per_generation} prompts of one generation batch: "
+            "nothing would be trained."
+        )
+    model_config = AutoConfig.from_pretrained(
+        model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
+    )
+    longest = report.sections["prompts"]["tokens"]["longest"]
+    report.sections["memory_gib"] = estimate_memory(
+        model_config, config, model_args, longest, processes, VISION_NAMES if config.freeze_vision_tower else ()
+    )
+    _check_room(report, model_config, config, longest)
+    if num_samples and usable:
+        _check_samples(
+            report, dataset, usable, processor, model_path, config, model_args, rewards, num_samples, sample_tokens
+        )
+    return report
+
+
+def _num_processes(settings: Settings) -> int:
+    """Return how many processes the run would have."""
+    import torch
+    import yaml
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--num_processes", "--num-processes", type=int)
+    parser.add_argument("--config_file", "--config-file")
+    known = parser.parse_known_args(settings.launch_args)[0]
+    if known.num_processes:
+        return known.num_processes
+    if known.config_file:
+        return int(yaml.safe_load(Path(known.config_file).read_text("utf-8")).get("num_processes") or 1)
+    return max(1, torch.accelerator.device_count())
+
+
+def _as_one_process(settings: Settings, processes: int) -> Settings:
+    """For the arithmetic of batches, `n` processes are one with `n` times as many rows at once."""
+    defaults = {f.name: f.default for cls in settings.classes for f in dataclasses.fields(cls)}
+    names = ("per_device_train_batch_size", "per_device_eval_batch_size")
+    scaled = {name: processes * settings.values.get(name, defaults[name]) for name in names}
+    return dataclasses.replace(settings, values=settings.values | scaled)
+
+
+def _resolved(settings: Settings, built: tuple[Any, ...], processes: int) -> dict[str, dict[str, Any]]:
+    """Return every option with its value and where that comes from."""
+    resolved: dict[str, dict[str, Any]] = {}
+    for instance in built:
+        for option in dataclasses.fields(instance):
+            value = settings.values.get(option.name, getattr(instance, option.name))
+            if settings.origin(option.name) == "default" and option.name.startswith("per_device"):
+                value //= processes
+            if option.name not in ("hub_token", "push_to_hub_token"):
+                resolved[option.name] = {"value": value, "source": settings.origin(option.name)}
+    return resolved
+
+
+def _check_data(
+    report: Report, dataset: Any, processor: Any, config: Any, data_args: Any, progress: bool
+) -> list[int]:
+    """Look at every row; return those that the model can be tried on."""
+    from mmr1_trl.data.preflight import inspect_rows, summarize_images, text_histogram
+
+    rows = inspect_rows(dataset, processor, config.min_pixels, config.max_pixels, progress)
+    report.sections["rows"] = {
+        "dataset": data_args.dataset_name,
+        "rows": rows.num_rows,
+        "columns": rows.columns,
+        "answer_types": rows.answer_types,
+        "images_per_row": rows.images_per_row,
+        "bad_golds": rows.bad_golds,
+        "bad_images": rows.bad_images,
+    }
+    if rows.bad_golds:
+        report.findings.append(
+            f"{len(rows.bad_golds)} gold answers cannot be scored against: {_listed(rows.bad_golds)}"
+        )
+    if rows.bad_images:
+        text = f"{len(rows.bad_images)} rows have a bad image: {_listed(rows.bad_images)}"
+        # Under `skip` the trainer replaces such rows, which is what was asked for.
+        (report.notes if config.on_bad_row == "skip" else report.findings).append(text)
+    if rows.repeated_ids:
+        report.notes.append(
+            f"{len(rows.repeated_ids)} rows repeat the prompt_id of an earlier row and count as the same prompt."
+        )
+    styles = set(dataset["prompt_style"]) if "prompt_style" in rows.columns else set()
+    if "format_reward" in data_args.reward_funcs and styles == {"plain"}:
+        report.findings.append(
+            "format_reward gives every completion 1.0 under prompt style 'plain'. Set --prompt_style, or drop it."
+        )
+    total = rows.lengths.total
+    report.sections["prompts"] = {
+        "tokens": {
+            "shortest": int(total.min()),
+            "mean": round(float(total.mean()), 1),
+            "longest": int(total.max()),
+            "longest_row": int(total.argmax()),
+            "mean_text": round(float(rows.lengths.text.mean()), 1),
+            "mean_image": round(float(rows.lengths.image.mean()), 1),
+        },
+        "histogram": text_histogram(total),
+    }
+    if rows.lengths.sizes:
+        report.sections["images"] = summarize_images(rows.lengths, processor, config.min_pixels, config.max_pixels)
+    return rows.usable_rows()
+
+
+def _check_room(report: Report, model_config: Any, config: Any, longest: int) -> None:
+    """Compare the longest prompt with the context window, and the estimated memory with that of the device."""
+    import torch
+
+    row = report.sections["prompts"]["tokens"]["longest_row"]
+    limits = {
+        "the model's context window": model_config.get_text_config().max_position_embeddings,
+        "vllm_max_model_length": config.vllm_max_model_length if config.use_vllm else None,
+    }
+    for name, limit in limits.items():
+        if limit is not None and longest + config.max_completion_length > limit:
+            report.findings.append(
+                f"The longest prompt (row {row}, {longest} tokens) and max_completion_length="
+                f"{config.max_completion_length} do not fit into {name} of {limit} tokens. Lower max_pixels or "
+                "max_completion_length."
+            )
+    if torch.cuda.is_available():
+        room = torch.cuda.get_device_properties(0).total_memory / 2**30
+        total = report.sections["memory_gib"]["total"]
+        if total > room:
+            report.findings.append(
+                f"One process needs an estimated {total:.0f} GiB before sharding, and the device has {room:.0f} GiB. "
+                "Use --accelerate_config zero2 or zero3, --use_peft, or a smaller batch."
+            )
+
+
+def _check_samples(
+    report: Report,
+    dataset: Any,
+    usable: list[int],
+    processor: Any,
+    model_path: str,
+    config: Any,
+    model_args: Any,
+    rewards: list[Any],
+    num_samples: int,
+    sample_tokens: int,
+) -> None:
+    """Let the model answer a few rows from all over the dataset, and show what the rewards make of it."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from mmr1_trl.evaluation.preflight import draw_samples
+
+    limit = min(config.max_completion_length, sample_tokens)
+    device = torch.device("cpu") if config.use_cpu else torch.accelerator.current_accelerator() or torch.device("cpu")
+    kwargs = model_init_kwargs(model_args)
+    if device.type != "cpu" and config.bf16:
+        kwargs["dtype"] = "bfloat16"  # as under the trainer's autocast, in half the memory
+    try:
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            model_path, trust_remote_code=config.trust_remote_code, **kwargs
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise BadInputError(
+            f"The model {model_path!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
+        ) from error
+    step = max(1, len(usable) // num_samples)
+    samples, problems = draw_samples(
+        model.to(device),
+        processor,
+        dataset,
+        usable[::step][:num_samples],
+        rewards,
+        max_new_tokens=limit,
+        temperature=config.temperature,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        seed=config.seed,
+    )
+    report.sections["samples"] = [dataclasses.asdict(sample) for sample in samples]
+    report.findings += problems
+    answered = [sample for sample in samples if sample.extracted is not None]
+    cut = sum(sample.truncated for sample in samples)
+    if not answered:
+        report.findings.append(
+            f"None of {len(samples)} completions contains an answer ({cut} cut at {limit} tokens): every reward for "
+            "accuracy would be 0."
+        )
+    for name in {name for sample in samples for name in sample.rewards}:
+        if all(sample.rewards[name] is None for sample in samples):
+            report.findings.append(f"reward {name} gives no value (None) for any of {len(samples)} completions.")
+    if config.use_vllm:
+        report.notes.append("The samples were generated by transformers; the run would use vLLM.")
+
+
+def _listed(rows: dict[int, str]) -> str:
+    shown = "; ".join(
+        reason if reason.startswith("row ") else f"row {row}: {reason}" for row, reason in list(rows.items())[:_LISTED]
+    )
+    return shown + (f"; and {len(rows) - _LISTED} more (all with --json)" if len(rows) > _LISTED else "")
