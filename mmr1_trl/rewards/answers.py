@@ -8,8 +8,10 @@ The rule, in order:
    still open after that means that the model has not answered.
 2. The last non-empty `\boxed{}` with balanced braces.
 3. Else the last non-empty `<answer>..</answer>`.
-4. Else what follows the last "answer is", "answer:" or the like, up to the end of its line or sentence.
-5. Else the whole visible text, when it is one line of at most 100 characters.
+4. Else what follows the last "answer is", "answer:" or the like within the last 4,000 characters, up to the end of its
+   line or sentence.
+5. Else the whole visible text, when it is one line of at most 100 characters without a box or an answer tag that was
+   left empty or open.
 6. Else there is no answer.
 """
 
@@ -37,8 +39,8 @@ ANSWER_TYPES = (
 )
 
 _BARE_LINE = 100
+_STATED_CHARS = 4000
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_BOXED_TOKEN = re.compile(r"\\(?:boxed|fbox)\s+?([^\s{}\\])")
 _STATED = re.compile(
     r"(?:\banswer\b(?:\s+to\s+(?:this|the)\s+(?:question|problem))?|\bcorrect\s+(?:option|choice)\b)"
     r"[ \t]*(?:is|are|was|:|=|\uff1a)[ \t]*:?[ \t]*",
@@ -142,16 +144,17 @@ def extract_answer(text: str) -> str | None:
 
 
 def _stated_answer(visible: str) -> str | None:
-    visible = visible.replace("*", "") if "**" in visible else visible
-    statements = list(_STATED.finditer(visible))
-    for statement in reversed(statements):
-        line = visible[statement.end() :].lstrip("\n").split("\n", 1)[0]
+    # A statement stands near the end; a bounded tail keeps megabytes of "answer is" from costing anything.
+    tail = visible[-_STATED_CHARS:].replace("**", "")
+    for statement in reversed(list(_STATED.finditer(tail))):
+        line = tail[statement.end() :].lstrip("\n").split("\n", 1)[0]
         if end := _SENTENCE_END.search(line):
             line = line[: end.start()]
         if line.strip():
             return line.strip()
     bare = visible.strip()
-    return bare if bare and len(bare) <= _BARE_LINE and "\n" not in bare else None
+    unfinished = "\n" in bare or "\\boxed" in bare or "<answer>" in bare
+    return bare if bare and len(bare) <= _BARE_LINE and not unfinished else None
 
 
 _LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*", re.DOTALL)
@@ -198,7 +201,7 @@ def infer_answer_type(gold: str, options: Sequence[str] | None = None) -> str:
     if parse_intervals(text) and (brackets != "()" or "infty" in text) and not (brackets == "[]" and _falls(parts)):
         return "interval"
     if "\\begin" in text or re.search(r"[A-Za-z]\s*\(", text) and len(split_list(text)) == 1:
-        return "latex" if looks_like_math(re.sub(r"\\(?:begin|end)\{[a-z*]*\}", "", text)) else "text"
+        return "latex" if looks_like_math(text) else "text"
     if len(parts) > 1 and brackets in ("()", "[]"):
         return "list"
     if brackets == "{}" or "\\pm" in text or (len(parts) > 1 and len(text) <= 200):

@@ -218,7 +218,7 @@ def _close(gold: Fraction, given: Fraction, tolerance: float | None, precision: 
     return precision is not None and round(gold, precision) == round(given, precision)
 
 
-_COMMAND = re.compile(r"\\[A-Za-z]+|\\.")
+_COMMAND = re.compile(r"\\(?:begin|end)\{[a-z*]+\}|\\[A-Za-z]+|\\.")
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _FUNCTIONS = frozenset("sin cos tan cot sec csc log exp max min mod gcd lcm det arcsin arccos arctan sqrt".split())
 
@@ -283,7 +283,10 @@ def _ratio(question: Question, answer: str, math_equal: MathEqual) -> bool:
         return any(b) and all(a[0] * y == b[0] * x for x, y in zip(a, b)) and (a[0] != 0 or a == b)
     if not all(looks_like_math(term) for term in right + read):
         return False
-    return all(math_equal(f"({right[0]})({y})", f"({read[0]})({x})", None, None) for x, y in zip(right[1:], read[1:]))
+    return all(
+        math_equal(f"({right[0]}) \\cdot ({y})", f"({read[0]}) \\cdot ({x})", None, None)
+        for x, y in zip(right[1:], read[1:])
+    )
 
 
 # Lists, sets, intervals

@@ -42,13 +42,15 @@ _SYMBOLS = str.maketrans(
 _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 _ROOT = re.compile(r"\u221a\s*(\d+|[A-Za-z]|\([^()]*\))")
 _DROPPED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits|boldsymbol|[()\[\]])(?![A-Za-z])")
-_SPACES = re.compile(r"\\(?:[,;:!> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
+_SPACES = re.compile(r"(?<!\\)\\(?:[,;:!> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
 _WRAPPERS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname)\s*\{([^{}]*)\}")
 _DEGREE = re.compile(r"\s*\^?\s*\{?\s*\\(?:circ|degree)(?![A-Za-z])\s*\}?")
 _RENAMED = {
     "\\dfrac": "\\frac",
     "\\tfrac": "\\frac",
     "\\cfrac": "\\frac",
+    "\\leqslant": "\\le",
+    "\\geqslant": "\\ge",
     "\\leq": "\\le",
     "\\geq": "\\ge",
     "<=": "\\le ",
@@ -61,8 +63,8 @@ _RENAMED = {
     "\\#": "#",
     "\\_": "_",
     "\\&": "&",
-    "**": "",
 }
+_BOLD = re.compile(r"(?<![\w)])\*\*([^*]+)\*\*(?![\w(])")  # not the power in 2**3
 _LEAD_IN = re.compile(
     r"^(?:so |thus |therefore |hence )?,?\s*(?:the )?(?:final |correct )?(?:answer|result)\s*(?:is|:|=)\s*:?\s*", re.I
 )
@@ -87,6 +89,7 @@ def clean(text: str) -> str:
     text = text.replace("\ue000", "$")
     for old, new in _RENAMED.items():
         text = text.replace(old, new)
+    text = _BOLD.sub(r"\1", text).replace("**", "^")
     text = _DEGREE.sub("° ", _DROPPED.sub(" ", text))
     for _ in range(3):  # \text inside \mathbf and the like; deeper nesting is nobody's answer
         text = _WRAPPERS.sub(r" \1 ", text)
@@ -95,8 +98,11 @@ def clean(text: str) -> str:
 
 
 def compact(text: str) -> str:
-    """Cleaned text without white space and without the braces around single characters, for exact comparison."""
-    return re.sub(r"\{(\w)\}", r"\1", re.sub(r"\s+", "", text))
+    """
+    Cleaned text for exact comparison: without white space, save that before a digit ("1 1/2" is not "11/2", nor is
+    "1, 234" one number), and without the braces around single characters.
+    """
+    return re.sub(r"\{(\w)\}", r"\1", re.sub(r"\s+(?!\d)|(?<![\d,])\s+", "", text))
 
 
 # unit -> (dimension, size in the dimension's base unit)
@@ -152,7 +158,12 @@ _QUANTITY = re.compile(
 )
 _UNIT = re.compile(r"(?:[A-Za-z°%$€£¥¢]++[.]?(?:\s*\^\s*\{?\s*-?\d\s*\}?)?[\s/*]*+)++")
 _PLAIN_UNIT = re.compile(r"(?:square |cubic |sq )?units?(?:\^[23])?")
-_ASSIGNED = re.compile(r"^([^=<>]{1,60}?)\s*(?:=|\\approx)\s*([^=<>]+)$")
+# A name ("x", "\\angle ABC", "f(2)") or a computation with numbers ("3 \\times 4"), then the value. Anything else with
+# an equals sign is an equation.
+_ASSIGNED = re.compile(
+    r"^(?:([A-Za-z\\][A-Za-z0-9_'\\{}() ]{0,60}?)|(?:[\d\s.,+*/()-]|\\times|\\cdot|\\div){3,60}?)"
+    r"\s*(?:=|\\approx)\s*([^=<>]+)$"
+)
 _ABOUT = re.compile(r"^(?:\\approx|\\sim|about|approximately|approx\.?|roughly|around|=)\s*", re.I)
 _MAX_DIGITS = 400  # nobody's answer is longer, and Fraction arithmetic on longer ones is a denial of service
 
@@ -184,7 +195,7 @@ def parse_quantity(text: str) -> Quantity | None:
         return None
     variable = ""
     if assigned := _ASSIGNED.match(text):
-        variable, text = compact(assigned[1]), assigned[2].strip()
+        variable, text = compact(assigned[1] or ""), assigned[2].strip()
     text = _ABOUT.sub("", text)
     word, _, after = text.partition(" ")
     if word.lower() in _WORDS:
