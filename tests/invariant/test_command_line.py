@@ -1,0 +1,127 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Through the command line: two processes equal one, and a killed and resumed run equals the undisturbed one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmr1_trl.trainers.checkpointing import COMPLETE, list_checkpoints
+
+
+pytestmark = pytest.mark.slow
+
+REWARD = """
+def by_tokens(completion_ids, solution, **kwargs):
+    return [float((sum(ids) + len(gold)) % 3 == 0) for ids, gold in zip(completion_ids, solution)]
+"""
+
+COMMON = [
+    "--model_name_or_path", "figures/tiny", "--num_train_rows", "24", "--reward_funcs", "my_reward.by_tokens",
+    "--max_completion_length", "6", "--logging_steps", "1", "--report_to", "none", "--disable_tqdm", "true",
+    "--learning_rate", "1e-3", "--beta", "0.05", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
+]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "my_reward.py").write_text(REWARD)
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def command(*words):
+    return [sys.executable, "-m", "mmr1_trl.cli", *map(str, words)]
+
+
+def run(folder, *words):
+    result = subprocess.run(command(*words), cwd=folder, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def losses(output_dir):
+    history = json.loads((output_dir / "trainer_state.json").read_text())["log_history"]
+    return [(entry["step"], entry["loss"], entry["grad_norm"]) for entry in history if "loss" in entry]
+
+
+def final_state(output_dir):
+    return load_file(list_checkpoints(output_dir)[-1] / "rlvr_state.safetensors")
+
+
+def test_two_processes_equal_one(folder):
+    # Greedy sampling, because each process has its own random numbers; SGD, because Adam blows up rounding; updates
+    # over the whole generation batch, because TRL shuffles it over its micro-batches within each process.
+    options = [
+        "--max_steps", 6, "--save_steps", 6, "--top_k", 1, "--optim", "sgd", "--learning_rate", "0.5",
+        "--steps_per_generation", 1, "--num_iterations", 2,
+    ]  # fmt: skip
+    run(folder, "mssr", *COMMON, *options, "--output_dir", "one", "--per_device_train_batch_size", 4)
+    run(
+        folder, "mssr", *COMMON, *options, "--output_dir", "two", "--per_device_train_batch_size", 2,
+        "--num_processes", 2,
+    )  # fmt: skip
+    one, two = load_file(folder / "one/model.safetensors"), load_file(folder / "two/model.safetensors")
+    start = load_file(next((folder / "home").rglob("model.safetensors")))
+    assert any(not torch.equal(one[name], start[name]) for name in one)
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=2e-5, rtol=1e-4)
+    one, two = final_state(folder / "one"), final_state(folder / "two")
+    for name in ("tracker.alpha", "tracker.beta"):
+        torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=0, msg=name)  # rho follows a float KL
+    assert torch.equal(one["tracker.visits"], two["tracker.visits"])
+    torch.testing.assert_close(one["tracker.kl_window"], two["tracker.kl_window"], atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_and_resumed_equals_undisturbed(folder, seed):
+    options = [
+        "--max_steps", 16, "--save_steps", 1, "--per_device_train_batch_size", 4,
+        "--seed", seed,
+    ]  # fmt: skip
+    run(folder, "mssr", *COMMON, *options, "--output_dir", "whole")
+    dice = random.Random(seed)
+    output_dir = folder / "killed"
+    words = command("mssr", *COMMON, *options, "--output_dir", "killed")
+    for _ in range(2):
+        resume = ["--resume_from_checkpoint", "true"] if usable(output_dir) else []
+        process = subprocess.Popen(
+            [*words, *resume], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        before = len(usable(output_dir))
+        deadline = time.monotonic() + 120
+        while len(usable(output_dir)) <= before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(dice.random() * 0.5)  # in the middle of a step or of a save
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.returncode in (-signal.SIGKILL, 0), process.stderr.read()[-2000:]
+    assert usable(output_dir), "the run was killed before anything could be resumed"
+    run(folder, "mssr", *COMMON, *options, "--output_dir", "killed", "--resume_from_checkpoint", "true")
+    whole, killed = load_file(folder / "whole/model.safetensors"), load_file(folder / "killed/model.safetensors")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    whole, killed = final_state(folder / "whole"), final_state(folder / "killed")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert losses(folder / "whole") == losses(folder / "killed")
+
+
+def test_two_processes_resume_in_the_middle_of_a_window(folder):
+    options = ["--max_steps", 6, "--save_steps", 3, "--per_device_train_batch_size", 2, "--num_processes", 2]
+    run(folder, "mssr", *COMMON, *options, "--output_dir", "whole")
+    (folder / "part").mkdir()
+    os.rename(folder / "whole/checkpoint-3", folder / "part/checkpoint-3")
+    run(folder, "mssr", *COMMON, *options, "--output_dir", "part", "--resume_from_checkpoint", "true")
+    whole, part = load_file(folder / "whole/model.safetensors"), load_file(folder / "part/model.safetensors")
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
+
+
+def usable(output_dir: Path) -> list[Path]:
+    return [path for path in list_checkpoints(output_dir) if (path / COMPLETE).is_file()]

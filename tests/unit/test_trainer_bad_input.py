@@ -1,0 +1,171 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Bad input ends in one clear message before anything is trained."""
+
+import io
+
+import PIL.Image
+import pytest
+from datasets import Dataset, Image, List
+
+from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.trainers import checkpointing
+from mmr1_trl.trainers.rows import RowReader
+
+
+MSSR = {"beta": 0.0, "tracker_forgetting": "fixed"}
+
+
+def encoded_rows(num_rows, bad=()):
+    """Rows with PNG bytes; those in `bad` are cut off in the middle."""
+    buffer = io.BytesIO()
+    PIL.Image.effect_noise((56, 28), 60).convert("RGB").save(buffer, "PNG")
+    whole = buffer.getvalue()
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"row {i}"}],
+            "images": [{"bytes": whole[: len(whole) // 2] if i in bad else whole, "path": None}],
+            "solution": str(i % 3),
+        }
+        for i in range(num_rows)
+    ]
+    features = {**Dataset.from_list(rows[:1]).features, "images": List(Image(decode=False))}
+    return Dataset.from_list(rows, features=type(Dataset.from_list(rows[:1]).features)(features))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda rows: rows.rename_column("prompt", "prompts"), "no column 'prompt'.*'prompts'.*Did you mean"),
+        (lambda rows: rows.select(range(3)), "3 rows, fewer than the 4 prompts"),
+        (lambda rows: rows.select([]), "has no rows"),
+        (lambda rows: rows.to_iterable_dataset(), "can be indexed"),
+        (lambda rows: rows.map(lambda row: {"prompt": row["prompt"][0]["content"]}), "must be a list of messages"),
+        (lambda rows: rows.map(lambda r, i: {"images": r["images"] if i else []}, with_indices=True), "1 of 16 rows"),
+    ],
+    ids=["no-prompt", "few-rows", "empty", "stream", "string-prompt", "mixed"],
+)  # fmt: skip
+def test_datasets(make_trainer, make_rows, change, expected):
+    with pytest.raises(BadInputError, match=expected):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=change(make_rows(16)), **MSSR)
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "expected"),
+    [
+        (RLVRConfig, {"advantage_baseline": "value_traker"}, "Did you mean 'value_tracker'"),
+        (RLVRConfig, {"num_generations": 1}, "value_tracker"),
+        (RLVRConfig, {"num_generations": 3}, "= 4 completions, .* Nearest: generation_batch_size=3 or 6"),
+        (RLVRConfig, {"generation_batch_size": 6}, "no multiple .* = 4 x 1 = 4. Nearest: 4 or 8"),
+        (MSSRConfig, {"beta": 0.0}, "needs a reference model"),
+        (MSSRConfig, {"beta": 0.0, "tracker_kl_source": "policy"}, "there is only 1"),
+        (MSSRConfig, {"tracker_forgetting": "per_prompt"}, "there is only 1"),
+        (MSSRConfig, {"shaping_kappa": 0.4}, "above 1"),
+        (MSSRConfig, {"tracker_rho_min": 0.99}, "rho_min"),
+        (MSSRConfig, {"prompt_scores": "x", "tracker_initial_rollouts": 2}, "give one"),
+        (MSSRConfig, {"min_pixels": 10, "max_pixels": 5}, "larger than max_pixels"),
+        (MSSRConfig, {"switch_fraction": 1.5}, "switch_fraction"),
+    ],
+)
+def test_configs(config, options, expected):
+    with pytest.raises(BadInputError, match=expected):
+        config("x", use_cpu=True, per_device_train_batch_size=4, **options)
+
+
+def test_grpo_config_is_refused_with_the_remedy(make_trainer):
+    from trl import GRPOConfig
+
+    with pytest.raises(BadInputError, match="RLVRConfig"):
+        make_trainer(MSSRTrainer, GRPOConfig, num_generations=2, bf16=False)
+
+
+def test_bad_picture_stops_or_is_skipped(make_trainer):
+    rows = encoded_rows(8, bad=[3, 4])
+    options = {"shuffle_dataset": False, "max_steps": 2, **MSSR}
+    with pytest.raises(BadInputError, match="row 3.*on_bad_row='skip'"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=rows, **options).train()
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, rows=rows, on_bad_row="skip", **options)
+    trainer.train()
+    assert trainer.reader.bad_rows == {3, 4}
+    logged = [entry["data/bad_rows"] for entry in trainer.state.log_history if "data/bad_rows" in entry]
+    assert logged == [2.0, 2.0]
+    assert trainer.value_tracker.visits.tolist() == [1, 1, 1, 0, 0, 3, 1, 1]
+
+
+def test_reader_gives_the_next_readable_row_and_refuses_a_set_without_any():
+    reader = RowReader(encoded_rows(5, bad=[0, 4]), on_bad_row="skip")
+    rows, records = reader.read([4, 2, 4, 0])
+    assert rows == [1, 2, 1, 1]
+    assert [record["solution"] for record in records] == ["1", "2", "1", "1"]
+    with pytest.raises(BadInputError, match="No row"):
+        RowReader(encoded_rows(3, bad=[0, 1, 2]), on_bad_row="skip").read([1])
+
+
+def test_missing_scores_are_named(make_trainer, make_rows, tmp_path):
+    with pytest.raises(BadInputError, match="joined by 'prompt_id'"):
+        make_trainer(MSSRTrainer, MSSRConfig, prompt_scores="pass_rate", **MSSR)
+    rows = make_rows(16).add_column("prompt_id", list(range(16)))
+    with pytest.raises(BadInputError, match="no file"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=rows, prompt_scores=str(tmp_path / "no.parquet"), **MSSR)
+    Dataset.from_dict({"prompt_id": [1], "rate": [0.5]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(BadInputError, match="no column \\['pass_rate'\\]"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=rows, prompt_scores=str(tmp_path / "a.parquet"), **MSSR)
+    Dataset.from_dict({"prompt_id": [99], "pass_rate": [0.5]}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(BadInputError, match="in common"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=rows, prompt_scores=str(tmp_path / "b.parquet"), **MSSR)
+    Dataset.from_dict({"prompt_id": [1], "pass_rate": [50.0]}).to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(BadInputError, match="not in 0..1"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=rows, prompt_scores=str(tmp_path / "c.parquet"), **MSSR)
+
+
+def test_checkpoints_of_another_run_are_refused(make_trainer, make_rows, tmp_path):
+    options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, **MSSR}
+    make_trainer(MSSRTrainer, MSSRConfig, **options).train()
+    checkpoint = tmp_path / "run" / "checkpoint-1"
+    with pytest.raises(BadInputError, match="rows was 16, now 12"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=make_rows(12), **options).train(str(checkpoint))
+    with pytest.raises(BadInputError, match="another run: dataset was"):
+        shuffled = make_rows(16).shuffle(seed=1)
+        make_trainer(MSSRTrainer, MSSRConfig, rows=shuffled, **options).train(str(checkpoint))
+    with pytest.raises(BadInputError, match="seed was 42, now 7"):
+        make_trainer(MSSRTrainer, MSSRConfig, seed=7, **options).train(str(checkpoint))
+    with pytest.raises(BadInputError, match="No checkpoint folder"):
+        make_trainer(MSSRTrainer, MSSRConfig, **options).train(str(tmp_path / "nowhere"))
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(BadInputError, match="not written by mmr1_trl"):
+        make_trainer(MSSRTrainer, MSSRConfig, **options).train(str(tmp_path / "plain"))
+
+
+def test_half_written_checkpoints_are_named_and_passed_over(make_trainer, tmp_path, caplog):
+    options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, **MSSR}
+    make_trainer(MSSRTrainer, MSSRConfig, **options).train()
+    (tmp_path / "run" / "checkpoint-3" / checkpointing.COMPLETE).unlink()
+    newest, skipped = checkpointing.newest_complete_checkpoint(tmp_path / "run")
+    assert newest.name == "checkpoint-2" and [path.name for path in skipped] == ["checkpoint-3"]
+    with pytest.raises(BadInputError, match="half-written"):
+        make_trainer(MSSRTrainer, MSSRConfig, **options).train(str(tmp_path / "run" / "checkpoint-3"))
+    resumed = make_trainer(MSSRTrainer, MSSRConfig, **options)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 3
+    assert (tmp_path / "run" / "checkpoint-3" / checkpointing.COMPLETE).is_file()
+
+
+def test_killed_while_saving_leaves_the_previous_checkpoint(make_trainer, tmp_path, monkeypatch):
+    """With `save_total_limit=1` the old checkpoint may go only when the new one is complete."""
+    options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, **MSSR}
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, **options)
+    mark = checkpointing.mark_complete
+
+    def killed_at_two(folder, step):
+        if step == 2:
+            raise KeyboardInterrupt
+        mark(folder, step)
+
+    monkeypatch.setattr(checkpointing, "mark_complete", killed_at_two)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert checkpointing.newest_complete_checkpoint(tmp_path / "run")[0].name == "checkpoint-1"
+    monkeypatch.undo()
+    resumed = make_trainer(MSSRTrainer, MSSRConfig, **options)
+    resumed.train(resume_from_checkpoint=True)
+    assert [path.name for path in checkpointing.list_checkpoints(tmp_path / "run")] == ["checkpoint-3"]
