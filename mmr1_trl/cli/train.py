@@ -82,7 +82,8 @@ def _train(settings: Settings) -> int:
     from mmr1_trl.rewards.resolve import resolve_rewards
 
     rewards = resolve_rewards(data_args.reward_funcs)
-    model = resolve_model(require_model(model_args))
+    with config.main_process_first(desc="looking up the model"):  # figures/cold_start may have to be trained first
+        model = resolve_model(require_model(model_args))
     processor = load_processor(
         model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
