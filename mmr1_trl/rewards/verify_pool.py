@@ -72,7 +72,7 @@ class _Worker:
             if self.process is None:
                 self.start()
             if not self.ready:
-                if self._read_line(_START_SECONDS) is None:
+                if not self._read_status(_START_SECONDS):
                     self.kill()
                     raise RuntimeError(
                         "The worker process that compares mathematical answers did not start. Run "
@@ -89,14 +89,16 @@ class _Worker:
                 self.kill()
                 continue
             # The kernel timer in the worker comes first; this clock only covers a machine that stalls it.
-            status = self._read_line(self.deadline + _GRACE_SECONDS)
+            status = self._read_status(self.deadline + _GRACE_SECONDS)
+            if status:
+                return status
+            self.kill()
             if status is None:
-                self.kill()
                 return "timeout"
-            return status
         return "crash"
 
-    def _read_line(self, timeout: float) -> str | None:
+    def _read_status(self, timeout: float) -> str | None:
+        """The next verdict; `None` when none comes in time, `""` when the process is gone."""
         assert self.process is not None and self.process.stdout is not None
         descriptor, end = self.process.stdout.fileno(), time.monotonic() + timeout
         poll = select.poll()  # unlike select(), fine with descriptors above 1024
@@ -106,7 +108,7 @@ class _Worker:
                 return None
             chunk = os.read(descriptor, 4096)
             if not chunk:
-                return None
+                return ""
             self.pending += chunk
         line, _, self.pending = self.pending.partition(b"\n")
         return json.loads(line)["status"]
