@@ -20,7 +20,7 @@ from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.evaluation.generation import Completion, generate, load_batch, plan_batches, undisturbed
 from mmr1_trl.evaluation.metrics import bootstrap_interval, majority_correct, mean_interval, pass_at_k
-from mmr1_trl.rewards.scoring import score_answer
+from mmr1_trl.rewards.scoring import make_question, score_answers
 
 
 @dataclass
@@ -141,7 +141,8 @@ def evaluate_model(
         processor (`ProcessorMixin`):
             Its processor.
         dataset (`datasets.Dataset`):
-            Rows with `prompt`, `solution`, optionally `images`, `answer_type`, `options`, `prompt_id` and categories.
+            Rows with `prompt`, `solution`, optionally `images`, `answer_type`, `options`, `tolerance`, `precision`,
+            `prompt_id` and categories.
         num_samples (`int`, *optional*, defaults to `0`):
             Completions to sample per prompt, beside the greedy one.
         temperature (`float`, *optional*, defaults to `1.0`):
@@ -202,9 +203,7 @@ def evaluate_model(
         first = f" The first: {next(iter(skipped.values()))}" if skipped else ""
         raise BadInputError(f"None of the {len(dataset)} rows can be evaluated.{first}")
 
-    predictions = []
-    for row in sorted(completions):
-        predictions += _score_row(row, dataset[row], completions[row], categories, is_formatted)
+    predictions = _score(dataset, completions, categories, is_formatted)
     result = summarize(predictions, categories, num_samples, seed)
     ids = dataset["prompt_id"] if "prompt_id" in dataset.column_names else range(len(dataset))
     result.skipped = [{"row": row, "prompt_id": ids[row], "reason": skipped[row]} for row in sorted(skipped)]
@@ -297,31 +296,35 @@ def category_columns(dataset: Dataset, by: Sequence[str] | None = None) -> list[
     return [column for column in ("family", "level", "answer_type") if column in dataset.column_names]
 
 
-def _score_row(
-    row: int,
-    example: dict[str, Any],
-    completions: list[Completion],
+def _score(
+    dataset: Dataset,
+    completions: dict[int, list[Completion]],
     categories: Sequence[str],
     is_formatted: Callable[[str], bool] | None,
 ) -> list[dict[str, Any]]:
-    predictions = []
-    for sample, completion in enumerate(completions, start=-1):
-        score = score_answer(
-            completion.text,
-            example["solution"],
-            answer_type=example.get("answer_type"),
-            options=example.get("options"),
+    """Score all completions in one batch (what needs algebra runs in parallel) and make a prediction of each."""
+    examples = {row: dataset[row] for row in sorted(completions)}
+    pairs = [(row, sample) for row in examples for sample in range(len(completions[row]))]
+    questions = {
+        row: make_question(
+            example["solution"], *(example.get(key) for key in ("answer_type", "options", "tolerance", "precision"))
         )
+        for row, example in examples.items()
+    }
+    scores = score_answers([completions[row][i].text for row, i in pairs], [questions[row] for row, _ in pairs])
+    predictions = []
+    for (row, i), score in zip(pairs, scores):
+        example, completion = examples[row], completions[row][i]
         predictions.append(
             {
                 "row": row,
                 "prompt_id": example.get("prompt_id", row),
-                "sample": sample,
+                "sample": i - 1,
                 "question": str(example["prompt"][-1]["content"]),
                 "solution": example["solution"],
                 "completion": completion.text,
                 "extracted": score.extracted,
-                "correct": float(score.correct),
+                "correct": score.correct,
                 "reason": score.reason,
                 "length": completion.length,
                 "truncated": completion.truncated,
