@@ -103,7 +103,13 @@ def test_option_text_as_gold_is_multiple_choice():
 
 def test_letters_words_and_numbers_never_need_algebra():
     cheap = [("B", "c"), ("12", "13"), ("12", "I do not know"), ("yes", "no"), ("3:4", "6:8"), ("5, 7", "7, 5")]
-    cheap += [("[1, 2)", "1 <= x < 2"), ("red", "blue"), ("1/3", r"\frac{2}{6}"), ("5 cm", "0.05 m"), ("x", "not x at all")]
+    cheap += [
+        ("[1, 2)", "1 <= x < 2"),
+        ("red", "blue"),
+        ("1/3", r"\frac{2}{6}"),
+        ("5 cm", "0.05 m"),
+        ("x", "not x at all"),
+    ]
     for gold, answer in cheap:
         assert is_equal(make_question(gold), answer, _refuse) in (True, False)
 
@@ -132,7 +138,7 @@ def test_quantity_is_exact_in_every_notation(value):
 
 
 @PROPERTY
-@given(st.integers(-10**12, 10**12))
+@given(st.integers(-(10**12), 10**12))
 def test_integers_are_read_with_and_without_thousands_separators(number):
     for text in (str(number), f"{number:,}", f"{number:,}".replace(",", r"\,"), f"{number}.0"):
         assert parse_quantity(clean(text)).value == number
@@ -149,7 +155,9 @@ def test_sets_ignore_order_and_lists_do_not(numbers, random):
 
 
 @PROPERTY
-@given(st.text(max_size=300), st.sampled_from(ANSWER_TYPES), st.sampled_from(["5", "B", "yes", "3:4", r"\sqrt{2}", "a b"]))
+@given(
+    st.text(max_size=300), st.sampled_from(ANSWER_TYPES), st.sampled_from(["5", "B", "yes", "3:4", r"\sqrt{2}", "a b"])
+)
 def test_arbitrary_text_neither_crashes_nor_pays_without_an_answer(text, answer_type, gold):
     score = score_answer(text, gold, answer_type)
     assert score.correct in (0.0, 1.0)
@@ -161,7 +169,9 @@ LATEX = st.recursive(
     st.sampled_from(["1", "x", r"\pi", "-", "{", "}", r"\text{a}", "^", "_", "$", "\\", "10^9", "!", "\0", "\ud800"]),
     lambda inner: st.builds(
         lambda form, a, b: form.replace("A", a).replace("B", b),
-        st.sampled_from([r"\frac{A}{B}", r"\sqrt{A}B", "A^{B}", "(A)+B", r"\left[A,B\right)", "A=B", r"\{A, B\}", "AB"]),
+        st.sampled_from(
+            [r"\frac{A}{B}", r"\sqrt{A}B", "A^{B}", "(A)+B", r"\left[A,B\right)", "A=B", r"\{A, B\}", "AB"]
+        ),
         inner,
         inner,
     ),
@@ -203,7 +213,12 @@ def test_arbitrary_latex_is_scored_within_the_deadline(latex, gold):
     ids=range(18),
 )
 def test_hostile_text_costs_little_and_scores_zero(answer):
-    for completion in (answer, rf"\boxed{{{answer}}}", f"<answer>{answer}</answer>", f"<answer>{answer[:900]}</answer>"):
+    for completion in (
+        answer,
+        rf"\boxed{{{answer}}}",
+        f"<answer>{answer}</answer>",
+        f"<answer>{answer[:900]}</answer>",
+    ):
         for gold in (r"\sqrt{2}", "5, 7", "[1, 2)", "red"):
             start = time.monotonic()
             assert score_answer(completion, gold).correct == 0.0
