@@ -25,6 +25,8 @@ class EvalArguments:
             Hub id, folder, `"figures/cold_start"` or `"figures/tiny"`.
         dataset_name (`str`, *optional*, defaults to `"figures"`):
             `"figures"` (drawn here), a local file or folder, or a dataset id on the Hub.
+        benchmarks (`list[str]`, *optional*):
+            Names of benchmarks, instead of a dataset. Each is written to a folder of its name in `output_dir`.
         dataset_config (`str`, *optional*), dataset_split (`str`, *optional*, defaults to `"test"`):
             Configuration and split of the dataset.
         num_rows (`int`, *optional*):
@@ -62,6 +64,13 @@ class EvalArguments:
     model: str | None = field(default=None, metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
     dataset_name: str = field(
         default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
+    )
+    benchmarks: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Instead of a dataset: mathvista mathverse mathvision logicvista chartqa mmk12 hallusionbench "
+            "screenspot pets37 figures, one or several."
+        },
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
     dataset_split: str = field(default="test", metadata={"help": "Split to evaluate on."})
@@ -105,6 +114,19 @@ class EvalArguments:
             raise BadInputError(f"--dtype must be float32, bfloat16 or float16, got {self.dtype!r}.")
 
 
+@dataclass
+class _Task:
+    """One set of rows to evaluate on."""
+
+    title: str
+    rows: Any
+    prompt_style: str | None
+    by: list[str] | None
+    max_new_tokens: int
+    folder: Path | None
+    note: str = ""
+
+
 def run(argv: list[str]) -> int:
     """Evaluate with the words after `mmr1 eval` as options, print the numbers, return the exit code."""
     settings = parse("eval", argv, lambda: (EvalArguments,), _ABOUT)
@@ -112,70 +134,112 @@ def run(argv: list[str]) -> int:
         raise BadInputError(f"`mmr1 eval` runs in one process; {settings.launch_args[0]} has no meaning here.")
     (args,) = settings.build()
 
-    from mmr1_trl.data.prompt_style import get_prompt_style
     from mmr1_trl.evaluation.runner import category_columns, evaluate_model
+
+    tasks = _tasks(args)
+    for task in tasks:
+        category_columns(task.rows, task.by)  # every complaint about the input comes before the model is loaded
+    model, processor = load_model(args.model, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
+    results = {}
+    for task in tasks:
+        result = evaluate_model(
+            model,
+            processor,
+            task.rows,
+            num_samples=args.num_samples,
+            temperature=args.temperature,
+            max_new_tokens=task.max_new_tokens,
+            batch_size=args.batch_size,
+            seed=args.seed,
+            prompt_style=task.prompt_style,
+            by=task.by,
+            min_pixels=args.min_pixels,
+            max_pixels=args.max_pixels,
+        )
+        results[task.title] = result.summary()
+        _show(args.model, task, result)
+    if len(results) > 1:
+        from mmr1_trl.reporting.tables import overview_table
+
+        print("\n" + overview_table(results).text())
+    print("\nRule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure.")
+    return 0
+
+
+def _tasks(args: EvalArguments) -> list[_Task]:
+    """Load the rows of everything that is to be evaluated."""
+    from mmr1_trl.data.load import load_data
+    from mmr1_trl.data.prompt_style import get_prompt_style
+    from mmr1_trl.evaluation.benchmarks import get_benchmark, load_benchmark
+
+    if args.prompt_style is not None:
+        get_prompt_style(args.prompt_style)
+    output = None if args.output_dir is None else Path(args.output_dir)
+
+    def figures(folder: Path | None) -> _Task:
+        rows = load_data(
+            "figures",
+            split=args.dataset_split,
+            num_rows=args.num_rows or 600,
+            seed=args.figures_seed,
+            families=args.figures_families,
+            levels=args.figures_levels,
+        )
+        style = args.prompt_style or "figures"
+        return _Task(f"figures ({args.dataset_split})", rows, style, args.by, args.max_new_tokens or 32, folder)
+
+    if args.benchmarks:
+        known = {name: get_benchmark(name) for name in args.benchmarks if name != "figures"}
+        tasks = []
+        for name in args.benchmarks:
+            folder = None if output is None else output / name
+            if name == "figures":
+                tasks.append(figures(folder))
+                continue
+            benchmark = known[name]
+            style = args.prompt_style or benchmark.prompt_style
+            rows = load_benchmark(benchmark, args.num_rows, style)
+            by = args.by or list(benchmark.by)
+            length = args.max_new_tokens or 2048
+            tasks.append(_Task(name, rows, style if style != "plain" else None, by, length, folder, benchmark.note))
+        return tasks
+    if args.dataset_name == "figures":
+        return [figures(output)]
+    columns = ("prompt_column", "image_column", "answer_column", "options_column")
+    rows = load_data(
+        args.dataset_name,
+        split=args.dataset_split,
+        config=args.dataset_config,
+        num_rows=args.num_rows,
+        prompt_style=args.prompt_style,
+        **{name: getattr(args, name) for name in columns},
+    )
+    title = f"{args.dataset_name} ({args.dataset_split})"
+    return [_Task(title, rows, args.prompt_style, args.by, args.max_new_tokens or 2048, output)]
+
+
+def _show(model: str, task: _Task, result: Any) -> None:
+    """Print the numbers of one evaluation, and write them down where that was asked for."""
     from mmr1_trl.reporting.tables import category_table, evaluation_table
 
-    figures = args.dataset_name == "figures"
-    style = args.prompt_style or ("figures" if figures else None)
-    if style is not None:
-        get_prompt_style(style)  # every complaint about the input comes before the model is loaded
-    dataset = load_rows(args)
-    category_columns(dataset, args.by)
-    model, processor = load_model(args.model, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
-    result = evaluate_model(
-        model,
-        processor,
-        dataset,
-        num_samples=args.num_samples,
-        temperature=args.temperature,
-        max_new_tokens=args.max_new_tokens or (32 if figures else 2048),
-        batch_size=args.batch_size,
-        seed=args.seed,
-        prompt_style=style,
-        by=args.by,
-        min_pixels=args.min_pixels,
-        max_pixels=args.max_pixels,
-    )
     summary = result.summary()
-    print(f"\n{args.model} on {args.dataset_name} ({args.dataset_split}), {result.seconds:.0f} s\n")
+    print(f"\n{model} on {task.title}, {result.seconds:.0f} s\n")
     print(evaluation_table(summary).text())
     for category in (name for name, values in result.by.items() if len(values) > 1):
         print("\n" + category_table(summary, category).text())
+    if task.note:
+        print(f"\n{task.title}: {task.note}")
     if result.skipped:
         print(f"\n{len(result.skipped)} rows left out because of broken pictures:")
         for entry in result.skipped[:5]:
             print(f"  {entry['reason']}")
-    print("\nRule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure.")
-    if args.output_dir:
+    if task.folder is not None:
         from mmr1_trl.reporting.build import evaluation_report
         from mmr1_trl.reporting.samples import load_evaluation
 
-        result.save(args.output_dir, dataset)
-        report = evaluation_report({args.model: load_evaluation(args.output_dir)}, args.dataset_name)
-        print(f"\nWritten to {args.output_dir}; to look at it: {report.write(Path(args.output_dir) / 'report.html')}")
-    return 0
-
-
-def load_rows(args: EvalArguments) -> Any:
-    """Load the rows to evaluate on, as `prompt`, `images`, `solution` and so on."""
-    from mmr1_trl.data.load import load_data
-
-    figures = args.dataset_name == "figures"
-    columns = {
-        name: getattr(args, name) for name in ("prompt_column", "image_column", "answer_column", "options_column")
-    }
-    return load_data(
-        args.dataset_name,
-        split=args.dataset_split,
-        config=args.dataset_config,
-        num_rows=args.num_rows or (600 if figures else None),
-        seed=args.figures_seed,
-        families=args.figures_families,
-        levels=args.figures_levels,
-        prompt_style=args.prompt_style,
-        **({} if figures else columns),
-    )
+        result.save(task.folder, task.rows)
+        page = evaluation_report({model: load_evaluation(task.folder)}, task.title).write(task.folder / "report.html")
+        print(f"\nWritten to {task.folder}; to look at it: {page}")
 
 
 def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = False) -> tuple[Any, Any]:

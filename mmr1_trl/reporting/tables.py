@@ -52,6 +52,22 @@ def evaluation_table(summary: Mapping[str, Any]) -> Table:
     return Table(["Evaluation", f"{summary['num_prompts']} prompts"], rows)
 
 
+def overview_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Several evaluations, one row each."""
+    rows = [
+        [
+            name,
+            str(summary["num_prompts"]),
+            percent(summary["greedy_accuracy"], summary["interval"]["greedy_accuracy"]),
+            percent(summary["sampled_accuracy"]),
+            percent(summary["unparsed"]),
+            percent(summary["truncated"]),
+        ]
+        for name, summary in summaries.items()
+    ]
+    return Table(["", "prompts", "greedy", "sampled", "no answer", "cut off"], rows)
+
+
 def category_table(summary: Mapping[str, Any], category: str) -> Table:
     """Accuracy for each value of one category of an evaluation."""
     rows = [

@@ -1,0 +1,138 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What a benchmark is: where its rows are, and how one of them becomes a question with a checkable answer."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mmr1_trl.errors import BadInputError
+
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """
+    A benchmark.
+
+    Args:
+        name (`str`):
+            Name on the command line.
+        sources (`tuple[tuple[str, str | None, str], ...]`):
+            Dataset id, configuration and split; the first that can be loaded is taken.
+        image (`str`):
+            Column of the picture.
+        read (`Callable[[dict], dict]`):
+            Turns a raw row (without its picture) into `question`, `answer` and, where they apply, `options`,
+            `answer_type`, `tolerance` and `precision`, plus the columns in `by`.
+        by (`tuple[str, ...]`, *optional*):
+            Columns of the result to break the accuracy down by.
+        prompt_style (`str`, *optional*, defaults to `"plain"`):
+            How the question is put unless the user says otherwise.
+        note (`str`, *optional*):
+            How the published numbers are scored differently.
+    """
+
+    name: str
+    sources: tuple[tuple[str, str | None, str], ...]
+    image: str
+    read: Callable[[Row], Row]
+    by: tuple[str, ...] = ()
+    prompt_style: str = "plain"
+    note: str = ""
+
+
+def load_benchmark(benchmark: Benchmark, num_rows: int | None = None, prompt_style: str | None = None) -> Any:
+    """
+    Load a benchmark as rows to evaluate on.
+
+    Args:
+        benchmark ([`Benchmark`]):
+            The benchmark.
+        num_rows (`int`, *optional*):
+            Only the first so many rows.
+        prompt_style (`str`, *optional*):
+            How the question is put; the benchmark's own way by default.
+
+    Returns:
+        `datasets.Dataset`: `prompt`, `images`, `solution`, `answer_type`, `options`, `prompt_id` and so on.
+
+    Raises:
+        [`BadInputError`]: None of the sources can be loaded, or its columns are not those that are known.
+    """
+    from mmr1_trl.data.load import load_raw
+
+    failures = []
+    for name, config, split in benchmark.sources:
+        try:
+            raw, _ = load_raw(name, split if num_rows is None else f"{split}[:{num_rows}]", config)
+        except BadInputError as error:
+            failures.append(str(error))
+            continue
+        return prepare_benchmark(benchmark, raw, prompt_style)
+    raise BadInputError(f"The benchmark {benchmark.name!r} cannot be loaded. " + " ".join(failures))
+
+
+def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None = None) -> Any:
+    """
+    Turn the raw rows of a benchmark into rows to evaluate on; the pictures are neither decoded nor copied.
+
+    Args:
+        benchmark ([`Benchmark`]):
+            The benchmark.
+        raw (`datasets.Dataset`):
+            Its rows as published.
+        prompt_style (`str`, *optional*):
+            How the question is put; the benchmark's own way by default.
+
+    Returns:
+        `datasets.Dataset`: As from [`load_benchmark`].
+    """
+    from datasets import ClassLabel, Dataset, concatenate_datasets
+
+    from mmr1_trl.data.prepare import prepare_dataset
+
+    columns = ", ".join(raw.column_names)
+    if benchmark.image not in raw.column_names:
+        raise BadInputError(f"The benchmark {benchmark.name!r} has no column {benchmark.image!r}; it has {columns}.")
+    names = {key: feature.names for key, feature in raw.features.items() if isinstance(feature, ClassLabel)}
+    rows = []
+    for row in raw.remove_columns(benchmark.image):
+        row |= {key: values[row[key]] for key, values in names.items()}
+        try:
+            rows.append(benchmark.read(row))
+        except KeyError as error:
+            raise BadInputError(f"The benchmark {benchmark.name!r} has no {error}; it has {columns}.") from error
+    pictures = raw.select_columns(benchmark.image)
+    table = Dataset.from_list([{**dict.fromkeys(benchmark.by), **row} for row in rows])
+    return prepare_dataset(
+        concatenate_datasets([table, pictures], axis=1),
+        prompt_column="question",
+        image_column=benchmark.image,
+        answer_column="answer",
+        options_column="options" if "options" in table.column_names else None,
+        prompt_style=prompt_style or benchmark.prompt_style,
+        on_bad_row="skip",
+    )
+
+
+def inline_choices(question: str) -> list[str] | None:
+    """
+    The choices that a question ends with, one to a line ("A. 3 cm", "(B) 4 cm", "C: 5 cm"), in order from A; `None`
+    when there are fewer than two.
+    """
+    found = re.findall(r"^\s*\(?([A-H])\s*[.:)]\s*(.*?)\s*$", question, flags=re.MULTILINE)
+    choices = [text for index, (letter, text) in enumerate(found) if letter == "ABCDEFGH"[index]]
+    return choices if len(choices) == len(found) >= 2 and all(choices) else None
+
+
+def choice_row(question: str, answer: str, options: list[str] | None = None) -> Row:
+    """A multiple-choice row; without `options` they are read from the question."""
+    return {
+        "question": question,
+        "answer": answer,
+        "options": options or inline_choices(question),
+        "answer_type": "multiple_choice",
+    }

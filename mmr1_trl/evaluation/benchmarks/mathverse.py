@@ -1,0 +1,30 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""MathVerse (arXiv 2403.14624): 788 problems in versions that put more and more of the text into the picture."""
+
+from mmr1_trl.evaluation.benchmarks.base import Benchmark, Row, choice_row
+
+
+def read(row: Row) -> Row:
+    """One row. In the version "Vision Only" the whole question is in the picture."""
+    question = row["question"].strip() or "Answer the question that is written in the picture."
+    shared = {
+        "problem_version": row["problem_version"],
+        "kind": row["question_type"],
+        "subject": row["metadata"]["subject"],
+    }
+    if row["question_type"] == "multi-choice":
+        return {**choice_row(question, row["answer"]), **shared}
+    return {"question": question, "answer": row["answer"], "options": None, "answer_type": None, **shared}
+
+
+MATHVERSE = Benchmark(
+    name="mathverse",
+    sources=(
+        ("CaraJ/MathVerse-lmmseval", "testmini", "testmini"),
+        ("AI4Math/MathVerse", "testmini", "testmini"),
+    ),
+    image="image",
+    read=read,
+    by=("problem_version", "kind", "subject"),
+    note="published numbers extract and compare answers with a language model",
+)
