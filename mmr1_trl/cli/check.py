@@ -239,7 +239,14 @@ def _check_data(
         "histogram": text_histogram(total),
     }
     if rows.lengths.sizes:
-        report.sections["images"] = summarize_images(rows.lengths, processor, config.min_pixels, config.max_pixels)
+        images = summarize_images(rows.lengths, processor, config.min_pixels, config.max_pixels)
+        report.sections["images"] = images
+        resized = images["enlarged"] + images["reduced"]
+        if resized and {"point", "box"} & rows.answer_types.keys():
+            report.findings.append(
+                f"Gold boxes are in pixels of the stored pictures, and {resized} pictures are resized by min_pixels "
+                "or max_pixels: pixels that the model reads off do not fit. Resize the pictures and boxes beforehand."
+            )
     return rows.usable_rows()
 
 

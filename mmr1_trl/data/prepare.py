@@ -33,6 +33,7 @@ logger = logging.get_logger(__name__)
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 _IMAGES = List(Image(decode=False))
+_NO_ROW: dict[str, Any] = {"prompt": [], "question": "", "solution": "", "answer_type": ""}
 # The trainer passes these to the reward functions itself; a column of that name would collide.
 _RESERVED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments")
 
@@ -83,8 +84,9 @@ def prepare_dataset(
     Returns:
         [`~datasets.Dataset`]: The columns `prompt` (messages whose contents are strings), `images` (list of
         `Image(decode=False)`; absent when no row has one), `solution`, `answer_type`, `options` (when there are any),
-        `prompt_id` (unique, stable under shuffling and splitting), `prompt_style` (its name, for the format reward),
-        and the columns that were not used.
+        `image_size` (width and height of the first image, where points or boxes are asked for), `prompt_id` (unique,
+        stable under shuffling and splitting), `prompt_style` (its name, for the format reward), and the columns that
+        were not used.
 
     Raises:
         [`BadInputError`]: A column is missing, an option is unknown, or rows are bad and `on_bad_row="error"`.
@@ -118,7 +120,7 @@ def prepare_dataset(
             rows.append(reader.read(index))
         except BadInputError as error:
             bad[index] = str(error)
-            rows.append({"prompt": [], "question": "", "solution": "", "answer_type": "", "options": None})
+            rows.append(dict.fromkeys(("options", "image_size")) | _NO_ROW)
     _report_bad_rows(bad, len(dataset), on_bad_row)
     if answer_type is None and columns.prompt != "answer_type":
         _recognize_classification(rows)
@@ -168,7 +170,12 @@ class _RowReader:
         if markers is not None and markers != count:
             raise BadInputError(f"the question has {markers} <image> markers, and there are {count} images")
         options = None if self.options is None else read_options(self.options[index])
-        solution, answer_type = self._answer(index, count, options)
+        solution, answer_type = self._answer(index, options)
+        size = None
+        if answer_type in ("point", "box") and count and self.images is not None:
+            size = image_size(self.images[index].as_py()[0], "image 0")
+        if solution is None:
+            solution = box_text(self.answers[index], size, self.box_format)
         if options and answer_type == "multiple_choice":
             question = append_options(question, options)
         return {
@@ -177,18 +184,17 @@ class _RowReader:
             "solution": solution,
             "answer_type": answer_type,
             "options": options,
+            "image_size": size,
         }
 
-    def _answer(self, index: int, count: int, options: list[str] | None) -> tuple[str, str]:
+    def _answer(self, index: int, options: list[str] | None) -> tuple[str | None, str]:
+        """Return the gold, `None` for a box that is still to be brought into pixels, and its type."""
         answer = self.answers[index]
         stored = None if self.types is None else self.types[index]
         # Some benchmarks have a column of that name with words of their own ("integer", "free_form").
         answer_type = self.answer_type or (stored if stored in ANSWER_TYPES else None)
         if answer_type in ("point", "box") or (answer_type is None and self.is_box):
-            size = None
-            if count and self.images is not None:
-                size = image_size(self.images[index].as_py()[0], "image 0")
-            return box_text(answer, size, self.box_format), answer_type or "point"
+            return None, answer_type or "point"
         if self.class_names is not None and answer is not None:
             return self.class_names[answer], answer_type or "class_label"
         gold = gold_text(answer)
@@ -293,6 +299,9 @@ def _build(
         features["images"], data["images"] = _IMAGES, images
     for name in ("solution", "answer_type"):
         features[name], data[name] = Value("string"), pa.array([row[name] for row in rows], pa.string())
+    if any(row["image_size"] for row in rows):
+        features["image_size"] = List(Value("int64"))
+        data["image_size"] = pa.array([row["image_size"] for row in rows], pa.list_(pa.int64()))
     if any(row["options"] for row in rows):
         features["options"] = List(Value("string"))
         data["options"] = pa.array([row["options"] for row in rows], pa.list_(pa.string()))

@@ -302,6 +302,14 @@ def test_bad_input(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_boxes_of_resized_pictures_are_a_finding(tmp_path, capsys):
+    published.screenspot(8).to_parquet(tmp_path / "boxes.parquet")
+    words = words_for(str(tmp_path / "boxes.parquet"), "--samples", "0")
+    assert check_json(capsys, *words)[0] == 0
+    code, report = check_json(capsys, *words, "--max_pixels", "5000")
+    assert code == 1 and "8 pictures are resized" in report["findings"][0]
+
+
 def test_mixed_rows_are_a_finding(tmp_path, capsys):
     rows = [{"problem": f"q{i}", "answer": "1", "images": [published.picture(i)] if i % 2 else []} for i in range(8)]
     published.make(rows, problem=Value("string"), answer=Value("string"), images=List(Image())).to_parquet(

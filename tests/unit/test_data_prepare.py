@@ -71,6 +71,13 @@ def test_ready_rows_go_through_unchanged():
     assert again[:] == prepared[:] and again.features == prepared.features
 
 
+def test_preparing_twice_changes_nothing():
+    for name in ("screenspot", "mmr1_rl", "virft_pets"):
+        prepared = prepare_dataset(getattr(published, name)(8), prompt_style="visual_rft")
+        again = prepare_dataset(prepared)
+        assert again[:] == prepared[:] and again.features == prepared.features
+
+
 def test_unused_columns_are_kept():
     assert prepare_dataset(published.mmk12())["id"][:2] == ["mmk12-0", "mmk12-1"]
     assert set(prepare_dataset(published.screenspot()).column_names) >= {"data_type", "data_source"}
@@ -291,7 +298,13 @@ def test_boxes_in_pixels_and_as_detection_answer():
     raw = published.screenspot().map(lambda row: {"bbox": [10, 20, 30, 40]}, remove_columns="bbox")
     prepared = prepare_dataset(raw, answer_type="box")
     assert json.loads(prepared[0]["solution"]) == [10, 20, 30, 40]
+    assert prepared[0]["image_size"] == [200, 100]
     assert set(prepared["answer_type"]) == {"box"}
+
+
+def test_four_numbers_that_nobody_called_a_box_stay_as_they_are():
+    prepared = prepare_dataset(Dataset.from_dict({"question": ["Sort 3, 0, 2, 1."], "answer": ["[3, 2, 1, 0]"]}))
+    assert prepared[0]["solution"] == "[3, 2, 1, 0]"
 
 
 def test_a_broken_image_does_not_stop_the_preparation():
