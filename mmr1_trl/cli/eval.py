@@ -58,7 +58,8 @@ class EvalArguments:
         trust_remote_code (`bool`, *optional*, defaults to `False`):
             Whether to run code that a model's repository brings along.
         output_dir (`str`, *optional*):
-            Where to write `summary.json`, `predictions.parquet`, some pictures and `report.html`.
+            Where to write `summary.json`, `predictions.parquet`, some pictures and `report.html`. An interrupted
+            evaluation goes on from there when it is called again.
     """
 
     model: str | None = field(default=None, metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
@@ -155,6 +156,7 @@ def run(argv: list[str]) -> int:
             by=task.by,
             min_pixels=args.min_pixels,
             max_pixels=args.max_pixels,
+            log_file=None if task.folder is None else task.folder / "unfinished.jsonl",
         )
         results[task.title] = result.summary()
         _show(args.model, task, result)

@@ -147,6 +147,8 @@ def generate(
     Returns:
         `list[list[Completion]]`: For every conversation its completions.
     """
+    if not conversations:
+        return []
     inputs: Any = processor.apply_chat_template(
         conversations,
         add_generation_prompt=True,

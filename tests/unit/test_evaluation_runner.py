@@ -11,7 +11,10 @@ from PIL import Image
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.evaluation.runner import evaluate_model, summarize
+from mmr1_trl.evaluation import runner
+from mmr1_trl.evaluation.progress import weights_fingerprint
+from mmr1_trl.evaluation.results import summarize
+from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.models import build_tiny_vlm
 
 
@@ -199,3 +202,45 @@ def test_summary_of_known_answers():
         "interval": result.by["level"]["1"]["interval"],
         "sampled_accuracy": 0.75,
     }
+
+
+def test_an_interrupted_evaluation_goes_on_and_gives_the_same_result(tiny, tmp_path, monkeypatch):
+    model, processor = tiny
+    rows = make_rows()
+    rows[1]["images"] = [{"bytes": rows[1]["images"][0]["bytes"][:60], "path": None}]
+    dataset = Dataset.from_list(rows)
+    options = {"num_samples": 2, "max_new_tokens": 4, "batch_size": 2, "progress": False}
+    expected = evaluate_model(model, processor, dataset, **options)
+    calls = []
+
+    def generate(*args, stop_at=3, **kwargs):
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        calls.append(kwargs["num_samples"])
+        return original(*args, **kwargs)
+
+    original = runner.generate
+    monkeypatch.setattr(runner, "generate", generate)
+    log = tmp_path / "new" / "unfinished.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_model(model, processor, dataset, log_file=log, **options)
+    with log.open("a") as file:
+        file.write('{"kind": "greedy", "ind')  # a kill in the middle of a line
+    with pytest.raises(BadInputError, match="another temperature"):
+        evaluate_model(model, processor, dataset, log_file=log, temperature=0.5, **options)
+    with pytest.raises(BadInputError, match="another data"):
+        evaluate_model(model, processor, dataset.select([0, 1, 2]), log_file=log, **options)
+    monkeypatch.setattr(runner, "generate", lambda *args, **kwargs: generate(*args, stop_at=99, **kwargs))
+    result = evaluate_model(model, processor, dataset, log_file=log, **options)
+    assert len(calls) == 8  # three greedy batches, one of them mixed with a broken picture, and five of samples
+    assert result.predictions == expected.predictions and result.skipped == expected.skipped
+    assert not log.exists()
+
+
+def test_trained_weights_have_another_fingerprint(tiny):
+    model, _ = build_tiny_vlm("qwen2_5_vl", seed=0)
+    before = weights_fingerprint(model)
+    assert before == weights_fingerprint(tiny[0])
+    with torch.no_grad():
+        model.lm_head.weight += 1e-4
+    assert weights_fingerprint(model) != before

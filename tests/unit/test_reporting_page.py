@@ -14,7 +14,7 @@ from PIL import Image
 from mmr1_trl.cli import main
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.compare import compare
-from mmr1_trl.evaluation.runner import summarize
+from mmr1_trl.evaluation.results import summarize
 from mmr1_trl.reporting.build import runs_report, training_report
 from mmr1_trl.reporting.page import Answer, Report, Sample
 from mmr1_trl.reporting.runs import load_run
