@@ -7,8 +7,9 @@ from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.rewards.answers import completion_text, extract_answer
-from mmr1_trl.rewards.compare import Question, normalize_label
+from mmr1_trl.rewards.compare import Question
 from mmr1_trl.rewards.scoring import check_gold, make_question, score_answers
+from mmr1_trl.rewards.words import normalize_label
 
 
 Completions = Sequence[str | list[dict]]

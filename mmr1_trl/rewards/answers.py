@@ -18,9 +18,10 @@ The rule, in order:
 import re
 from collections.abc import Sequence
 
-from mmr1_trl.rewards.compare import looks_like_math, option_letters
+from mmr1_trl.rewards.compare import looks_like_math
 from mmr1_trl.rewards.intervals import parse_intervals
 from mmr1_trl.rewards.values import clean, parse_quantity, split_list, strip_brackets
+from mmr1_trl.rewards.words import option_letters
 
 
 ANSWER_TYPES = (

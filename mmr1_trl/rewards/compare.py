@@ -8,16 +8,25 @@ worker processes, and the worker passes one that calls math-verify. So both run 
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from fractions import Fraction
+from itertools import product
 from typing import Protocol
 
 from mmr1_trl.rewards.boxes import box_iou, point_in_box, read_numbers
 from mmr1_trl.rewards.intervals import Interval, parse_intervals
-from mmr1_trl.rewards.values import Quantity, clean, compact, parse_quantity, same_unit, split_list, strip_brackets
+from mmr1_trl.rewards.values import (
+    Quantity,
+    clean,
+    compact,
+    parse_quantity,
+    same_quantity,
+    same_unit,
+    split_list,
+    split_unit,
+    strip_brackets,
+)
+from mmr1_trl.rewards.words import normalize_label, normalize_text, option_letters, read_date, read_yes_no
 
 
 MAX_ANSWER_CHARS = 1000
@@ -77,68 +86,10 @@ def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
 
 # Multiple choice, yes/no, words
 
-_LETTER = re.compile(r"(?:option|choice|answer)?\s*[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?", re.IGNORECASE)
-_LETTER_AND_TEXT = re.compile(
-    r"(?:option |choice )?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,])(?:\s+|$)", re.I
-)
-_SEVERAL = re.compile(r"[(\[{]?[A-Z](?:\s*(?:,|;|&|/|and|\s)\s*(?:and\s)?\(?[A-Z]\)?)+[)\]}]?\.?")
-_OPTION_PREFIX = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])\s?[.):])\s*")
-
-
-def option_letters(text: str, options: Sequence[str] = ()) -> frozenset[str]:
-    """
-    Read an answer as option letters.
-
-    Args:
-        text (`str`):
-            "B", "(B)", "B. 12 cm", "A, C", "ACD" or, when the options are known, the text of exactly one of them.
-        options (`Sequence[str]`, *optional*):
-            The choices in order.
-
-    Returns:
-        `frozenset[str]`: Upper-case letters, empty when the text names no option.
-    """
-    text = clean(text)
-    if single := _LETTER.fullmatch(text):
-        letters = single[1].upper()
-    elif _SEVERAL.fullmatch(text):
-        letters = "".join(re.findall(r"[A-Z]", re.sub(r"and", "", text)))
-    elif 1 < len(text) <= 10 and text.isascii() and text.isupper() and text.isalpha() and len(set(text)) == len(text):
-        letters = text
-    else:
-        named = _matching_options(text, options)
-        if len(named) == 1:
-            return frozenset(named)
-        lettered = _LETTER_AND_TEXT.match(text)
-        letters = (lettered[1] or lettered[2] or lettered[3]).upper() if lettered else ""
-    last = chr(ord("A") + len(options) - 1) if options else "Z"
-    return frozenset(letters) if letters and max(letters) <= last else frozenset(_matching_options(text, options))
-
-
-def _matching_options(text: str, options: Sequence[str]) -> list[str]:
-    found = []
-    for letter, option in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", options):
-        option = clean(_OPTION_PREFIX.sub("", option))
-        same = normalize_text(option) == normalize_text(text) != "" or compact(option) == compact(text) != ""
-        if same or _same_quantity(parse_quantity(option), parse_quantity(text)):
-            found.append(letter)
-    return found
-
 
 def _choice(question: Question, answer: str, math_equal: MathEqual) -> bool:
     gold, given = option_letters(question.gold, question.options), option_letters(answer, question.options)
     return bool(gold) and gold == given
-
-
-_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
-
-
-def read_yes_no(text: str) -> bool | None:
-    """`True` for yes/true, `False` for no/false, `None` for anything else or for both ("yes and no")."""
-    words = re.findall(r"[a-z]+", clean(text).lower())
-    if not words or words[0] not in _YES_NO or {"yes", "no"} <= set(words) or {"true", "false"} <= set(words):
-        return None
-    return _YES_NO[words[0]]
 
 
 def _yes_no(question: Question, answer: str, math_equal: MathEqual) -> bool:
@@ -146,76 +97,17 @@ def _yes_no(question: Question, answer: str, math_equal: MathEqual) -> bool:
     return given is not None and given == read_yes_no(question.gold)
 
 
-_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%B %d %Y", "%d %B %Y", "%b %d %Y", "%d %b %Y")
-
-
-def normalize_text(text: str) -> str:
-    """Case, accents kept apart, articles, punctuation and spaces taken out of the comparison."""
-    text = unicodedata.normalize("NFKC", clean(text)).casefold()
-    text = re.sub(r"[^\w\s%$€£+<>=-]|_", " ", text.replace("-", " "))
-    return " ".join(word for word in text.split() if word not in ("a", "an", "the"))
-
-
-def _date(text: str) -> datetime | None:
-    text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", clean(text)).replace(",", "").replace(".", "")
-    for form in _DATE_FORMATS:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
-    return None
-
-
 def _text(question: Question, answer: str, math_equal: MathEqual) -> bool:
     gold, given = normalize_text(question.gold), normalize_text(answer)
     if gold == given and gold:
         return True
-    if any(char.isdigit() for char in gold) and (date := _date(question.gold)):
-        return date == _date(answer)
-    return _same_quantity(parse_quantity(clean(question.gold)), parse_quantity(clean(answer)))
-
-
-def normalize_label(text: str) -> str:
-    """A class name without case, spaces, underscores, hyphens and punctuation: "Maine_Coon" is "maine coon"."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", clean(text)).casefold())
+    if any(char.isdigit() for char in gold) and (date := read_date(question.gold)):
+        return date == read_date(answer)
+    return same_quantity(parse_quantity(clean(question.gold)), parse_quantity(clean(answer)))
 
 
 def _label(question: Question, answer: str, math_equal: MathEqual) -> bool:
     return normalize_label(question.gold) == normalize_label(answer) != ""
-
-
-# Numbers and expressions
-
-
-def _same_quantity(
-    gold: Quantity | None, given: Quantity | None, tolerance: float | None = None, precision: int | None = None
-) -> bool:
-    if gold is None or given is None:
-        return False
-    if gold.variable and given.variable and gold.variable != given.variable:
-        # "AB = 5" and "x = 5" may be one thing; two single letters are two unknowns.
-        if len(gold.variable) == len(given.variable) == 1:
-            return False
-    factor, agree = same_unit(gold.unit, given.unit)
-    if not agree:
-        return False
-    right, read = gold.value, given.value * factor
-    # One sign of percent: 50 % is written 50 by some and 0.5 by others.
-    percents = [quantity.unit in ("%", "percent") for quantity in (gold, given)]
-    pairs = [(right, read)]
-    if percents == [True, False] and not given.unit:
-        pairs.append((right / 100, read))
-    elif percents == [False, True] and not gold.unit:
-        pairs.append((right, read / 100))
-    return any(_close(a, b, tolerance, precision) for a, b in pairs)
-
-
-def _close(gold: Fraction, given: Fraction, tolerance: float | None, precision: int | None) -> bool:
-    if gold == given:
-        return True
-    if tolerance is not None and abs(given - gold) <= Fraction(str(tolerance)) * abs(gold):
-        return True
-    return precision is not None and round(gold, precision) == round(given, precision)
 
 
 _COMMAND = re.compile(r"\\(?:begin|end)\{[a-z*]+\}|\\[A-Za-z]+|\\.")
@@ -231,6 +123,9 @@ def looks_like_math(text: str) -> bool:
     return re.search(r"[A-Za-z0-9]|\\(?:pi|infty|emptyset|varnothing)", bare or text) is not None or bare != text
 
 
+# Numbers and expressions
+
+
 def _value(question: Question, answer: str, math_equal: MathEqual) -> bool:
     gold, given = clean(question.gold), clean(answer)
     if not gold or not given:
@@ -239,7 +134,7 @@ def _value(question: Question, answer: str, math_equal: MathEqual) -> bool:
         return True
     right, read = parse_quantity(gold), parse_quantity(given)
     if right and read:
-        return _same_quantity(right, read, question.tolerance, question.precision)
+        return same_quantity(right, read, question.tolerance, question.precision)
     if not looks_like_math(gold) or not looks_like_math(given):
         return normalize_text(gold) == normalize_text(given) != "" and not (right or read)
     # A list is never equal to one value, whatever a parser would make of its last element.
@@ -247,14 +142,32 @@ def _value(question: Question, answer: str, math_equal: MathEqual) -> bool:
         return False
     if ":" in gold or ":" in given:
         return _ratio(question, answer, math_equal)
-    return math_equal(_expression(gold, right), _expression(given, read), question.tolerance, question.precision)
+    golds, answers = _expressions(gold, right), _expressions(given, read)
+    factor, agree = same_unit(golds[1], answers[1])
+    if not agree or _has_variables(golds[0][0]) != _has_variables(answers[0][0]):
+        return False
+    scale = "" if factor == 1 else f" \\cdot \\frac{{{factor.numerator}}}{{{factor.denominator}}}"
+    return any(
+        math_equal(a, b + scale, question.tolerance, question.precision) for a, b in product(golds[0], answers[0])
+    )
 
 
-def _expression(text: str, quantity: Quantity | None) -> str:
-    if quantity is not None:  # its unit, currency and left-hand side must not reach the parser
-        value = quantity.value / 100 if quantity.unit in ("%", "percent") else quantity.value
-        return f"\\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
-    return text
+def _has_variables(text: str) -> bool:
+    # e and i may be constants; m, g and s may be units.
+    letters = set("".join(re.findall(r"[A-Za-z]+", _COMMAND.sub(" ", text))).lower())
+    return bool(letters - set("eimgs"))
+
+
+def _expressions(text: str, quantity: Quantity | None) -> tuple[list[str], str]:
+    """What a value may stand for in LaTeX, and its unit. Units and left-hand sides must not reach the parser."""
+    if quantity is None:
+        text, unit = split_unit(text)
+        return [text], unit
+    value = quantity.value / 100 if quantity.unit in ("%", "percent") else quantity.value
+    number = f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+    if quantity.unit in ("°", "degree", "deg"):  # 45° against \pi/4, and against 90 - 45
+        return [number, f"{number} \\cdot \\frac{{\\pi}}{{180}}"], ""
+    return [number], quantity.unit
 
 
 _RATIO_SEPARATOR = re.compile(r"\s*(?::|\bto\b)\s*")
@@ -306,6 +219,11 @@ def _element_equal(question: Question, gold: str, answer: str, math_equal: MathE
 
 def _list(question: Question, answer: str, math_equal: MathEqual) -> bool:
     gold, given = _elements(question.gold), _elements(answer)
+    if strip_brackets(clean(question.gold))[1] == "()":  # a point, a pair or an open interval
+        if strip_brackets(clean(answer))[1] in ("[]", "[)", "(]", "{}"):
+            return False
+        if len(gold) == 2 and len(given) == 1:
+            return _interval(question, answer, math_equal)
     if len(gold) != len(given) or not gold:
         return False
     return all(_element_equal(question, a, b, math_equal) for a, b in zip(gold, given))

@@ -10,10 +10,11 @@ _UNION = re.compile(r"\s*(?:\\cup|\bU\b|\bor\b|\\text\{or\})\s*")
 _MEMBER = re.compile(
     r"^\\?\{?\s*[A-Za-z]\s*(?:\\in\s*(?:\\mathbb\s*\{?R\}?|R)?)?\s*(?:\||\\mid|:)\s*|^[A-Za-z]\s*\\in\s*"
 )
-_CHAIN = re.compile(r"(.+?)\s*(<|\\le|\\lt)(?![a-z])\s*[A-Za-z]\s*(<|\\le|\\lt)(?![a-z])\s*(.+)")
-_CHAIN_DOWN = re.compile(r"(.+?)\s*(>|\\ge|\\gt)(?![a-z])\s*[A-Za-z]\s*(>|\\ge|\\gt)(?![a-z])\s*(.+)")
-_BOUND = re.compile(r"[A-Za-z]\s*(<|>|\\le|\\ge|\\lt|\\gt)(?![a-z])\s*(.+)")
-_BOUND_LEFT = re.compile(r"(.+?)\s*(<|>|\\le|\\ge|\\lt|\\gt)(?![a-z])\s*[A-Za-z]")
+_LESS, _MORE = r"(<|\\l[et](?![a-z]))", r"(>|\\g[et](?![a-z]))"
+_CHAIN = re.compile(rf"(.+?)\s*{_LESS}\s*[A-Za-z]\s*{_LESS}\s*(.+)")
+_CHAIN_DOWN = re.compile(rf"(.+?)\s*{_MORE}\s*[A-Za-z]\s*{_MORE}\s*(.+)")
+_BOUND = re.compile(r"[A-Za-z]\s*([<>]|\\[lg][et](?![a-z]))\s*(.+)")
+_BOUND_LEFT = re.compile(r"(.+?)\s*([<>]|\\[lg][et](?![a-z]))\s*[A-Za-z]")
 Interval = tuple[str, str, bool, bool]  # low, high, low included, high included
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.rewards.answers import ANSWER_TYPES, completion_text, extract_answer, infer_answer_type
 from mmr1_trl.rewards.boxes import read_numbers
-from mmr1_trl.rewards.compare import MAX_ANSWER_CHARS, Question, is_equal, looks_like_math, option_letters, read_yes_no
+from mmr1_trl.rewards.compare import MAX_ANSWER_CHARS, Question, is_equal, looks_like_math
 from mmr1_trl.rewards.intervals import parse_intervals
 from mmr1_trl.rewards.values import clean, parse_quantity, split_list, strip_brackets
 from mmr1_trl.rewards.verify_pool import VerifyPool, default_pool
+from mmr1_trl.rewards.words import option_letters, read_yes_no
 
 
 class Score(NamedTuple):

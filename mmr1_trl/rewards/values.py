@@ -100,9 +100,10 @@ def clean(text: str) -> str:
 def compact(text: str) -> str:
     """
     Cleaned text for exact comparison: without white space, save that before a digit ("1 1/2" is not "11/2", nor is
-    "1, 234" one number), and without the braces around single characters.
+    "1, 234" one number), and without subscript signs and
+    the braces around single characters.
     """
-    return re.sub(r"\{(\w)\}", r"\1", re.sub(r"\s+(?!\d)|(?<![\d,])\s+", "", text))
+    return re.sub(r"\{(\w)\}|_", r"\1", re.sub(r"\s+(?!\d)|(?<![\d,])\s+", "", text))
 
 
 # unit -> (dimension, size in the dimension's base unit)
@@ -128,7 +129,7 @@ for _name in ("mm", "millimeter", "cm", "centimeter", "dm", "m", "meter", "km", 
 for _prefix, _power in (("square", 2), ("cubic", 3), ("sq", 2)):
     for _name in ("millimeter", "centimeter", "meter", "kilometer", "cm", "m", "km"):
         _UNITS[f"{_prefix} {_name}"] = _UNITS[f"{_name}^{_power}"]
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORDS = dict(
     zip(
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -264,6 +265,21 @@ def _unit(rest: str) -> str | None:
     return "" if _PLAIN_UNIT.fullmatch(name) else name
 
 
+_TRAILING_UNIT = re.compile(r"\s((?:(?:square|cubic|sq) )?[A-Za-z$€£¥]{2,12}(?:\s*\^\s*\{?[23]\}?)?)$")
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    r"""
+    Take a known unit off the end of an expression: `r"16\pi cm^2"` gives `(r"16\pi", "cm^2")`. Single letters stay,
+    they may be variables.
+    """
+    match = _TRAILING_UNIT.search(text)
+    unit = _unit(f" {match[1]}") if match else None
+    if match is None or unit is None or (unit and unit not in _UNITS):
+        return text, ""
+    return text[: match.start()].strip(), unit
+
+
 def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
@@ -284,6 +300,42 @@ def same_unit(gold: str, answer: str) -> tuple[Fraction, bool]:
         return known_answer[1] / known_gold[1], known_gold[0] == known_answer[0]
     words = set(gold.split()), set(answer.split())
     return Fraction(1), not (known_gold or known_answer) and (words[0] <= words[1] or words[1] <= words[0])
+
+
+def same_quantity(
+    gold: Quantity | None, given: Quantity | None, tolerance: float | None = None, precision: int | None = None
+) -> bool:
+    """
+    Compare two quantities: exactly, within a relative `tolerance`, or rounded to `precision` decimals.
+
+    A unit or percent sign that one side leaves out does not count against it; `None` equals nothing.
+    """
+    if gold is None or given is None:
+        return False
+    if gold.variable and given.variable and gold.variable != given.variable:
+        # "AB = 5" and "x = 5" may be one thing; two single letters are two unknowns.
+        if len(gold.variable) == len(given.variable) == 1:
+            return False
+    factor, agree = same_unit(gold.unit, given.unit)
+    if not agree:
+        return False
+    right, read = gold.value, given.value * factor
+    # One sign of percent: 50 % is written 50 by some and 0.5 by others.
+    percents = [quantity.unit in ("%", "percent") for quantity in (gold, given)]
+    pairs = [(right, read)]
+    if percents == [True, False] and not given.unit:
+        pairs.append((right / 100, read))
+    elif percents == [False, True] and not gold.unit:
+        pairs.append((right, read / 100))
+    return any(_close(a, b, tolerance, precision) for a, b in pairs)
+
+
+def _close(gold: Fraction, given: Fraction, tolerance: float | None, precision: int | None) -> bool:
+    if gold == given:
+        return True
+    if tolerance is not None and abs(given - gold) <= Fraction(str(tolerance)) * abs(gold):
+        return True
+    return precision is not None and round(gold, precision) == round(given, precision)
 
 
 _OPENING, _CLOSING = "([{", ")]}"

@@ -12,6 +12,7 @@ import json
 import logging
 import mmap
 import os
+import re
 import resource
 import signal
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Expr, Rational
 
 from mmr1_trl.rewards.compare import Question, is_equal
 
@@ -32,6 +34,7 @@ _EXTRACTION = LatexExtractionConfig(
     ),
     boxed_match_priority=-1,
 )
+_TRIG_DEGREES = re.compile(r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*(\d+(?:\.\d+)?)\s*°\s*[)}]?")
 # math-verify rounds floats to six decimals by default, which makes 1.414214 equal to the square root of two.
 _FLOAT_ROUNDING = 10
 
@@ -41,8 +44,11 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     for text in (gold, answer):
         if len(text) > _MAX_LATEX_CHARS or text.count("{") + text.count("(") > _MAX_NESTING:
             return False
-    parsed = [parse(f"${text}$", extraction_config=[_EXTRACTION], parsing_timeout=None) for text in (gold, answer)]
+    texts = [_TRIG_DEGREES.sub(r"\\\1(\2 \\cdot \\frac{\\pi}{180})", text).replace("°", "") for text in (gold, answer)]
+    parsed = [parse(f"${text}$", extraction_config=[_EXTRACTION], parsing_timeout=None) for text in texts]
     if not all(parsed):
+        return False
+    if tolerance is None and precision is None and _differ_at_a_point(parsed[0][0], parsed[1][0]):
         return False
     if verify(parsed[0], parsed[1], float_rounding=_FLOAT_ROUNDING, timeout_seconds=None):
         return True
@@ -54,6 +60,20 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     if tolerance is not None and abs(numbers[1] - numbers[0]) <= Fraction(str(tolerance)) * abs(numbers[0]):
         return True
     return precision is not None and round(numbers[0], precision) == round(numbers[1], precision)
+
+
+def _differ_at_a_point(gold: Any, answer: Any) -> bool:
+    """Refute an identity by its values at one fixed point, which spares most wrong answers a costly simplification."""
+    if not isinstance(gold, Expr) or not isinstance(answer, Expr):
+        return False
+    symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
+    if any(str(symbol) in ("i", "e") for symbol in symbols):  # math-verify may read these as constants
+        return False
+    point = {symbol: Rational(37 + 10 * index, 29) for index, symbol in enumerate(symbols)}
+    values = [expression.subs(point).evalf(20) for expression in (gold, answer)]
+    if not all(value.is_number and value.is_finite for value in values):
+        return False
+    return bool(abs(values[0] - values[1]) > 1e-9 * max(1, abs(values[0]), abs(values[1])))
 
 
 def _number(expression: Any) -> Fraction | None:
