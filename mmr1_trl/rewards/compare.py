@@ -144,7 +144,7 @@ def _value(question: Question, answer: str, math_equal: MathEqual) -> bool:
         return _ratio(question, answer, math_equal)
     golds, answers = _expressions(gold, right), _expressions(given, read)
     factor, agree = same_unit(golds[1], answers[1])
-    if not agree or _has_variables(golds[0][0]) != _has_variables(answers[0][0]):
+    if not agree or ("=" not in gold + given and _has_variables(golds[0][0]) != _has_variables(answers[0][0])):
         return False
     scale = "" if factor == 1 else f" \\cdot \\frac{{{factor.numerator}}}{{{factor.denominator}}}"
     return any(
