@@ -157,7 +157,7 @@ def generate(
         return_tensors="pt",
         processor_kwargs={"padding": True, "padding_side": "left"},
     )
-    inputs = inputs.to(model.device)
+    inputs = inputs.to(model.device, dtype=model.dtype)  # leaves integers as they are
     ends = end_token_ids(model, processor)
     # Vision placeholders in a completion would count as missing pictures wherever the text is read again.
     placeholders = [model.config.to_dict().get(name) for name in ("image_token_id", "video_token_id")]

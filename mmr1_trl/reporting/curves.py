@@ -44,6 +44,11 @@ PANELS = (
     Panel("Entropy bonus in the advantage", ("mssr/bonus_mean",)),
     Panel("Prompts not yet seen (share)", ("mssr/frac_unseen",)),
     Panel("Entropy coefficient", ("entropy/coef",), smoothed=False),
+    Panel("Variance promotion score (mean)", ("vas/score_mean",)),
+    Panel("Effective number of prompts drawn from", ("vas/effective_sample_size",)),
+    Panel("No signal, drawn by score (share)", ("vas/frac_zero_variance_weighted",)),
+    Panel("No signal, drawn uniformly (share)", ("vas/frac_zero_variance_uniform",)),
+    Panel("Prompts drawn so far (share)", ("vas/coverage",)),
     Panel("Loss", ("loss",)),
 )
 

@@ -90,6 +90,15 @@ def test_greedy_batches_equal_decoding_row_by_row(family):
     assert result.by["family"]["other"]["num_prompts"] == 3
 
 
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "llava", "idefics3"])
+def test_pictures_follow_the_models_number_type(family):
+    model, processor = build_tiny_vlm(family, seed=0)
+    result = evaluate_model(
+        model.to(torch.bfloat16), processor, Dataset.from_list(make_rows()), max_new_tokens=3, progress=False
+    )
+    assert result.num_prompts == 5
+
+
 def test_samples_depend_on_the_seed_alone(tiny):
     model, processor = tiny
     dataset = Dataset.from_list(make_rows())
