@@ -9,6 +9,7 @@ import torch
 from trl import GRPOConfig
 
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 
 
 CHOICES = {
@@ -16,6 +17,10 @@ CHOICES = {
     "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
     "tracker_kl_source": ("reference", "policy"),
     "entropy_source": ("full", "sampled_token"),
+    "prompt_sampling": ("uniform", "variance_aware", "uncertainty"),
+    "vas_refresh": ("online", "full", "subset", "off"),
+    "vas_diversity_metric": DIVERSITY_METRICS,
+    "vas_variant": ("paper", "released_code"),
     "entropy_schedule": ("none", "two_stage", "maximize", "minimize", "minimize_then_maximize"),
     "on_bad_row": ("error", "skip"),
 }
@@ -72,8 +77,41 @@ class RLVRConfig(GRPOConfig):
             A completion counts as a success in the tracker when its weighted reward is above this value. The
             advantage uses the reward itself.
         prompt_scores (`str`, *optional*):
-            Where the initial pass rates come from instead: a column of the training set, a local `.parquet`, `.jsonl`,
-            `.json` or `.csv` file with `prompt_id` and `pass_rate`, or a dataset id on the Hub with these columns.
+            Where the pass rates come from that training starts with, for the tracker and for `prompt_sampling`: a
+            column of the training set, a local `.parquet`, `.jsonl`, `.json` or `.csv` file with `prompt_id` and
+            `pass_rate` (and `diversity` and `count`, if it has them; `mmr1 score` writes one), or a dataset id on the
+            Hub with these columns. With `vas_refresh="off"` also a column called `score` that holds the weights.
+
+        > Parameters that control which prompts are drawn
+
+        prompt_sampling (`str`, *optional*, defaults to `"uniform"`):
+            `"uniform"` (each prompt once per epoch), `"variance_aware"` (VAS: part of each generation batch by
+            `vas_outcome_weight * p(1 - p) + vas_diversity_weight * diversity`) or `"uncertainty"` (SPO: by
+            `sqrt(v(1 - v)) + 0.05` of the value tracker).
+        vas_weighted_fraction (`float`, *optional*, defaults to `0.5`):
+            Share of each generation batch that is drawn by score, with replacement; the rest is uniform.
+        vas_refresh (`str`, *optional*, defaults to `"online"`):
+            Where the scores come from: `"online"` (ours: from the rollouts that training makes anyway), `"full"` (the
+            paper: `vas_rollouts` rollouts for every prompt, before training and every `vas_update_steps` steps),
+            `"subset"` (as `"full"`, for a rotating share of the prompts) or `"off"` (from `prompt_scores`, fixed).
+        vas_update_steps (`int`, *optional*, defaults to `35`):
+            Optimizer steps between two refreshes of `"full"` and `"subset"`.
+        vas_rollouts (`int`, *optional*, defaults to `32`):
+            Rollouts per prompt in a refresh, and in `mmr1 score`.
+        vas_subset_fraction (`float`, *optional*, defaults to `0.125`):
+            Share of the prompts that a refresh of `"subset"` scores (ours).
+        vas_outcome_weight (`float`, *optional*, defaults to `0.8`):
+            Weight of the outcome variance `p(1 - p)` in the score.
+        vas_diversity_weight (`float`, *optional*, defaults to `0.2`):
+            Weight of the diversity of a prompt's rollouts in the score.
+        vas_diversity_metric (`str`, *optional*, defaults to `"self_bleu"`):
+            Diversity of a prompt's rollouts: `"self_bleu"` (as `1 - self-BLEU`), `"distinct_n"` or
+            `"edit_distance"`.
+        vas_variant (`str`, *optional*, defaults to `"paper"`):
+            `"released_code"` follows the released code of MMR1 where it parts from the paper: self-BLEU of padded
+            rollouts that is not inverted, scores scaled to 0..1, one permutation for the uniform part, momentum.
+        vas_momentum (`float`, *optional*, defaults to `0.0`):
+            Share of the old scores in the new ones at a refresh of `"released_code"`.
 
         > Parameters that control entropy shaping
 
@@ -144,6 +182,42 @@ class RLVRConfig(GRPOConfig):
         default=None,
         metadata={"help": "Initial pass rates: a column of the training set, a local file, or a dataset on the Hub."},
     )
+    prompt_sampling: str = field(
+        default="uniform",
+        metadata={"help": "How prompts are drawn: 'uniform', 'variance_aware' (VAS) or 'uncertainty' (SPO)."},
+    )
+    vas_weighted_fraction: float = field(
+        default=0.5, metadata={"help": "Share of each generation batch that is drawn by score; the rest is uniform."}
+    )
+    vas_refresh: str = field(
+        default="online",
+        metadata={
+            "help": "Scores come from training's own rollouts ('online'), from rollouts for all prompts ('full') or "
+            "for a rotating share ('subset'), or from prompt_scores ('off')."
+        },
+    )
+    vas_update_steps: int = field(
+        default=35, metadata={"help": "Optimizer steps between two refreshes of 'full' and 'subset'."}
+    )
+    vas_rollouts: int = field(default=32, metadata={"help": "Rollouts per prompt in a refresh and in `mmr1 score`."})
+    vas_subset_fraction: float = field(
+        default=0.125, metadata={"help": "Share of the prompts that a refresh of 'subset' scores."}
+    )
+    vas_outcome_weight: float = field(default=0.8, metadata={"help": "Weight of p(1 - p) in the score."})
+    vas_diversity_weight: float = field(
+        default=0.2, metadata={"help": "Weight of the rollouts' diversity in the score."}
+    )
+    vas_diversity_metric: str = field(
+        default="self_bleu",
+        metadata={"help": "Diversity of rollouts: 'self_bleu', 'distinct_n' or 'edit_distance'."},
+    )
+    vas_variant: str = field(
+        default="paper",
+        metadata={"help": "'released_code' follows MMR1's code where it parts from the paper."},
+    )
+    vas_momentum: float = field(
+        default=0.0, metadata={"help": "Share of the old scores at a refresh of 'released_code'."}
+    )
     entropy_shaping: bool = field(
         default=False, metadata={"help": "Whether to add min(alpha * H, |A| / kappa) to each token's advantage."}
     )
@@ -193,6 +267,7 @@ class RLVRConfig(GRPOConfig):
         super().__post_init__()
         self.num_generations = num_generations
         self._check_tracker()
+        self._check_sampling()
 
     def _check_ranges(self) -> None:
         if not 0 < self.tracker_rho_min <= self.tracker_rho_max < 1:
@@ -267,6 +342,61 @@ class RLVRConfig(GRPOConfig):
         if self.prompt_scores and self.tracker_initial_rollouts:
             raise BadInputError("prompt_scores and tracker_initial_rollouts both set the initial values: give one.")
 
+    def _check_sampling(self) -> None:
+        if self.prompt_sampling == "uniform":
+            if self.vas_refresh != "online" or self.vas_variant != "paper":
+                raise BadInputError(
+                    f"vas_refresh={self.vas_refresh!r} and vas_variant={self.vas_variant!r} have no effect with "
+                    "prompt_sampling='uniform'. Set prompt_sampling='variance_aware' (`mmr1 vas`)."
+                )
+            if self.prompt_scores and self.advantage_baseline == "group":
+                raise BadInputError(
+                    "prompt_scores has no effect with prompt_sampling='uniform' and advantage_baseline='group'. Set "
+                    "prompt_sampling='variance_aware' (`mmr1 vas`) or advantage_baseline='value_tracker' "
+                    "(`mmr1 mssr`)."
+                )
+            return
+        if self.prompt_sampling == "uncertainty":
+            if self.advantage_baseline != "value_tracker" or self.vas_refresh != "online":
+                raise BadInputError(
+                    "prompt_sampling='uncertainty' draws by the value tracker: it needs "
+                    "advantage_baseline='value_tracker' and vas_refresh='online'. Without a tracker take "
+                    "prompt_sampling='variance_aware'."
+                )
+        for name, low, high in (
+            ("vas_weighted_fraction", 0, 1), ("vas_momentum", 0, 1), ("vas_subset_fraction", 1e-9, 1),
+            ("vas_outcome_weight", 0, float("inf")), ("vas_diversity_weight", 0, float("inf")),
+            ("vas_update_steps", 1, float("inf")), ("vas_rollouts", 2, float("inf")),
+        ):  # fmt: skip
+            if not low <= (value := getattr(self, name)) <= high:
+                raise BadInputError(f"{name}={value} is out of range: {low:g} to {high:g}.")
+        if self.vas_outcome_weight + self.vas_diversity_weight == 0:
+            raise BadInputError("vas_outcome_weight and vas_diversity_weight are both 0, so all scores would be.")
+        if 0 < self.vas_weighted_fraction * self.prompts_per_generation < 1:
+            raise BadInputError(
+                f"A generation batch holds {self.prompts_per_generation} prompts, so vas_weighted_fraction="
+                f"{self.vas_weighted_fraction} would draw none of them by score. Use at least "
+                f"{1 / self.vas_weighted_fraction:.3g} prompts, or vas_weighted_fraction=1."
+            )
+        if self.vas_refresh == "off" and not self.prompt_scores:
+            raise BadInputError("vas_refresh='off' needs prompt_scores: `mmr1 score` makes them.")
+        if self.vas_variant == "released_code" and self.vas_refresh != "full":
+            raise BadInputError(
+                f"vas_variant='released_code' re-scores every prompt: set vas_refresh='full', not "
+                f"{self.vas_refresh!r}."
+            )
+        if self.vas_momentum and self.vas_variant != "released_code":
+            raise BadInputError("vas_momentum is part of vas_variant='released_code'; the paper has none.")
+        if (
+            self.use_vllm
+            and self.vas_refresh in ("full", "subset")
+            and self.vas_rollouts % int(self.num_generations or 1)
+        ):
+            raise BadInputError(
+                f"With vLLM the rollouts of a prompt come in groups of num_generations: vas_rollouts="
+                f"{self.vas_rollouts} is no multiple of {self.num_generations}."
+            )
+
     @property
     def prompts_per_generation(self) -> int:
         """Prompts of one generation batch, over all ranks."""
@@ -284,5 +414,6 @@ class RLVRConfig(GRPOConfig):
         names = (
             "seed", "num_generations", "generation_batch_size", "steps_per_generation", "num_iterations",
             "gradient_accumulation_steps", "per_device_train_batch_size", "shuffle_dataset", "advantage_baseline",
+            "prompt_sampling", "vas_weighted_fraction", "vas_refresh", "vas_variant",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}

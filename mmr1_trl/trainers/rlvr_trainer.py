@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
@@ -34,10 +35,13 @@ from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.trainers import checkpointing
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
+from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_rows, fingerprint, prompt_slots
-from mmr1_trl.trainers.scoring import initial_pass_rates, read_pass_rates
+from mmr1_trl.trainers.score_table import read_prompt_table
+from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates
+from mmr1_trl.trainers.vas_callback import VASCallback
 
 
 logger = logging.get_logger(__name__)
@@ -98,6 +102,7 @@ class RLVRTrainer(GRPOTrainer):
     args: RLVRConfig
     model: Any
     train_dataset: Any
+    num_generations: int
     _buffered_inputs: Any
     _logs: Any
 
@@ -134,7 +139,10 @@ class RLVRTrainer(GRPOTrainer):
         slots = prompt_slots(train_dataset)
         num_prompts = int(slots.max()) + 1
         # Read before the model loads: a missing file should not cost a minute.
-        pass_rates = read_pass_rates(args.prompt_scores, train_dataset, slots) if args.prompt_scores else None
+        table = None
+        if args.prompt_scores:
+            needs_pass_rates = args.advantage_baseline == "value_tracker" or args.vas_refresh != "off"
+            table = read_prompt_table(args.prompt_scores, train_dataset, slots, needs_pass_rates)
 
         with _on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext():
             super().__init__(
@@ -153,6 +161,8 @@ class RLVRTrainer(GRPOTrainer):
             args.prompts_per_generation,
             seed=args.seed,
             shuffle=bool(args.shuffle_dataset),
+            weighted_fraction=args.vas_weighted_fraction,
+            one_permutation=args.vas_variant == "released_code",
         )
         self.entropy_schedule = EntropySchedule(
             args.entropy_schedule, args.explore_coef, args.exploit_coef, switch_fraction=args.switch_fraction
@@ -161,13 +171,21 @@ class RLVRTrainer(GRPOTrainer):
         self.baseline: TrackerBaseline | None = None
         if args.advantage_baseline == "value_tracker":
             self.baseline = TrackerBaseline(num_prompts, args)
-            if pass_rates is not None:
-                self.baseline.tracker.initialize(torch.arange(num_prompts), pass_rates)
+            if table is not None:
+                self.baseline.tracker.initialize(torch.arange(num_prompts), table.pass_rates)
+        self.scores: PromptScores | None = None
+        if args.prompt_sampling != "uniform":
+            self.scores = PromptScores(
+                slots, args, self.prompt_source.batches_per_epoch, self._tokenizer.pad_token_id,
+                tracker=self.value_tracker, table=table,
+            )  # fmt: skip
+            self.add_callback(VASCallback(self.scores))
         if args.freeze_vision_tower:
             self._freeze_vision_tower()
 
         self._initialized = args.tracker_initial_rollouts == 0
         self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
+        self._completion_ids: list[list[int]] = []  # of this rank, set with them
         self._sampling_pass: dict[str, torch.Tensor] | None = None  # filled during a generation
         self._loss_inputs: dict[str, Any] | None = None  # the micro-batch whose loss is being computed
         self._loss_entropies: torch.Tensor | None = None
@@ -211,7 +229,7 @@ class RLVRTrainer(GRPOTrainer):
 
     def _local_rows(self, prompts: torch.Tensor) -> list[int]:
         """This rank's part of a generation batch: each prompt once per rollout of its group, ranks side by side."""
-        rows = prompts.repeat_interleave(int(self.num_generations))
+        rows = prompts.repeat_interleave(self.num_generations)
         share = len(rows) // self.accelerator.num_processes
         return rows[self.accelerator.process_index * share :][:share].tolist()
 
@@ -220,7 +238,8 @@ class RLVRTrainer(GRPOTrainer):
             return self._evaluate_completions(inputs)
         if not self._initialized:
             self._set_initial_values()
-        rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch()))
+        weights = self.scores.for_batch(self) if self.scores is not None else None
+        rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
         shape_now = self.args.entropy_shaping and self._computes_old_logps
         self._sampling_pass = {} if shape_now else None
         output = super()._generate_and_score_completions(records)
@@ -230,8 +249,12 @@ class RLVRTrainer(GRPOTrainer):
 
         rewards = self._weighted_rewards()
         share = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
+        slots = self.accelerator.gather(self.prompt_slots[torch.tensor(rows)].to(rewards.device)).cpu()
+        if self.scores is not None:
+            ids = gather_object(self._completion_ids)
+            self.scores.observe(self, slots, rewards, ids, self._metrics["train"])
         if self.baseline is not None:
-            self._use_tracked_advantages(output, rows, rewards, share)
+            self._use_tracked_advantages(output, slots, rewards, share)
         if self.baseline is not None or self.entropy_schedule.kind != "none":
             # Without a reward a completion must not move the policy, neither by a KL nor by an entropy term.
             scorable = ~torch.isnan(rewards[share]).unsqueeze(1)
@@ -256,6 +279,7 @@ class RLVRTrainer(GRPOTrainer):
         return misaligned or (self.use_vllm and self.vllm_importance_sampling_correction)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._completion_ids = args[3]
         self._rewards = super()._calculate_rewards(*args, **kwargs)
         return self._rewards
 
@@ -267,11 +291,10 @@ class RLVRTrainer(GRPOTrainer):
         return rewards
 
     def _use_tracked_advantages(
-        self, output: dict[str, Any], rows: list[int], rewards: torch.Tensor, share: slice
+        self, output: dict[str, Any], slots: torch.Tensor, rewards: torch.Tensor, share: slice
     ) -> None:
         assert self.baseline is not None
         device = output["advantages"].device
-        slots = self.accelerator.gather(self.prompt_slots[torch.tensor(rows)].to(device)).cpu()
         metrics = self._metrics["train"]
         metrics["mssr/value_mean"].append(self.baseline.tracker.values(slots).mean().item())
         metrics["mssr/frac_unseen"].append(self.baseline.tracker.frac_unseen)
@@ -371,7 +394,7 @@ class RLVRTrainer(GRPOTrainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         output = super().training_step(model, inputs, num_items_in_batch)
         if self.baseline is not None and self._at_window_end:
-            kl = self.baseline.finish_batch(self._sum_over_ranks)
+            kl = self.baseline.finish_batch(self.sum_over_ranks)
             if kl is not None:
                 self._metrics["train"]["mssr/kl"].append(kl)
             self._metrics["train"]["mssr/rho"].append(self.baseline.tracker.rho)
@@ -382,14 +405,15 @@ class RLVRTrainer(GRPOTrainer):
         """Whether the next step generates anew."""
         return self._step % self.args.window == 0
 
-    def _sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
+    def sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Sum a tensor on the CPU over ranks."""
         if self.accelerator.num_processes == 1:
             return tensor
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").cpu()
 
     # ---- Scoring rollouts outside training ----
 
-    def score_rows(self, rows: torch.Tensor) -> torch.Tensor:
+    def score_rows(self, rows: torch.Tensor) -> Rollouts:
         """
         Sample one completion per row with the current policy and score it, without a trace in metrics and logs.
 
@@ -399,9 +423,9 @@ class RLVRTrainer(GRPOTrainer):
                 times in a row.
 
         Returns:
-            `torch.Tensor` of shape `(B * processes,)`: Weighted rewards of all ranks, NaN where none could score.
+            [`Rollouts`]: The `B * processes` completions of all ranks.
         """
-        _, records = self.reader.read(rows.tolist())
+        read, records = self.reader.read(rows.tolist())
         prompts = [self._with_images(record) for record in records]
         metrics, tokens_seen = copy.deepcopy(self._metrics), self.state.num_input_tokens_seen
         _, completion_ids, _, completions, *_ = self._generate(prompts)
@@ -409,7 +433,13 @@ class RLVRTrainer(GRPOTrainer):
         self._metrics, self.state.num_input_tokens_seen = metrics, tokens_seen
         self._pending_metrics.clear()
         self._pending_extra_logs.clear()
-        return self._weighted_rewards()
+        return Rollouts(
+            rows=gather_object(read),
+            rewards=self._weighted_rewards(),
+            completion_ids=gather_object(completion_ids),
+            texts=gather_object([c if isinstance(c, str) else c[0]["content"] for c in completions]),
+            truncated=gather_object([not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids]),
+        )
 
     @staticmethod
     def _with_images(record: dict[str, Any]) -> list[dict[str, Any]]:
@@ -418,7 +448,8 @@ class RLVRTrainer(GRPOTrainer):
 
     # ---- Checkpoints ----
 
-    def _identity(self) -> dict[str, Any]:
+    def run_identity(self) -> dict[str, Any]:
+        """What a checkpoint depends on: data, processes and the options that decide what is drawn."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.train_dataset)
         return {
@@ -441,12 +472,16 @@ class RLVRTrainer(GRPOTrainer):
         checkpointing.save_rank_state(folder, rank, buffered, tensors, meta)
         if self.args.should_save:
             state = {
-                "identity": self._identity(),
+                "identity": self.run_identity(),
                 "step": self._step,
                 "batches_drawn": self.prompt_source.batches_drawn,
                 "initialized": self._initialized,
             }
-            checkpointing.save_shared_state(folder, state, self.baseline.state_dict() if self.baseline else {})
+            tensors = self.baseline.state_dict() if self.baseline is not None else {}
+            if self.scores is not None:
+                state["scores"] = self.scores.counters()
+                tensors |= self.scores.state_dict()
+            checkpointing.save_shared_state(folder, state, tensors)
         # transformers deletes old checkpoints as the last act of saving; ours must be complete before that.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -484,7 +519,7 @@ class RLVRTrainer(GRPOTrainer):
                 logger.warning(f"{path.name} is half-written and was passed over; resuming from {newest.name}.")
             resume_from_checkpoint = str(newest)
         if resume_from_checkpoint:
-            checkpointing.check_resumable(Path(resume_from_checkpoint), self._identity())
+            checkpointing.check_resumable(Path(resume_from_checkpoint), self.run_identity())
         return super().train(resume_from_checkpoint or None, *args, **kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -500,6 +535,8 @@ class RLVRTrainer(GRPOTrainer):
         batches, rank_tensors, meta = checkpointing.load_rank_state(folder, self.accelerator.process_index, device)
         self._buffered_inputs = batches or None
         self.reader.bad_rows = set(meta["bad_rows"])
+        if self.scores is not None:
+            self.scores.load_state_dict(state["scores"], tensors)
         if self.baseline is not None:
             self.baseline.load_state_dict(tensors)
             self.baseline.load_rank_state_dict(rank_tensors)

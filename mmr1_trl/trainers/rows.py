@@ -119,6 +119,24 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+def row_digests(dataset: Dataset) -> list[str]:
+    """
+    Hash each row's prompt and answer (not the bytes of the pictures), whatever its place in the dataset.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+
+    Returns:
+        `list[str]`: 16 hexadecimal digits per row.
+    """
+    columns = [name for name in ("prompt", "solution") if name in dataset.column_names]
+    return [
+        hashlib.blake2b(json.dumps(row, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+        for row in dataset.select_columns(columns)
+    ]
+
+
 class RowReader:
     """
     Reads rows and decodes their pictures in a thread pool, each distinct row once.

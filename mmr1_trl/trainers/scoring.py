@@ -1,84 +1,202 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Pass rates of prompts: read from where the user says, or measured by rollouts before the first step."""
+"""Pass rates of prompts, measured by rollouts apart from training: before it, at a refresh, or by `mmr1 score`."""
 
+import hashlib
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from datasets import Dataset, load_dataset
+from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
-from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.value_tracker import jeffreys
+from mmr1_trl.trainers.journal import Journal
 
 
 if TYPE_CHECKING:
     from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
 
-_BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+# Keeps the initial rollouts of the value tracker apart from those of a refresh before the first step.
+INITIAL_ROLLOUTS = 2**32
+
+# Token ids of a group of rollouts -> how diverse they are.
+DiversityMeasure = Callable[[Sequence[Sequence[int]]], float]
 
 
-def read_pass_rates(source: str, dataset: Dataset, slots: torch.Tensor) -> torch.Tensor:
+@dataclass
+class Rollouts:
+    """Completions of all ranks: the rows they belong to, weighted rewards (NaN where none could score), and so on."""
+
+    rows: list[int]
+    rewards: torch.Tensor
+    completion_ids: list[list[int]]
+    texts: list[str]
+    truncated: list[bool]
+
+
+def first_rows(slots: torch.Tensor) -> torch.Tensor:
+    """Return the first row of each distinct prompt."""
+    num_prompts = int(slots.max()) + 1
+    return torch.full((num_prompts,), len(slots)).scatter_reduce(0, slots, torch.arange(len(slots)), "amin")
+
+
+def measure_groups(
+    trainer: "RLVRTrainer", groups: Sequence[Sequence[Sequence[int]]], measure: DiversityMeasure
+) -> torch.Tensor:
     """
-    Read one pass rate per distinct prompt.
-
-    Args:
-        source (`str`):
-            A column of `dataset`; else a local `.parquet`, `.json`, `.jsonl` or `.csv` file, or a dataset id on the
-            Hub, with the columns `prompt_id` and `pass_rate`.
-        dataset ([`~datasets.Dataset`]):
-            Training rows.
-        slots (`torch.Tensor` of shape `(num_rows,)`):
-            Prompt of each row.
+    Measure the diversity of groups of rollouts that all ranks hold; each rank measures its part.
 
     Returns:
-        `torch.Tensor` of shape `(num_prompts,)`, float64; NaN for prompts without a pass rate.
-
-    Raises:
-        [`BadInputError`]: No such column or file, missing columns, no prompt in common, or a value outside 0..1.
+        `torch.Tensor` of shape `(len(groups),)`, float64, the same on every rank.
     """
-    pass_rates = torch.full((int(slots.max()) + 1,), math.nan, dtype=torch.float64)
-    if source in dataset.column_names:
-        values = torch.tensor([math.nan if v is None else float(v) for v in dataset[source]], dtype=torch.float64)
-        pass_rates[slots] = values
+    ranks, rank = trainer.accelerator.num_processes, trainer.accelerator.process_index
+    own = [measure(group) if i % ranks == rank else 0.0 for i, group in enumerate(groups)]
+    return trainer.sum_over_ranks(torch.tensor(own, dtype=torch.float64))
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Hash a model's weights by the sum of each parameter: quick, and enough to tell two runs apart."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, parameter in model.named_parameters():
+        total = parameter.detach().sum(dtype=torch.float64).item()
+        digest.update(f"{name} {tuple(parameter.shape)} {total!r};".encode())
+    return digest.hexdigest()
+
+
+def score_prompts(
+    trainer: "RLVRTrainer",
+    prompts: Sequence[int],
+    num_rollouts: int,
+    *,
+    tag: int = 0,
+    measure: DiversityMeasure | None = None,
+    journal: Journal | None = None,
+    keep_texts: bool = False,
+    desc: str = "Scoring",
+) -> list[dict[str, Any]]:
+    """
+    Sample and score rollouts of prompts with the current policy.
+
+    The rollouts are a function of the policy's weights, the seed, `tag` and the number of ranks, and take nothing from
+    the random numbers of the training: a run that scores at a step trains on as one that read the scores from a file.
+
+    Args:
+        trainer ([`RLVRTrainer`]):
+            A trainer; inside its training loop every rank must call this at the same step.
+        prompts (`Sequence[int]`):
+            Distinct prompts, as numbered in `trainer.prompt_slots`.
+        num_rollouts (`int`):
+            Rollouts per prompt.
+        tag (`int`, *optional*, defaults to `0`):
+            Makes the rollouts of one call differ from those of another.
+        measure (`Callable`, *optional*):
+            Diversity of a prompt's rollouts, from their token ids.
+        journal ([`Journal`], *optional*):
+            Where finished prompts are kept. Those already in it are not sampled again.
+        keep_texts (`bool`, *optional*, defaults to `False`):
+            Whether to return the completions.
+        desc (`str`, *optional*):
+            What the progress bar says.
+
+    Returns:
+        `list[dict]`: Per prompt, in no particular order: `prompt`, `row` (really read), `successes` (rewards above
+        `tracker_success_threshold`), `trials` (completions with a reward), `diversity`, `mean_length` (tokens),
+        `truncated` (share), and with `keep_texts` also `completions` and `rewards` (`None`: no reward).
+    """
+    accelerator = trainer.accelerator
+    chunks: list[Any] = [journal.resume() if journal is not None and accelerator.is_main_process else []]
+    chunks = broadcast_object_list(chunks)[0] if accelerator.num_processes > 1 else chunks[0]
+    records = [record for chunk in chunks for record in chunk]
+    done = {record["prompt"] for record in records}
+    todo = [prompt for prompt in prompts if prompt not in done]
+    assert trainer.args.generation_batch_size is not None
+    size = max(1, trainer.args.generation_batch_size // num_rollouts)
+    rows = first_rows(trainer.prompt_slots)
+    device = accelerator.device
+    forked: dict[str, Any] = (
+        {"devices": []} if device.type == "cpu" else {"devices": [device], "device_type": device.type}
+    )
+    with (
+        torch.random.fork_rng(**forked),
+        tqdm(total=len(prompts), initial=len(done), desc=desc, unit="prompt", disable=not accelerator.is_main_process)
+        as progress,
+    ):  # fmt: skip
+        for start in range(0, len(todo), size):
+            chunk = todo[start : start + size]
+            key = (trainer.args.seed, tag, chunk[0], accelerator.process_index)
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+            rollouts = _sample(trainer, rows[chunk].repeat_interleave(num_rollouts))
+            finished = _summarize(trainer, chunk, num_rollouts, rollouts, measure, keep_texts)
+            if journal is not None and accelerator.is_main_process:
+                journal.append(finished)
+            records += finished
+            progress.update(len(chunk))
+    return records
+
+
+def _sample(trainer: "RLVRTrainer", rows: torch.Tensor) -> Rollouts:
+    """One completion for each of `rows`, in pieces of at most a generation batch."""
+    assert trainer.args.generation_batch_size is not None
+    ranks, rank = trainer.accelerator.num_processes, trainer.accelerator.process_index
+    multiple = ranks * (trainer.num_generations if trainer.use_vllm else 1)
+    pieces = []
+    for piece in rows.split(trainer.args.generation_batch_size):
+        # Every rank makes the same number of calls of the same size: a short piece is filled up, and cut afterwards.
+        filled = torch.cat([piece, piece[-1:].expand(-len(piece) % multiple)])
+        share = len(filled) // ranks
+        pieces.append((len(piece), trainer.score_rows(filled[rank * share : (rank + 1) * share])))
+    return Rollouts(
+        rows=[row for count, piece in pieces for row in piece.rows[:count]],
+        rewards=torch.cat([piece.rewards[:count].cpu() for count, piece in pieces]),
+        completion_ids=[ids for count, piece in pieces for ids in piece.completion_ids[:count]],
+        texts=[text for count, piece in pieces for text in piece.texts[:count]],
+        truncated=[cut for count, piece in pieces for cut in piece.truncated[:count]],
+    )
+
+
+def _summarize(
+    trainer: "RLVRTrainer",
+    prompts: list[int],
+    num_rollouts: int,
+    rollouts: Rollouts,
+    measure: DiversityMeasure | None,
+    keep_texts: bool,
+) -> list[dict[str, Any]]:
+    spans = [slice(i * num_rollouts, (i + 1) * num_rollouts) for i in range(len(prompts))]
+    if measure is None:
+        diversity = torch.zeros(len(prompts), dtype=torch.float64)
     else:
-        if "prompt_id" not in dataset.column_names:
-            raise BadInputError(
-                f"prompt_scores={source!r} is joined by 'prompt_id', which train_dataset does not have; its columns "
-                f"are {dataset.column_names}.{did_you_mean(source, dataset.column_names)}"
-            )
-        table = _load_table(source, dataset.column_names)
-        known = dict(zip(table["prompt_id"], table["pass_rate"]))
-        ids = dataset["prompt_id"][:]
-        matched = [(slot, known[i]) for slot, i in zip(slots.tolist(), ids) if i in known]
-        if not matched:
-            raise BadInputError(f"prompt_scores={source!r} has no prompt_id in common with train_dataset.")
-        pass_rates[[slot for slot, _ in matched]] = torch.tensor([float(v) for _, v in matched], dtype=torch.float64)
-    bad = (pass_rates < 0) | (pass_rates > 1)
-    if bad.any():
-        raise BadInputError(f"prompt_scores={source!r}: a pass rate of {pass_rates[bad][0].item()} is not in 0..1.")
-    return pass_rates
+        diversity = measure_groups(trainer, [rollouts.completion_ids[span] for span in spans], measure)
+    records = []
+    for prompt, span, diverse in zip(prompts, spans, diversity.tolist()):
+        rewards = rollouts.rewards[span]
+        record = {
+            "prompt": prompt,
+            "row": rollouts.rows[span.start],
+            "successes": int((rewards > trainer.args.tracker_success_threshold).sum()),
+            "trials": int((~torch.isnan(rewards)).sum()),
+            "diversity": diverse,
+            "mean_length": sum(map(len, rollouts.completion_ids[span])) / num_rollouts,
+            "truncated": sum(rollouts.truncated[span]) / num_rollouts,
+        }
+        if keep_texts:
+            record["completions"] = rollouts.texts[span]
+            record["rewards"] = [None if math.isnan(reward) else reward for reward in rewards.tolist()]
+        records.append(record)
+    return records
 
 
-def _load_table(source: str, columns: list[str]) -> Dataset:
-    path = Path(source)
-    if path.suffix in _BUILDERS and not path.is_file():
-        raise BadInputError(f"prompt_scores: no file {source}.")
-    try:
-        if path.is_file():
-            table = load_dataset(_BUILDERS[path.suffix], data_files=source, split="train")
-        else:
-            table = load_dataset(source, split="train")
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInputError(
-            f"prompt_scores={source!r} is no column of train_dataset ({columns}), no .parquet, .json, .jsonl or .csv "
-            f"file, and no dataset on the Hub that can be loaded ({type(error).__name__})."
-        ) from error
-    missing = {"prompt_id", "pass_rate"} - set(table.column_names)
-    if missing:
-        raise BadInputError(f"prompt_scores={source!r} has no column {sorted(missing)}; it has {table.column_names}.")
-    return table
+def count_outcomes(records: list[dict[str, Any]], num_prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return successes and trials per prompt, both float64 and of shape `(num_prompts,)`."""
+    successes = torch.zeros(num_prompts, dtype=torch.float64)
+    trials = torch.zeros(num_prompts, dtype=torch.float64)
+    where = [record["prompt"] for record in records]
+    successes[where] = torch.tensor([record["successes"] for record in records], dtype=torch.float64)
+    trials[where] = torch.tensor([record["trials"] for record in records], dtype=torch.float64)
+    return successes, trials
 
 
 def initial_pass_rates(trainer: "RLVRTrainer", num_rollouts: int, smooth: bool) -> torch.Tensor:
@@ -96,29 +214,8 @@ def initial_pass_rates(trainer: "RLVRTrainer", num_rollouts: int, smooth: bool) 
     Returns:
         `torch.Tensor` of shape `(num_prompts,)`, float64; NaN for prompts whose completions could not be scored.
     """
-    slots = trainer.prompt_slots
-    num_prompts = int(slots.max()) + 1
-    first_rows = torch.full((num_prompts,), len(slots)).scatter_reduce(0, slots, torch.arange(len(slots)), "amin")
-    rows = first_rows.repeat_interleave(num_rollouts)
-    successes = torch.zeros(num_prompts, dtype=torch.float64)
-    trials = torch.zeros(num_prompts, dtype=torch.float64)
-    ranks, rank = trainer.accelerator.num_processes, trainer.accelerator.process_index
-    batch = trainer.args.prompts_per_generation * trainer.num_generations
-    progress = tqdm(
-        total=len(rows), desc="Initial rollouts", unit="rollout", disable=not trainer.accelerator.is_main_process
-    )
-    for start in range(0, len(rows), batch):
-        chunk = rows[start : start + batch]
-        # Every rank makes the same number of calls of the same size: the last chunk is filled up, and cut afterwards.
-        filled = torch.cat([chunk, chunk[-1:].expand(-len(chunk) % (ranks * trainer.num_generations))])
-        share = len(filled) // ranks
-        rewards = trainer.score_rows(filled[rank * share : (rank + 1) * share]).cpu()[: len(chunk)]
-        scored = ~torch.isnan(rewards)
-        where = slots[chunk][scored]
-        outcomes = (rewards[scored] > trainer.args.tracker_success_threshold).double()
-        successes.index_add_(0, where, outcomes)
-        trials.index_add_(0, where, torch.ones_like(outcomes))
-        progress.update(len(chunk))
-    progress.close()
+    num_prompts = int(trainer.prompt_slots.max()) + 1
+    records = score_prompts(trainer, range(num_prompts), num_rollouts, tag=INITIAL_ROLLOUTS, desc="Initial rollouts")
+    successes, trials = count_outcomes(records, num_prompts)
     rates = jeffreys(successes, trials) if smooth else successes / trials
     return torch.where(trials > 0, rates, torch.full_like(rates, math.nan))
