@@ -4,13 +4,13 @@
 import hashlib
 import os
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, Value
-from datasets.fingerprint import Hasher
 from transformers.utils import logging
 
 from mmr1_trl.data.columns import BOX_NAMES, ColumnMap, image_feature_columns, recognize_columns
@@ -198,7 +198,10 @@ class _RowReader:
         if self.class_names is not None and answer is not None:
             return self.class_names[answer], answer_type or "class_label"
         gold = gold_text(answer)
-        return gold, answer_type or infer_answer_type(gold, options)
+        return gold, answer_type or _inferred_type(gold, None if options is None else tuple(options))
+
+
+_inferred_type = lru_cache(maxsize=65_536)(infer_answer_type)
 
 
 def _recognize_classification(rows: list[dict[str, Any]]) -> None:
@@ -315,7 +318,8 @@ def _build(
         if name not in used:
             features[name], data[name] = feature, table.column(name)
     # An explicit fingerprint, since the default one would serialize all the pictures in order to hash them.
-    fingerprint = Hasher.hash([content_ids, [row["solution"] for row in rows], sorted(features), str(rows[0])])
+    parts = [*content_ids, *(row["solution"] for row in rows), *features, str(rows[0])]
+    fingerprint = hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=8).hexdigest()
     return Dataset(pa.table(data), info=DatasetInfo(features=Features(features)), fingerprint=fingerprint)
 
 

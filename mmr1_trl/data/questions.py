@@ -13,6 +13,7 @@ from mmr1_trl.rewards.answers import extract_answer
 
 
 _MARKER = re.compile(r"<image(\d*)>")
+_LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
@@ -37,9 +38,12 @@ def split_markers(text: str) -> tuple[str, int | None]:
         return text, None
     # Numbered markers may refer to a picture several times.
     count = max(int(number) for number in found) if all(found) else len(found)
-    leading = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
-    rest = leading.sub("", text, count=1) if leading.match(text) else text
-    position = len(found) - len(_MARKER.findall(rest))
+    leading = _LEADING_MARKERS.match(text)
+    rest = text[leading.end() :] if leading else text
+    inner = len(_MARKER.findall(rest))
+    if not inner:
+        return rest.strip(), count
+    position = len(found) - inner
 
     def words(match: re.Match[str]) -> str:
         nonlocal position

@@ -118,6 +118,28 @@ def test_arithmetic_without_a_full_batch_and_with_initial_rollouts():
     assert (arithmetic["initial_rollouts"], arithmetic["total_rollouts"]) == (60, 100)
 
 
+@pytest.mark.parametrize("refresh", ["full", "subset", "online"])
+@pytest.mark.parametrize("update_steps", [1, 3])
+def test_scoring_rollouts_equal_a_real_run(refresh, update_steps, make_trainer, make_rows):
+    trainer = make_trainer(
+        rows=make_rows(12),
+        num_generations=2,
+        steps_per_generation=2,
+        gradient_accumulation_steps=1,
+        max_steps=8,
+        prompt_sampling="variance_aware",
+        vas_refresh=refresh,
+        vas_update_steps=update_steps,
+        vas_rollouts=2,
+        vas_subset_fraction=0.25,
+    )
+    expected = batch_arithmetic(trainer.args, 12)
+    trainer.train()
+    logged = [entry["vas/scoring_rollouts"] for entry in trainer.state.log_history if "vas/scoring_rollouts" in entry]
+    assert int(logged[-1]) == expected["scoring_rollouts"]
+    assert (expected["scoring_rollouts"] > 0) == (refresh != "online")
+
+
 def test_memory_counts_what_a_model_really_has():
     model, _ = build_tiny_vlm()
     model_args = ModelConfig(dtype="float32")
