@@ -142,10 +142,12 @@ def draw_svgs(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def present_panels(runs: Sequence[Run]) -> list[Panel]:
-    """The panels for which at least one run has two values or more."""
-    panels = [panel for panel in PANELS if any(len(run.series(panel.keys)[0]) > 1 for run in runs)]
+    """The panels for which at least one run has a value."""
+    panels = [panel for panel in PANELS if any(run.series(panel.keys)[0] for run in runs)]
     if not panels:
-        raise BadInputError(f"Nothing to draw: {', '.join(run.name for run in runs)} logged fewer than two steps.")
+        raise BadInputError(
+            f"Nothing to draw: {', '.join(run.name for run in runs)} logged none of the known quantities."
+        )
     return panels
 
 
@@ -161,12 +163,18 @@ def draw_panel(axis: Axes, panel: Panel, groups: Mapping[str, Sequence[Run]]) ->
             if panel.smoothed:
                 values = np.array([smooth(row) for row in values])
             axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
-            axis.plot(steps, values.mean(0), color=color, linewidth=1.6)
+            axis.plot(steps, values.mean(0), color=color, linewidth=1.6, marker=_marker(steps))
         elif curves:
             steps, raw = curves[0]
             if panel.smoothed:
                 axis.plot(steps, raw, color=color, linewidth=0.8, alpha=0.35)
-            axis.plot(steps, smooth(raw) if panel.smoothed else raw, color=color, linewidth=1.6)
+            values = smooth(raw) if panel.smoothed else np.array(raw)
+            axis.plot(steps, values, color=color, linewidth=1.6, marker=_marker(steps))
+
+
+def _marker(steps: Sequence[float]) -> str | None:
+    """A dot where there is no line to draw."""
+    return "o" if len(steps) == 1 else None
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:

@@ -103,9 +103,14 @@ def test_svgs_follow_the_page_and_do_not_share_ids(tmp_path):
         assert markup.startswith("<svg viewBox=") and "currentColor" in markup and "#000000" not in markup
 
 
-def test_one_logged_step_is_nothing_to_draw(tmp_path):
-    with pytest.raises(BadInputError, match="run logged fewer than two steps"):
-        draw_curves([load_run(write_run(tmp_path / "run", steps=1))], tmp_path / "curves.png")
+def test_one_logged_step_is_a_dot_and_no_known_quantity_is_an_error(tmp_path):
+    path = draw_curves([load_run(write_run(tmp_path / "run", steps=1))], tmp_path / "curves.png")
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert (np.abs(pixels - (0x3F, 0x86, 0xD0)).sum(-1) < 12).sum() > 50
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "log_history.json").write_text('[{"step": 1, "speed": 3.0}]')
+    with pytest.raises(BadInputError, match="other logged none of the known quantities"):
+        draw_curves([load_run(tmp_path / "other")], tmp_path / "curves.png")
 
 
 def test_smoothing_keeps_length_and_the_mean_of_a_line():
