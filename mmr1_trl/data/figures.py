@@ -41,21 +41,22 @@ _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 @dataclass(frozen=True)
 class TraceMixture:
     """
-    How the written-out answers of the cold start are made up.
+    How written-out answers are made up. The defaults are those of the last stage of the cold start; `TraceMixture(0,
+    0, 0)` is all right answers, step by step.
 
     Args:
-        direct (`float`, *optional*, defaults to `0.3`):
+        direct (`float`, *optional*, defaults to `0.6`):
             Share of right answers without any thought. A small model cannot learn most of them: the answer takes more
             than one step.
-        shortcut (`float`, *optional*, defaults to `0.0`):
+        shortcut (`float`, *optional*, defaults to `0.25`):
             Share of consistent answers by a wrong procedure. What remains is written step by step.
-        slip (`float`, *optional*, defaults to `0.0`):
+        slip (`float`, *optional*, defaults to `0.85`):
             Probability that a step-by-step answer misreads one fact, and is consistent with the misreading.
     """
 
-    direct: float = 0.3
-    shortcut: float = 0.0
-    slip: float = 0.0
+    direct: float = 0.6
+    shortcut: float = 0.25
+    slip: float = 0.85
 
     def __post_init__(self) -> None:
         for name, share in vars(self).items():

@@ -26,13 +26,13 @@ _PIPS = np.array(
 
 
 def _canvas(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
-    background = _BACKGROUND + rng.integers(-8, 9, (count, 3))
+    background = _BACKGROUND + rng.integers(-6, 7, (count, 3))
     return np.broadcast_to(background[:, None, None, :], (count, SIZE, SIZE, 3)).astype(np.float32)
 
 
 def _inks(rng: np.random.Generator, colors: NDArray[np.int64], contrast: NDArray[np.float64]) -> NDArray[np.float32]:
     """Colors `(N, C)` -> jittered RGB `(N, C, 3)`, pulled towards the background where the contrast is below 1."""
-    jittered = _RGB[colors] + rng.integers(-20, 21, (*colors.shape, 3))
+    jittered = _RGB[colors] + rng.integers(-6, 7, (*colors.shape, 3))
     return (_BACKGROUND + contrast[:, None, None] * (jittered - _BACKGROUND)).astype(np.float32)
 
 
@@ -52,7 +52,8 @@ def _between(axis: NDArray[np.int64], start: NDArray[np.int64], length: NDArray[
 def _tile_mask(rng: np.random.Generator, values: NDArray[np.int64], drawing: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Masks `(N, 28, 28)` of one tile: blocks upright (0), blocks lying (1) or dice pips (2), as many as the value."""
     count, axis = len(values), np.arange(28)
-    length, width = 4 * values - 1, rng.integers(7, 12, count)
+    # A block has 3x8 pixels and a pip 5x5: the inked area tells the value, in all three drawings alike.
+    length, width = 4 * values - 1, np.full(count, 8)
     start = rng.integers(2, 27 - length)
     # A bar is a row of 3-pixel blocks one pixel apart: they can be counted, whichever way the bar lies.
     along = _between(axis, start, length) & ((axis - start[:, None]) % 4 != 3)
@@ -74,7 +75,6 @@ def draw_tiles(
     values: NDArray[np.int64],
     colors: NDArray[np.int64],
     drawing: NDArray[np.int64],
-    contrast: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
     """
     Draw pictures with one value from 1 to 6 in each quadrant.
@@ -86,14 +86,11 @@ def draw_tiles(
             Value and index into `COLORS` of the tiles top left, top right, bottom left, bottom right.
         drawing (`np.ndarray` of shape `(N,)`):
             0 for upright rows of blocks, 1 for lying ones, 2 for dice pips; the same in all four tiles.
-        contrast (`np.ndarray` of shape `(N,)`):
-            1 for full color, towards 0 for the background's.
-
     Returns:
         `np.ndarray` of shape `(N, 56, 56, 3)`: RGB, uint8.
     """
     canvas = _canvas(rng, len(values))
-    inks = _inks(rng, colors, contrast)
+    inks = _inks(rng, colors, np.ones(len(values)))
     for tile in range(4):
         row, column = 28 * (tile // 2), 28 * (tile % 2)
         mask = _tile_mask(rng, values[:, tile], drawing)
@@ -141,7 +138,7 @@ def draw_shapes(
         radius (`np.ndarray` of shape `(N,)`):
             Half the shapes' width in pixels.
         contrast (`np.ndarray` of shape `(N,)`):
-            1 for full color.
+            1 for full color, towards 0 for the background's.
 
     Returns:
         `tuple`: The pictures `(N, 56, 56, 3)` as uint8, and the shapes' boxes `(N, C, 4)` as x1, y1, x2, y2 in pixels.

@@ -17,9 +17,8 @@ SHAPE_FAMILIES = ("count", "locate", "longest", "classify", "point")
 FAMILIES = (*POSITION_FAMILIES, *COLOR_FAMILIES, *SHAPE_FAMILIES)
 LEVELS = (1, 2, 3, 4)
 
-# By level: the largest value and the contrast of the tiles.
-_LARGEST = np.array([3, 4, 6, 6])
-_CONTRAST = np.array([1.0, 1.0, 1.0, 0.45])
+# The largest value of a tile, by level.
+_LARGEST = np.array([3, 4, 5, 6])
 
 
 class Question(NamedTuple):
@@ -183,7 +182,7 @@ def _tiles(family: str, rng: np.random.Generator, levels: NDArray[np.int64]) -> 
     count = len(levels)
     values = 1 + (rng.random((count, 4)) * _LARGEST[levels - 1, None]).astype(np.int64)
     colors, order = _permutations(rng, count, 4), _permutations(rng, count, 4)
-    images = draw_tiles(rng, values, colors, rng.integers(0, 3, count), _CONTRAST[levels - 1])
+    images = draw_tiles(rng, values, colors, rng.integers(0, 3, count))
     names: list[tuple[str, ...]] = [PLACES] * count
     if family in COLOR_FAMILIES:
         names = [tuple(COLORS[color] for color in row) for row in colors.tolist()]

@@ -86,11 +86,15 @@ def _qwen2_5_vl() -> tuple[type[PreTrainedModel], PreTrainedConfig, ProcessorMix
             "num_attention_heads": 3,
             "num_key_value_heads": 1,
             "max_position_embeddings": 2048,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            # The usual base of 10^4 to 10^6 would turn a step of one image token by hundredths of a degree in the
+            # width section, so that left and right looked the same; here it is more than six degrees.
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10.0, "mrope_section": [4, 6, 6]},
             "tie_word_embeddings": True,
+            "initializer_range": 0.05,
             **_token_ids(tokenizer),
         },
         vision_config={
+            "initializer_range": 0.05,
             "depth": 2,
             "hidden_size": 96,
             "intermediate_size": 192,
@@ -98,15 +102,16 @@ def _qwen2_5_vl() -> tuple[type[PreTrainedModel], PreTrainedConfig, ProcessorMix
             "out_hidden_size": 96,
             "patch_size": 14,
             "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
+            "temporal_patch_size": 1,
             "window_size": 112,
             "fullatt_block_indexes": [0, 1],
         },
         tie_word_embeddings=True,
+        initializer_range=0.05,
         **_qwen_token_ids(tokenizer),
     )
     image_processor = Qwen2VLImageProcessorPil(
-        size={"shortest_edge": 28 * 28, "longest_edge": 112 * 112}, patch_size=14, merge_size=2
+        size={"shortest_edge": 28 * 28, "longest_edge": 112 * 112}, patch_size=14, merge_size=2, temporal_patch_size=1
     )
     processor = Qwen2_5_VLProcessor(image_processor, tokenizer, chat_template=chat_template(_QWEN_IMAGE))
     return Qwen2_5_VLForConditionalGeneration, config, processor

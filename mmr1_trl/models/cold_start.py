@@ -1,0 +1,175 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""
+The supervised cold start on the figures, made with TRL's `SFTTrainer`: what reinforcement learning then starts from.
+
+The first stage teaches the tiny model to read the pictures and to write down the steps. The second stage hides that
+ability on purpose, among answers without thought, wrong procedures and steps with slips: at its end a step-by-step
+answer is rare and worth less than a direct one, although done cleanly it is nearly always right. What reinforcement
+learning gains from there is the selection and the cleaning-up of a way of answering, found from the answers alone.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from transformers import PreTrainedModel, ProcessorMixin
+from trl import SFTConfig, SFTTrainer
+
+from mmr1_trl.data.figures import TraceMixture, figures_traces
+from mmr1_trl.models.cache import build_once
+from mmr1_trl.models.tiny_vlm import build_tiny_vlm
+
+
+# Part of the cache key: raise it when the pictures, the model or the training change.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ColdStartStage:
+    """
+    One stage of the cold start.
+
+    Args:
+        mixture ([`TraceMixture`]):
+            Ways of answering to learn from.
+        steps (`int`):
+            Optimizer steps.
+        learning_rate (`float`):
+            Peak learning rate; it falls linearly to zero after a short warm-up.
+        num_rows (`int`):
+            Rows to draw; they are repeated as needed.
+        batch_size (`int`, *optional*, defaults to `32`):
+            Rows per step.
+        families (`tuple[str, ...]`, *optional*):
+            Families of [`~mmr1_trl.data.figures.load_figures`]; defaults to its default.
+    """
+
+    mixture: TraceMixture
+    steps: int
+    learning_rate: float
+    num_rows: int
+    batch_size: int = 32
+    families: tuple[str, ...] | None = None
+
+
+def _default_stages() -> tuple[ColdStartStage, ...]:
+    clean = TraceMixture(direct=0.0, shortcut=0.0, slip=0.0)
+    mostly_steps = TraceMixture(direct=0.3, shortcut=0.0, slip=0.0)
+    return (
+        # Writing down all four values in a fixed order is the quickest way to learn to read the tiles.
+        ColdStartStage(clean, steps=300, learning_rate=2e-3, num_rows=8000, families=("range",)),
+        ColdStartStage(mostly_steps, steps=700, learning_rate=2e-3, num_rows=16_000),
+        ColdStartStage(TraceMixture(), steps=250, learning_rate=6e-4, num_rows=8000),
+    )
+
+
+@dataclass(frozen=True)
+class ColdStartConfig:
+    """
+    What the cold start is made of; two equal configs give the same weights on the same machine.
+
+    Args:
+        stages (`tuple[ColdStartStage, ...]`, *optional*):
+            Stages in order. Defaults to a clean stage and one that hides it.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the weights, the rows and their order.
+    """
+
+    stages: tuple[ColdStartStage, ...] = field(default_factory=_default_stages)
+    seed: int = 0
+
+
+def train_cold_start(
+    output_dir: str | Path, config: ColdStartConfig | None = None, progress: bool = True
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """
+    Train the tiny model from random weights through all stages and save it with its processor.
+
+    Args:
+        output_dir (`str` or `Path`):
+            Folder for weights, processor and `cold_start.json`.
+        config ([`ColdStartConfig`], *optional*):
+            Defaults to `ColdStartConfig()`, a few minutes on two CPU cores.
+        progress (`bool`, *optional*, defaults to `True`):
+            Whether to show TRL's progress bars.
+
+    Returns:
+        `tuple`: The model, in evaluation mode, and the processor.
+    """
+    config = config or ColdStartConfig()
+    model, processor = build_tiny_vlm("qwen2_5_vl", seed=config.seed)
+    for number, stage in enumerate(config.stages):
+        train_stage(model, processor, stage, output_dir, seed=config.seed + number, progress=progress)
+    model.eval()
+    model.save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    Path(output_dir, "cold_start.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    return model, processor
+
+
+def train_stage(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    stage: ColdStartStage,
+    output_dir: str | Path,
+    seed: int = 0,
+    progress: bool = True,
+) -> None:
+    """
+    Train a model in place on written-out answers; also the supervised controls of the quickstart are made with this.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            Trained in place.
+        processor ([`~transformers.ProcessorMixin`]):
+            Its processor.
+        stage ([`ColdStartStage`]):
+            Rows and steps.
+        output_dir (`str` or `Path`):
+            Folder that the trainer may write to.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the rows and their order.
+        progress (`bool`, *optional*, defaults to `True`):
+            Whether to show TRL's progress bar.
+    """
+    rows = figures_traces(stage.num_rows, seed=seed, mixture=stage.mixture, families=stage.families)
+    args = SFTConfig(
+        output_dir=str(output_dir),
+        max_steps=stage.steps,
+        per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        warmup_steps=min(50, stage.steps // 4),
+        adam_beta2=0.98,
+        max_length=None,
+        seed=seed,
+        bf16=False,
+        gradient_checkpointing=False,
+        dataloader_num_workers=1,
+        dataloader_pin_memory=False,
+        dataloader_drop_last=True,
+        logging_steps=100,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=not progress,
+    )
+    SFTTrainer(model, args=args, train_dataset=rows, processing_class=processor).train()
+
+
+def cold_start_path(config: ColdStartConfig) -> Path:
+    """
+    Return the folder of a cold start, trained now if the cache does not hold it.
+
+    Args:
+        config ([`ColdStartConfig`]):
+            Every field of it, and `RECIPE_VERSION`, is part of the cache's key.
+
+    Returns:
+        `Path`: A folder with model and processor.
+    """
+    key = hashlib.sha256(json.dumps([RECIPE_VERSION, asdict(config)], sort_keys=True).encode()).hexdigest()[:12]
+
+    def build(folder: str) -> None:
+        train_cold_start(folder, config)
+
+    return build_once(f"figures-cold_start-{key}", build)
