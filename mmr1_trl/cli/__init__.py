@@ -5,6 +5,9 @@ import importlib
 import sys
 from pathlib import Path
 
+from mmr1_trl.cli.launch import give_way, hand_to_launcher
+from mmr1_trl.errors import BadInputError, did_you_mean
+
 
 # command -> (module with `run(argv) -> exit code`, one line of help)
 COMMANDS = {
@@ -63,8 +66,6 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         `int`: The exit code: 0; 2 for bad input, with one message on stderr; 130 after Ctrl-C.
     """
-    from mmr1_trl.errors import BadInputError, did_you_mean
-
     argv = sys.argv[1:] if argv is None else argv
     commands = available_commands()
     if not argv or argv[0] in ("-h", "--help", "help"):
@@ -83,11 +84,12 @@ def main(argv: list[str] | None = None) -> int:
             )
         return importlib.import_module(commands[argv[0]][0]).run(argv[1:])
     except BadInputError as error:
-        from mmr1_trl.cli.launch import hand_to_launcher
-
         if not hand_to_launcher(error):
             print(f"mmr1: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mmr1: interrupted.", file=sys.stderr)
         return 130
+    except Exception:
+        give_way()
+        raise

@@ -77,7 +77,7 @@ class RLArguments(SourceArguments):
         prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
         options_column (`str`, *optional*):
             Names of the columns; the usual ones (`problem`, `question`, `image`, `images`, `answer`, `solution`, ...)
-            are recognized.
+            are recognized. `--image_column none` trains on text alone.
         question (`str`, *optional*):
             One question for every row, for sets without a question column.
         answer_type (`str`, *optional*):
@@ -95,7 +95,9 @@ class RLArguments(SourceArguments):
     """
 
     prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
+    )
     answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
     options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
     question: str | None = field(default=None, metadata={"help": "One question for every row, if no column has any."})

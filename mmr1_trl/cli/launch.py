@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from mmr1_trl.errors import BadInputError
 
@@ -66,6 +67,17 @@ def hand_to_launcher(error: Exception) -> bool:
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"message": str(error), "timestamp": int(time.time())}, file)
     return True
+
+
+def give_way() -> None:
+    """
+    Called with an exception at hand that is not bad input: when another process met bad input, wait to be ended.
+
+    The others fail a moment after it for want of it, and their tracebacks would bury its message.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if LAUNCHED in os.environ and path and any(Path(path).parent.parent.glob("*/error.json")):
+        time.sleep(60.0)  # the launcher does it within a second of the other's end
 
 
 def _cpu_processes(launch_args: list[str]) -> int:

@@ -27,6 +27,10 @@ METHODS = {
 }
 
 
+# columns that `load_data` adds to those of the dataset
+PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id"}
+
+
 def parse_training(command: str, argv: list[str]) -> Settings:
     """
     Read the options of a training command.
@@ -108,10 +112,16 @@ def _train(settings: Settings) -> int:
 
 
 def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> Any:
-    """Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say."""
+    """
+    Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say.
+
+    Raises:
+        [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
+    """
     from mmr1_trl.data import load_data
 
-    return load_data(
+    text_only = data_args.image_column == "none"
+    rows = load_data(
         data_args.dataset_name,
         split=split,
         config=data_args.dataset_config,
@@ -122,7 +132,7 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
         prompt_style=data_args.prompt_style,
         image_root=data_args.image_root,
         prompt_column=data_args.prompt_column,
-        image_column=data_args.image_column,
+        image_column=None if text_only else data_args.image_column,
         answer_column=data_args.answer_column,
         options_column=data_args.options_column,
         question=data_args.question,
@@ -130,6 +140,15 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
         box_format=data_args.box_format,
         on_bad_row=config.on_bad_row,
     )
+    if text_only:
+        return rows.remove_columns("images") if "images" in rows.column_names else rows
+    if "images" not in rows.column_names:
+        raise BadInputError(
+            f"{data_args.dataset_name} ({split}): no column looks like pictures; besides prompt and answer there are "
+            f"{sorted(set(rows.column_names) - PREPARED)}. Name it with --image_column, or train on text alone with "
+            "--image_column none."
+        )
+    return rows
 
 
 def require_model(model_args: Any) -> str:
