@@ -1,0 +1,77 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Two processes through the command line: one message, the right exit code, nobody left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = [
+    "--model_name_or_path", "figures/tiny", "--num_train_rows", "32", "--max_completion_length", "4",
+    "--per_device_train_batch_size", "4", "--gradient_checkpointing", "false", "--beta", "0",
+    "--tracker_forgetting", "fixed", "--report_to", "none", "--save_steps", "2", "--num_processes", "2",
+]  # fmt: skip
+
+
+def start(folder, *argv):
+    return subprocess.Popen(
+        [sys.executable, "-m", "mmr1_trl.cli", "mssr", *OPTIONS, *argv],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes_in(folder):
+    """Process ids whose working directory is `folder`."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_bad_input_of_one_process_is_the_only_message(tmp_path):
+    for number in range(16):
+        Image.new("RGB", (56, 56), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "9.png").write_text("no picture")
+    rows = [{"question": "which ?", "image": f"{number}.png", "answer": "1"} for number in range(16)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    process = start(tmp_path, "--dataset_name", "rows.jsonl", "--output_dir", "out", "--max_steps", "2")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 2
+    assert errors.count("mmr1: error: ") == 1 and "row 9" in errors
+    assert "Traceback" not in errors
+    assert processes_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_process_outlives_its_launcher(tmp_path, sent, code):
+    process = start(tmp_path, "--output_dir", "out", "--max_steps", "100000")
+    wait_until(lambda: list(tmp_path.glob("out/checkpoint-*/rlvr_complete.json")) or process.poll() is not None)
+    assert len(processes_in(tmp_path)) >= 3
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code
+    if sent == signal.SIGINT:
+        assert errors.rstrip().endswith("--resume_from_checkpoint true")
+    wait_until(lambda: processes_in(tmp_path) == [], seconds=30)

@@ -1,0 +1,97 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The folder of a run: never overwritten, and its settings lie beside it."""
+
+import json
+
+import pytest
+import yaml
+
+from mmr1_trl.cli.launch import LAUNCHED, hand_to_launcher, run_or_launch
+from mmr1_trl.cli.output import refuse_to_overwrite, resume_argument, write_settings
+from mmr1_trl.cli.train import load_rows, parse_training
+from mmr1_trl.errors import BadInputError
+
+
+def settings_of(*argv):
+    return parse_training("mssr", ["--model_name_or_path", "figures/tiny", *map(str, argv)])
+
+
+@pytest.mark.parametrize(
+    "trained", ["checkpoint-4/rlvr_complete.json", "model.safetensors", "adapter_model.safetensors"]
+)
+def test_a_trained_run_is_not_overwritten(tmp_path, trained):
+    (tmp_path / trained).parent.mkdir(exist_ok=True)
+    (tmp_path / trained).touch()
+    with pytest.raises(BadInputError, match="--resume_from_checkpoint true, or choose another --output_dir"):
+        refuse_to_overwrite(settings_of("--output_dir", tmp_path), "rlvr_complete.json")
+    resumed = settings_of("--output_dir", tmp_path, "--resume_from_checkpoint", "true")
+    refuse_to_overwrite(resumed, "rlvr_complete.json")
+    with pytest.raises(BadInputError):
+        refused = settings_of("--output_dir", tmp_path, "--resume_from_checkpoint", "false")
+        refuse_to_overwrite(refused, "rlvr_complete.json")
+
+
+def test_an_empty_or_half_written_run_may_start_again(tmp_path):
+    refuse_to_overwrite(settings_of("--output_dir", tmp_path / "new"), "rlvr_complete.json")
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4/trainer_state.json").touch()
+    refuse_to_overwrite(settings_of("--output_dir", tmp_path), "rlvr_complete.json")
+
+
+@pytest.mark.parametrize(
+    ("word", "argument"),
+    [("true", True), ("True", True), ("yes", True), ("false", None), (None, None), ("runs/x/checkpoint-3",) * 2],
+)
+def test_the_word_true_is_no_folder(word, argument):
+    class Config:
+        resume_from_checkpoint = word
+
+    assert resume_argument(Config()) == argument
+
+
+def test_written_settings_load_again_without_the_token(tmp_path):
+    given = ["--learning_rate", "1e-6", "--reward_funcs", "accuracy_reward", "format_reward", "--max_pixels", "none"]
+    given += ["--question", 'what "is" it: # 5?', "--model_init_kwargs", '{"use_cache": false}', "--beta", "0.5"]
+    settings = settings_of(*given, "--hub_token", "hf_secret", "--num_processes", "2", "--output_dir", tmp_path)
+    write_settings(settings, str(tmp_path))
+    text = (tmp_path / "mmr1_config.yaml").read_text()
+    assert "hf_secret" not in text and "hub_token" not in text
+    assert "# launched with --num_processes 2" in text and "# command line" in text
+    assert "use_cpu" not in yaml.safe_load(text)  # this machine's, not the run's
+    again = parse_training("mssr", ["--config", str(tmp_path / "mmr1_config.yaml")])
+    settings.values.pop("hub_token")
+    assert again.values == settings.values
+    assert again.origin("beta") == str(tmp_path / "mmr1_config.yaml")
+
+
+def test_launch_flags_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    assert run_or_launch("mssr", [], [], lambda: 7) == 7
+    assert run_or_launch("mssr", [], ["--cpu", "--num_processes", "1"], lambda: 7) == 7
+    with pytest.raises(BadInputError, match="--multi_gpu needs an accelerator"):
+        run_or_launch("mssr", [], ["--multi_gpu", "--num_processes", "2"], lambda: 7)
+    with pytest.raises(BadInputError, match="--num_processes"):
+        run_or_launch("mssr", [], ["--num_processes", "two"], lambda: 7)
+    with pytest.raises(BadInputError, match="at least 1"):
+        run_or_launch("mssr", [], ["--num_processes", "0"], lambda: 7)
+
+
+def test_only_launched_processes_hand_their_message_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    assert not hand_to_launcher(BadInputError("row 3"))
+    monkeypatch.setenv(LAUNCHED, "1")
+    assert hand_to_launcher(BadInputError("row 3"))
+    assert json.loads((tmp_path / "error.json").read_text())["message"] == "row 3"
+
+
+def test_rows_without_pictures_must_be_asked_for(tmp_path):
+    rows = [{"question": f"{i} plus 1 is ?", "bild": "a.png", "answer": str(i + 1)} for i in range(4)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data_args, config, _ = settings_of("--dataset_name", path).build()
+    with pytest.raises(BadInputError, match="'bild'.*--image_column none"):
+        load_rows(data_args, config, "train", None)
+    data_args.image_column = "none"
+    assert "images" not in load_rows(data_args, config, "train", 3).column_names
