@@ -107,7 +107,6 @@ def _qwen2_5_vl() -> tuple[type[PreTrainedModel], PreTrainedConfig, ProcessorMix
             "fullatt_block_indexes": [0, 1],
         },
         tie_word_embeddings=True,
-        initializer_range=0.05,
         **_qwen_token_ids(tokenizer),
     )
     image_processor = Qwen2VLImageProcessorPil(
