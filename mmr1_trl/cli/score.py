@@ -1,0 +1,81 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 score`: pass rates and variance promotion scores of a dataset, once and for all."""
+
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.cli.launch import run_or_launch
+from mmr1_trl.cli.parsing import Settings, parse
+from mmr1_trl.errors import BadInputError
+
+
+_ABOUT = (
+    "Sample every prompt of a dataset a few times (--vas_rollouts) and write how often it is answered right, how "
+    "varied the answers are, and its variance promotion score, to scores.parquet in --output_dir. The table serves as "
+    "--prompt_scores of `mmr1 vas` and `mmr1 mssr`; --min_pass_rate and --max_pass_rate write the rows in between to "
+    "kept.parquet. The YAML of a training run fits. A killed run goes on when the command is given again."
+)
+
+
+def run(argv: list[str]) -> int:
+    """Score with the words after `mmr1 score` as options; return the exit code."""
+
+    def load_classes() -> tuple[type, ...]:
+        from trl import ModelConfig
+
+        from mmr1_trl.cli.arguments import RLArguments
+        from mmr1_trl.trainers.offline_scores import ScoreConfig
+
+        return RLArguments, ScoreConfig, ModelConfig
+
+    settings = parse("score", argv, load_classes, _ABOUT)
+    from mmr1_trl.cli.train import prefer_cpu_where_needed
+
+    prefer_cpu_where_needed(settings)
+    try:
+        return run_or_launch("score", argv, settings.launch_args, lambda: _score(settings))
+    except KeyboardInterrupt:
+        print("\nInterrupted. Give the same command again to go on with the unfinished prompts.")
+        return 130
+
+
+def _score(settings: Settings) -> int:
+    from mmr1_trl.cli.train import adapters, load_rows, model_init_kwargs, require_model, revision
+    from mmr1_trl.models import load_processor, resolve_model
+    from mmr1_trl.rewards.resolve import resolve_rewards
+    from mmr1_trl.trainers.offline_scores import KEPT, TABLE, Scorer, summarize
+
+    built: tuple[Any, ...] = settings.build()
+    data_args, config, model_args = built
+    if config.resume_from_checkpoint:
+        raise BadInputError("`mmr1 score` goes on by itself: leave out resume_from_checkpoint.")
+    rewards = resolve_rewards(data_args.reward_funcs)
+    model = resolve_model(require_model(model_args))
+    processor = load_processor(
+        model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
+    )
+    with config.main_process_first(desc="loading the dataset"):
+        rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
+    scorer = Scorer(
+        model=model,
+        reward_funcs=rewards,
+        args=config,
+        train_dataset=rows,
+        processing_class=processor,
+        **adapters(model_args),
+    )
+    dataset_name = f"{data_args.dataset_name} ({data_args.dataset_train_split})"
+    metadata = scorer.describe(dataset_name, model_args.model_name_or_path, model_args.model_revision)
+    prompts = int(scorer.prompt_slots.max()) + 1
+    scorer.accelerator.print(
+        f"Scoring {prompts:,} prompts x {config.vas_rollouts} rollouts = {prompts * config.vas_rollouts:,} rollouts."
+    )
+    columns = scorer.score(metadata)
+    folder = Path(config.output_dir)
+    lines = [f"\n{summarize(columns, metadata)}\n", f"  table      {folder / TABLE}"]
+    if config.min_pass_rate is not None or config.max_pass_rate is not None:
+        lines.append(f"  kept rows  {folder / KEPT}  (--dataset_name {folder / KEPT})")
+    scorer.accelerator.print("\n".join(lines))
+    scorer.accelerator.end_training()
+    return 0
