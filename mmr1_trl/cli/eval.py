@@ -128,12 +128,17 @@ class _Task:
     note: str = ""
 
 
-def run(argv: list[str]) -> int:
-    """Evaluate with the words after `mmr1 eval` as options, print the numbers, return the exit code."""
+def parse_eval(argv: list[str]) -> EvalArguments:
+    """Read the words after `mmr1 eval`."""
     settings = parse("eval", argv, lambda: (EvalArguments,), _ABOUT)
     if settings.launch_args:
         raise BadInputError(f"`mmr1 eval` runs in one process; {settings.launch_args[0]} has no meaning here.")
-    (args,) = settings.build()
+    return settings.build()[0]
+
+
+def run(argv: list[str]) -> int:
+    """Evaluate with the words after `mmr1 eval` as options, print the numbers, return the exit code."""
+    args = parse_eval(argv)
 
     from mmr1_trl.evaluation.runner import category_columns, evaluate_model
 

@@ -13,8 +13,8 @@ class _Parser(argparse.ArgumentParser):
         raise BadInputError(f"{message}. Usage: mmr1 report RUN [RUN ...] [--output PAGE.html]")
 
 
-def run(argv: list[str]) -> int:
-    """Write the page for the folders in `argv`; return the exit code."""
+def parse_report(argv: list[str]) -> argparse.Namespace:
+    """Read the words after `mmr1 report`: `runs` and `output`."""
     parser = _Parser(
         prog="mmr1 report",
         allow_abbrev=False,
@@ -26,7 +26,12 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run or of `mmr1 eval`")
     parser.add_argument("--output", help="the page to write; report.html in the first folder by default")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(argv: list[str]) -> int:
+    """Write the page for the folders in `argv`; return the exit code."""
+    args = parse_report(argv)
 
     from mmr1_trl.reporting.samples import is_evaluation
 

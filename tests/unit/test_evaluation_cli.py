@@ -3,6 +3,9 @@
 
 import io
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,8 +13,11 @@ from datasets import Dataset
 from PIL import Image
 
 from mmr1_trl.cli import main
+from mmr1_trl.cli.eval import parse_eval
 from mmr1_trl.cli.quickstart import QuickstartArguments, _State
+from mmr1_trl.cli.report import parse_report
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.evaluation.benchmarks import BENCHMARKS, get_benchmark
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -102,6 +108,33 @@ def test_quickstart_refuses_bad_numbers():
     with pytest.raises(BadInputError, match="at least 1"):
         QuickstartArguments(eval_rows=0)
     assert main(["quickstart", "--max_step", "3"]) == 2
+
+
+def blocks(language):
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("bash") for line in block.splitlines()])
+def test_the_commands_of_the_guide_are_understood(line):
+    mmr1, command, *words = shlex.split(line)
+    assert mmr1 == "mmr1"
+    if command == "eval":
+        args = parse_eval(words)
+        assert all(name == "figures" or get_benchmark(name) for name in args.benchmarks or [])
+    else:
+        assert command == "report" and parse_report(words).runs
+
+
+def test_the_python_of_the_guide_runs(capsys):
+    exec("".join(blocks("python")), {})
+    assert "(0.0, " in capsys.readouterr().out
+
+
+def test_the_guide_names_every_benchmark():
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    for name, benchmark in BENCHMARKS.items():
+        assert f"| `{name}` | `{benchmark.sources[0][0]}`" in text
 
 
 def interrupt():
