@@ -6,6 +6,7 @@ Run: `python benchmarks/rewards_correctness.py`. Writes `benchmarks/results/rewa
 """
 
 import json
+import logging
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -46,6 +47,7 @@ def score_with_math_verify(cases: list[dict]) -> list[float | None]:
 
 
 def main() -> None:
+    logging.disable(logging.WARNING)  # math-verify prints whole completions when it times out
     lines = (ROOT / "tests" / "data" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     cases = [json.loads(line) for line in lines]
     topics: dict[str, list[int]] = defaultdict(list)

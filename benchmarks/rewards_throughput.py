@@ -9,6 +9,7 @@ Run: `python benchmarks/rewards_throughput.py [--completions 2000]`. Writes
 
 import argparse
 import json
+import logging
 import os
 import random
 import time
@@ -86,6 +87,7 @@ def timed(function, completions: list, golds: list[str]) -> tuple[float, list]:
 
 
 def main() -> None:
+    logging.disable(logging.WARNING)  # math-verify prints whole completions when it times out
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--completions", type=int, default=2000)
     number = parser.parse_args().completions
@@ -100,7 +102,9 @@ def main() -> None:
     memory = [resident_mib()]
 
     rounds = []
+    hanging = number // 100
     for seed in (1, 2, 3):
+        clean, _ = timed(accuracy_reward, *make_batch(number, seed + 100))
         completions, golds = make_batch(number, seed, hanging=0.01)
         metrics: dict[str, float] = {}
         start = time.perf_counter()
@@ -114,8 +118,10 @@ def main() -> None:
                 "seconds": round(seconds, 2),
                 "timeouts": round(metrics["rewards/timeout_frac"] * number),
                 "others_unharmed": [rewards[i] for i in kept] == alone,
+                "without_hanging_seconds": round(clean, 2),
+                # Each hanging item takes a worker away for the deadline and at most the caller's grace of 1 s.
                 "bound_seconds": round(
-                    -(-number // 100 // len(default_pool()._workers)) * (DEADLINE_SECONDS + 0.1) + ours, 2
+                    clean + -(-hanging // len(default_pool()._workers)) * (DEADLINE_SECONDS + 1), 2
                 ),
             }
         )
@@ -146,15 +152,17 @@ def main() -> None:
         f"{number} completions of {report['mean_characters']} characters on {report['cores']} cores; the workers "
         f"start once, in {started:.1f} s. TRL's reward gives `None` for {report['trl_none']} of them.",
         "",
-        "| with 1 % hanging expressions | seconds | deadline arithmetic | timeouts | all others scored alike | MiB |",
-        "|---|---|---|---|---|---|",
+        "| with 1 % hanging expressions | seconds | without them | bound | timeouts | all others scored alike | MiB |",
+        "|---|---|---|---|---|---|---|",
     ]
     for index, (entry, mib) in enumerate(zip(rounds, memory[1:]), start=1):
+        unharmed = "yes" if entry["others_unharmed"] else "no"
         rows.append(
-            f"| round {index} | {entry['seconds']} | {entry['bound_seconds']} | {entry['timeouts']} "
-            f"| {'yes' if entry['others_unharmed'] else 'no'} | {mib:.0f} |"
+            f"| round {index} | {entry['seconds']} | {entry['without_hanging_seconds']} | {entry['bound_seconds']} "
+            f"| {entry['timeouts']} | {unharmed} | {mib:.0f} |"
         )
-    rows += ["", f"Resident memory before the first round: {memory[0]:.0f} MiB."]
+    rows += ["", "The bound is the time without them + hanging items / workers * (deadline + 1 s of grace)."]
+    rows += [f"Resident memory before the first round: {memory[0]:.0f} MiB."]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "rewards_throughput.json").write_text(json.dumps(report, indent=1) + "\n")
     (RESULTS / "rewards_throughput.md").write_text("\n".join(rows) + "\n")

@@ -27,7 +27,7 @@ from queue import LifoQueue
 from mmr1_trl.rewards.compare import Question
 
 
-DEADLINE_SECONDS = 2.0
+DEADLINE_SECONDS = 3.0
 MEMORY_MB = 1024
 _CACHE_ITEMS = 65_536
 _START_SECONDS = 120.0
@@ -76,7 +76,7 @@ class _Worker:
                     self.kill()
                     raise RuntimeError(
                         "The worker process that compares mathematical answers did not start. Run "
-                        f"`{sys.executable} -m mmr1_trl.rewards.verify_worker 2 1073741824` to see why."
+                        f"`{sys.executable} -m mmr1_trl.rewards.verify_worker 3 1073741824` to see why."
                     )
                 self.ready = True
             question, answer = task
@@ -159,8 +159,8 @@ class VerifyPool:
     Args:
         num_workers (`int`, *optional*):
             Number of processes. Defaults to the cores of this rank (`os.cpu_count() // LOCAL_WORLD_SIZE`), at most 4.
-        deadline (`float`, *optional*, defaults to `2.0`):
-            Wall clock seconds per comparison. An honest one takes milliseconds.
+        deadline (`float`, *optional*, defaults to `3.0`):
+            Wall clock seconds per comparison. An honest one takes milliseconds; the rest is for busy machines.
         memory_mb (`int`, *optional*, defaults to `1024`):
             Address space of a worker in MiB.
 

@@ -185,7 +185,7 @@ def test_arbitrary_latex_is_scored_within_the_deadline(latex, gold):
     start = time.monotonic()
     score = score_answer(rf"\boxed{{{latex}}}", gold)
     assert score.correct in (0.0, 1.0)
-    assert time.monotonic() - start < 20  # the deadline is 2 s per comparison; the first one also starts the workers
+    assert time.monotonic() - start < 20  # the deadline is 3 s per comparison; the first one also starts the workers
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_hostile_text_costs_little_and_scores_zero(answer):
         for gold in (r"\sqrt{2}", "5, 7", "[1, 2)", "red"):
             start = time.monotonic()
             assert score_answer(completion, gold).correct == 0.0
-            assert time.monotonic() - start < 10
+            assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("answer_type", ANSWER_TYPES)

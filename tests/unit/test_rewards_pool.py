@@ -22,7 +22,7 @@ HANGING = [(Question(r"2\sqrt{3}", "latex"), f"9^{{9^{{9^{{{n}}}}}}}") for n in 
 
 @pytest.fixture(scope="module")
 def pool():
-    pool = VerifyPool(num_workers=2, deadline=1.0, memory_mb=1024)
+    pool = VerifyPool(num_workers=2, deadline=1.5, memory_mb=1024)
     yield pool
     pool.close()
 
