@@ -153,6 +153,7 @@ def _train(args: QuickstartArguments) -> None:
 
 
 def _report(folder: Path, state: _State) -> None:
+    from mmr1_trl.evaluation.compare import compare
     from mmr1_trl.reporting.build import comparison_sentence, training_report
     from mmr1_trl.reporting.curves import draw_curves
     from mmr1_trl.reporting.runs import load_run
@@ -168,7 +169,7 @@ def _report(folder: Path, state: _State) -> None:
     page.write(folder / "report.html")
     table = before_after_table(before.summary, after.summary)
     families = before_after_by(before.summary, after.summary, "family")
-    sentence = comparison_sentence(before, after)
+    sentence = comparison_sentence(compare(before.predictions, after.predictions))
     summary = {
         "before": before.summary,
         "after": after.summary,

@@ -79,7 +79,7 @@ class EvalResult:
         """Write [`~EvalResult.summary`] to `path`."""
         Path(path).write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
 
-    def save(self, folder: str | Path, dataset: Dataset | None = None, num_pictures: int = 48) -> None:
+    def save(self, folder: str | Path, dataset: Dataset | None = None, num_pictures: int = 96) -> None:
         """
         Write `summary.json` and `predictions.parquet`, and a few pictures for a report to show.
 
@@ -89,8 +89,8 @@ class EvalResult:
             dataset (`datasets.Dataset`, *optional*):
                 The evaluated rows. With it, the pictures of rows spread evenly over the set are written to
                 `pictures/<row>.png` (the first picture of a row).
-            num_pictures (`int`, *optional*, defaults to `48`):
-                How many pictures to write.
+            num_pictures (`int`, *optional*, defaults to `96`):
+                How many pictures to write, shrunk to 320 pixels a side.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,9 @@ class EvalResult:
         rows = [prediction["row"] for prediction in self.predictions if prediction["sample"] == -1]
         for row in rows[:: math.ceil(len(rows) / num_pictures)]:
             if images := dataset[row]["images"]:
-                open_image(images[0], f"row {row}").save(folder / "pictures" / f"{row}.png")
+                picture = open_image(images[0], f"row {row}").copy()
+                picture.thumbnail((320, 320))
+                picture.save(folder / "pictures" / f"{row}.png")
 
 
 def summarize(

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.evaluation.compare import compare
+from mmr1_trl.evaluation.compare import Comparison, compare
 from mmr1_trl.reporting.curves import draw_svgs
 from mmr1_trl.reporting.page import Gauge, Report, Sample
 from mmr1_trl.reporting.runs import Run, group_runs
-from mmr1_trl.reporting.samples import Evaluation, evaluation_samples, run_samples
+from mmr1_trl.reporting.samples import Evaluation, compared_samples, evaluation_samples, run_samples
 from mmr1_trl.reporting.tables import (
     Table,
     before_after_by,
@@ -51,12 +51,13 @@ def evaluation_report(evaluations: Mapping[str, Evaluation], dataset: str) -> Re
     if len(labels) > 2:
         raise BadInputError(f"Two evaluations can be compared in one report, not {len(labels)}.")
     before, after = evaluations.values()
+    comparison = compare(before.predictions, after.predictions)
     return Report(
         title=f"{labels[1]} against {labels[0]} on {dataset}",
-        summary=comparison_sentence(before, after),
+        summary=comparison_sentence(comparison),
         gauges=before_after_gauges(before.summary, after.summary),
         tables=before_after_tables(before.summary, after.summary),
-        samples={"Same prompts, both models": evaluation_samples(evaluations)},
+        samples=compared_samples(evaluations, comparison),
         notes=[RULE_BASED, INTERVALS],
     )
 
@@ -97,15 +98,16 @@ def training_report(title: str, run: Run, before: Evaluation, after: Evaluation)
     Returns:
         [`Report`]: The page.
     """
+    comparison = compare(before.predictions, after.predictions)
     return Report(
         title=title,
-        summary=comparison_sentence(before, after) + skipped_sentence(after.summary),
+        summary=comparison_sentence(comparison) + skipped_sentence(after.summary),
         gauges=before_after_gauges(before.summary, after.summary),
         tables=before_after_tables(before.summary, after.summary),
         curves=draw_svgs([run]),
         groups=[run.name],
         samples={
-            "The same held-out prompts before and after": evaluation_samples({"before": before, "after": after}),
+            **compared_samples({"before": before, "after": after}, comparison),
             **run_samples(run),
         },
         notes=[RULE_BASED, INTERVALS, BANDS],
@@ -131,9 +133,8 @@ def runs_report(runs: Sequence[Run]) -> Report:
     )
 
 
-def comparison_sentence(before: Evaluation, after: Evaluation) -> str:
+def comparison_sentence(comparison: Comparison) -> str:
     """How far the greedy accuracy moved, with the interval of the paired difference, wins and losses."""
-    comparison = compare(before.predictions, after.predictions)
     low, high = comparison.interval
     return (
         f"On {comparison.num_prompts} prompts greedy accuracy changed by {points(0, comparison.difference)} points "

@@ -3,7 +3,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.evaluation.compare import Comparison
 from mmr1_trl.reporting.page import Answer, Sample
 from mmr1_trl.reporting.runs import Run
 
@@ -53,7 +54,9 @@ def load_evaluation(folder: str | Path) -> Evaluation:
     return Evaluation(folder, summary, table.where(table.notna(), None).to_dict("records"))
 
 
-def evaluation_samples(evaluations: Mapping[str, Evaluation], limit: int = 24) -> list[Sample]:
+def evaluation_samples(
+    evaluations: Mapping[str, Evaluation], limit: int = 24, rows: Iterable[int] | None = None
+) -> list[Sample]:
     """
     Greedy completions of the same rows in several evaluations, one under the other.
 
@@ -61,7 +64,9 @@ def evaluation_samples(evaluations: Mapping[str, Evaluation], limit: int = 24) -
         evaluations (`Mapping[str, Evaluation]`):
             Evaluations of the same dataset by label, e.g. `{"before": ..., "after": ...}`.
         limit (`int`, *optional*, defaults to `24`):
-            Most rows to take, spread evenly; rows with a saved picture first.
+            Most rows to take, spread evenly; only rows with a saved picture if there are any.
+        rows (`Iterable[int]`, *optional*):
+            The dataset rows to choose from; all by default.
 
     Returns:
         `list[Sample]`: One per row.
@@ -71,11 +76,11 @@ def evaluation_samples(evaluations: Mapping[str, Evaluation], limit: int = 24) -
         for label, evaluation in evaluations.items()
     }
     first = next(iter(evaluations.values()))
-    rows = sorted(set.intersection(*(set(predictions) for predictions in greedy.values())))
-    with_picture = [row for row in rows if first.picture(row) is not None]
-    rows = with_picture or rows
+    shared_rows = set.intersection(*(set(predictions) for predictions in greedy.values()))
+    chosen = sorted(shared_rows if rows is None else shared_rows & set(rows))
+    chosen = [row for row in chosen if first.picture(row) is not None] or chosen
     samples = []
-    for row in rows[:: math.ceil(len(rows) / limit)]:
+    for row in chosen[:: math.ceil(len(chosen) / limit) or 1]:
         answers = [
             Answer(
                 label=label if len(greedy) > 1 else "",
@@ -89,6 +94,15 @@ def evaluation_samples(evaluations: Mapping[str, Evaluation], limit: int = 24) -
         tag = " · ".join(f"{name} {shared[name]}" for name in ("family", "level") if name in shared)
         samples.append(Sample(first.picture(row), shared["question"], str(shared["solution"]), answers, tag))
     return samples
+
+
+def compared_samples(evaluations: Mapping[str, Evaluation], comparison: Comparison) -> dict[str, list[Sample]]:
+    """Completions of two evaluations: those that turned right, those that turned wrong, and the others."""
+    changed = {*comparison.wins, *comparison.losses}
+    same = [p["row"] for p in next(iter(evaluations.values())).predictions if p["row"] not in changed]
+    sections = {"Turned right": comparison.wins, "Turned wrong": comparison.losses, "As before": same}
+    samples = {title: evaluation_samples(evaluations, 12, rows) for title, rows in sections.items()}
+    return {title: chosen for title, chosen in samples.items() if chosen}
 
 
 def run_samples(run: Run, limit: int = 12) -> dict[str, list[Sample]]:

@@ -121,6 +121,9 @@ def test_a_training_page_is_whole_and_self_contained(tmp_path):
     images = [attributes["src"] for tag, attributes in tags.tags if tag == "img"]
     assert len(images) == 6 and all(source.startswith("data:image/png;base64,") for source in images)
     assert sum(tag == "svg" for tag, _ in tags.tags) == 2
+    positions = [page.index(f"<summary>{title} ") for title in ("Turned right", "Turned wrong", "As before")]
+    assert positions == sorted(positions)
+    assert [page.count("card sample right", *span) for span in zip(positions, [*positions[1:], None])] == [3, 0, 2]
     links = [value for _, attributes in tags.tags for name, value in attributes.items() if name in ("src", "href")]
     assert not any(link.startswith(("http", "//", "file")) for link in links)
     assert not re.search(r"url\((?!#)", page) and "@import" not in page
