@@ -1,6 +1,8 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Wrong labels for a whole prepared dataset, by the protocol of the two-stage entropy paper (arXiv 2511.07738)."""
 
+from itertools import repeat
+
 from datasets import Dataset, Value
 
 from mmr1_trl.data.images import image_size, stored_images
@@ -43,20 +45,23 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
     if len(set(ids)) < len(ids):
         raise BadInputError("Label noise needs a prompt_id of its own for every row; some repeat.")
     chosen = choose_rows(ids, fraction, seed)
-    options = dataset["options"][:] if "options" in dataset.column_names else [None] * len(dataset)
+    options: list[list[str] | None] = [None] * len(dataset)
+    if "options" in dataset.column_names:
+        options = dataset["options"][:]
     pools = {kind_: answer_pool(a for a, t in zip(clean, types) if t == kind_) for kind_ in set(types)}
 
     noisy = list(clean)
-    for row, images in zip(range(len(dataset)), stored_images(dataset)):
+    any_box = {"point", "box"} & set(types)
+    for row, images in enumerate(stored_images(dataset) if any_box else repeat([], len(dataset))):
         if not chosen[row]:
             continue
         is_box = types[row] in ("point", "box")
         size = image_size(images[0], f"row {row}, image 0") if is_box and images else None
         pool = ["no", "yes"] if types[row] == "yes_no" else pools[types[row]]
-        if types[row] == "multiple_choice" and options[row]:
+        if types[row] == "multiple_choice" and (choices := options[row]):
             # A wrong choice must be one of the question's own, or it gives itself away.
-            letters = [chr(ord("A") + index) for index in range(len(options[row]))]
-            pool = options[row] if clean[row] in options[row] else letters
+            letters = [chr(ord("A") + index) for index in range(len(choices))]
+            pool = choices if clean[row] in choices else letters
         try:
             noisy[row] = corrupt_answer(clean[row], types[row], row_rng(seed, ids[row]), pool, size, kind)
         except BadInputError as error:

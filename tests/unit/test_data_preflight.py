@@ -12,6 +12,7 @@ from mmr1_trl.cli import main
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.preflight import inspect_rows, summarize_images, text_histogram
 from mmr1_trl.data.token_counts import image_tokens
+from mmr1_trl.evaluation.generation import Completion
 from mmr1_trl.evaluation.preflight import (
     batch_arithmetic,
     draw_samples,
@@ -240,16 +241,24 @@ def test_clean_run_without_samples(jsonl, capsys):
     assert "samples" not in sections
 
 
-def test_samples_are_shown_and_a_silent_model_is_a_finding(jsonl, capsys):
-    # A random model babbles; more than a hundred characters on a line are no answer.
-    code, report = check_json(capsys, *words_for(jsonl, "--max_completion_length", "60"))
+@pytest.fixture
+def babble(monkeypatch):
+    """Let the model talk without an answer: more than a hundred characters on a line are none."""
+    import mmr1_trl.evaluation.preflight as preflight
+
+    completion = Completion("word " * 30, 30, False)
+    monkeypatch.setattr(preflight, "generate", lambda model, processor, rows, **kwargs: [[completion] for _ in rows])
+
+
+def test_samples_are_shown_and_a_silent_model_is_a_finding(jsonl, capsys, babble):
+    code, report = check_json(capsys, *words_for(jsonl))
     assert code == 1
     assert len(report["sections"]["samples"]) == 4
     assert any("contains an answer" in finding for finding in report["findings"])
 
 
-def test_text_report(jsonl, capsys):
-    main(["check", *words_for(jsonl, "--max_completion_length", "60")])
+def test_text_report(jsonl, capsys, babble):
+    main(["check", *words_for(jsonl)])
     text = capsys.readouterr().out
     for line in ("Batches", "Tokens of a prompt", "Estimated memory", "Sample of row 0", "extracted", "Finding: None"):
         assert line in text
