@@ -58,8 +58,8 @@ class SFTArguments(SourceArguments):
 
     Args:
         figures_traces (`str`, *optional*, defaults to `"mixed"`):
-            How the written-out answers of `figures` are drawn: `"mixed"` (several ways of unequal worth, the usual
-            cold start) or `"clean"` (every one worked out step by step, without slips).
+            How the written-out answers of `figures` are drawn: `"mixed"` (ways of unequal worth, the last stage of the
+            cold start) or `"clean"` (every one right and worked out step by step).
     """
 
     figures_traces: str = field(
