@@ -73,9 +73,9 @@ def _score(settings: Settings) -> int:
     )
     columns = scorer.score(metadata)
     folder = Path(config.output_dir)
-    lines = [f"\n{summarize(columns, metadata)}\n", f"  table      {folder / TABLE}"]
+    lines = [f"\n{summarize(columns, metadata)}\n", f"  table        {folder / TABLE}"]
     if config.min_pass_rate is not None or config.max_pass_rate is not None:
-        lines.append(f"  kept rows  {folder / KEPT}  (--dataset_name {folder / KEPT})")
+        lines.append(f"  kept rows    {folder / KEPT}  (--dataset_name {folder / KEPT})")
     scorer.accelerator.print("\n".join(lines))
     scorer.accelerator.end_training()
     return 0

@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Score a whole dataset by rollouts of one model, without training: what `mmr1 score` does."""
 
-import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -74,13 +73,8 @@ class ScoreConfig(RLVRConfig):
         # Nothing is updated: no reference model, no baseline, no groups, no checkpoints, no dashboard.
         self.advantage_baseline, self.tracker_forgetting, self.beta = "value_tracker", "fixed", 0.0
         self.num_generations, self.num_generations_eval = 1, None
-        self.prompt_sampling, self.vas_refresh, self.vas_variant, self.prompt_scores = (
-            "uniform",
-            "online",
-            "paper",
-            None,
-        )
-        self.tracker_initial_rollouts = 0
+        self.prompt_sampling, self.vas_refresh, self.vas_variant = "uniform", "online", "paper"
+        self.prompt_scores, self.tracker_initial_rollouts = None, 0
         self.eval_strategy, self.save_strategy, self.load_best_model_at_end = "no", "no", False
         self.report_to = "none"
         super().__post_init__()
@@ -209,12 +203,12 @@ def summarize(columns: dict[str, list[Any]], metadata: dict[str, Any]) -> str:
     """Return a few lines about a table of scores for a person to read."""
     rates = torch.tensor(columns["pass_rate"])
     never, always = (rates == 0).float().mean().item(), (rates == 1).float().mean().item()
-    sampling = {name: metadata[name] for name in ("temperature", "max_completion_length", "seed")}
     return (
         f"{len(rates):,} prompts of {metadata['dataset']} by {metadata['model']}, {metadata['vas_rollouts']} rollouts "
-        f"each ({json.dumps(sampling)[1:-1]}).\n"
-        f"  pass rate            {rates.mean().item():.3f}\n"
-        f"  never / mixed / always right   {never:.0%} / {1 - never - always:.0%} / {always:.0%}\n"
-        f"  mean length          {sum(columns['mean_length']) / len(rates):.1f} tokens, "
+        f"each (temperature {metadata['temperature']:g}, at most {metadata['max_completion_length']} tokens, seed "
+        f"{metadata['seed']}).\n"
+        f"  pass rate    {rates.mean().item():.3f}: {never:.0%} never right, {1 - never - always:.0%} mixed, "
+        f"{always:.0%} always right\n"
+        f"  mean length  {sum(columns['mean_length']) / len(rates):.1f} tokens, "
         f"{sum(columns['truncated']) / len(rates):.0%} cut off"
     )
