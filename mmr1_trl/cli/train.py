@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
+from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.launch import run_or_launch
@@ -189,15 +190,16 @@ def adapters(model_args: Any) -> dict[str, Any]:
 def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     """Train with a built trainer, then save the model, its card, the metrics and the settings, and say where."""
     config = trainer.args
+    on_hub = None if dataset_name == "figures" or Path(dataset_name).exists() else dataset_name.partition("@")[0]
     if trainer.is_world_process_zero():
         write_settings(settings, config.output_dir)
     result = trainer.train(resume_from_checkpoint=resume_argument(config))
     trainer.save_model(config.output_dir)
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
-    trainer.create_model_card(dataset_name=dataset_name)
+    trainer.create_model_card(dataset_name=on_hub)
     if config.push_to_hub:
-        trainer.push_to_hub(dataset_name=dataset_name)
+        trainer.push_to_hub(dataset_name=on_hub)
     trainer.accelerator.print(
         f"\nTrained to step {trainer.state.global_step}.\n"
         f"  model     {config.output_dir}\n"
