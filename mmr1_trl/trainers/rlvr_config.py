@@ -143,6 +143,11 @@ class RLVRConfig(GRPOConfig):
             Whether the vision tower and its projection stay as they are.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Pictures with fewer or more pixels are resized before the processor sees them.
+        label_noise (`float`, *optional*, defaults to `0.0`):
+            Share of the training answers that are replaced by wrong ones, once for the run, to study noisy labels. The
+            true answer stays in the column `clean_solution`, and the accuracy against it is logged too.
+        label_noise_seed (`int`, *optional*, defaults to `0`):
+            Seed of the noise; which rows are hit does not depend on their order.
         on_bad_row (`str`, *optional*, defaults to `"error"`):
             What to do with a row whose picture cannot be read: `"error"` stops with its number, `"skip"` names it,
             counts it and takes the next row instead.
@@ -247,6 +252,10 @@ class RLVRConfig(GRPOConfig):
     )
     min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
     max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})
+    label_noise: float = field(
+        default=0.0, metadata={"help": "Share of the training answers that are replaced by wrong ones."}
+    )
+    label_noise_seed: int = field(default=0, metadata={"help": "Seed of the label noise."})
     on_bad_row: str = field(
         default="error", metadata={"help": "A picture that cannot be read stops the run ('error') or is skipped."}
     )
@@ -284,6 +293,8 @@ class RLVRConfig(GRPOConfig):
             )
         if not 0 <= self.switch_fraction <= 1:
             raise BadInputError(f"switch_fraction={self.switch_fraction} must lie between 0 and 1.")
+        if not 0 <= self.label_noise <= 1:
+            raise BadInputError(f"label_noise={self.label_noise} is a share and must lie between 0 and 1.")
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
             raise BadInputError(f"min_pixels={self.min_pixels} is larger than max_pixels={self.max_pixels}.")
 

@@ -29,6 +29,7 @@ from transformers.utils import logging
 from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
+from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
@@ -133,6 +134,8 @@ class RLVRTrainer(GRPOTrainer):
             if part is not None:
                 check_rows(part, f"eval_dataset {name}".strip())
         self._check_enough_rows(train_dataset, args)
+        if args.label_noise:
+            train_dataset = apply_label_noise(train_dataset, args.label_noise, args.label_noise_seed)
         if processing_class is None:
             path = model if isinstance(model, str) else model.config._name_or_path
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")

@@ -169,3 +169,25 @@ def test_killed_while_saving_leaves_the_previous_checkpoint(make_trainer, tmp_pa
     resumed = make_trainer(MSSRTrainer, MSSRConfig, **options)
     resumed.train(resume_from_checkpoint=True)
     assert [path.name for path in checkpointing.list_checkpoints(tmp_path / "run")] == ["checkpoint-3"]
+
+
+def test_label_noise_is_fixed_and_named_in_the_identity(make_trainer, tmp_path):
+    from mmr1_trl.data.figures import load_figures
+
+    rows = load_figures("train", num_rows=16, families=["add"])
+    options = {"rows": rows, "max_steps": 1, "save_strategy": "steps", "save_steps": 1, **MSSR}
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, **options)
+    noisy = trainer.train_dataset
+    assert sum(a != b for a, b in zip(noisy["solution"], rows["solution"])) == 8 == sum(noisy["is_noisy"])
+    assert noisy["clean_solution"][:] == rows["solution"][:]
+    trainer.train()
+    again = make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, **options)
+    assert again.train_dataset["solution"][:] == noisy["solution"][:]
+    with pytest.raises(BadInputError, match="another run: dataset was"):
+        make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, label_noise_seed=1, **options).train(
+            str(tmp_path / "run" / "checkpoint-1")
+        )
+    with pytest.raises(BadInputError, match="between 0 and 1"):
+        make_trainer(MSSRTrainer, MSSRConfig, label_noise=50, **options)
+    with pytest.raises(BadInputError, match="needs the columns"):
+        make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, **MSSR)
