@@ -85,7 +85,9 @@ class VASCallback(TrainerCallback):
         )
 
     def _record(self, args: TrainingArguments, state: TrainerState, event: str) -> None:
-        counts, edges = np.histogram(self.scores.scores.numpy(), bins=HISTOGRAM_BINS)
+        scores = self.scores.scores.numpy()
+        span = (scores.min(), max(scores.max(), scores.min() + 1e-6))  # NumPy refuses a range of rounding errors
+        counts, edges = np.histogram(scores, bins=HISTOGRAM_BINS, range=span)
         line = {
             "step": state.global_step,
             "event": event,
