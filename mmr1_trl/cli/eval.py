@@ -237,7 +237,7 @@ def _show(model: str, task: _Task, result: Any) -> None:
     if task.note:
         print(f"\n{task.title}: {task.note}")
     if result.skipped:
-        print(f"\n{len(result.skipped)} rows left out because of broken pictures:")
+        print(f"\nRows left out because of broken pictures: {len(result.skipped)}")
         for entry in result.skipped[:5]:
             print(f"  {entry['reason']}")
     if task.folder is not None:

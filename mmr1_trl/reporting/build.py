@@ -163,4 +163,4 @@ def before_after_tables(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def skipped_sentence(summary: Mapping[str, Any]) -> str:
     """Says how many rows were left out, or nothing."""
     count = len(summary["skipped"])
-    return f" {count} rows with broken pictures were left out." if count else ""
+    return f" Rows with broken pictures, left out: {count}." if count else ""

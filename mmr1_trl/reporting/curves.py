@@ -170,6 +170,8 @@ def draw_panel(axis: Axes, panel: Panel, groups: Mapping[str, Sequence[Run]]) ->
                 axis.plot(steps, raw, color=color, linewidth=0.8, alpha=0.35)
             values = smooth(raw) if panel.smoothed else np.array(raw)
             axis.plot(steps, values, color=color, linewidth=1.6, marker=_marker(steps))
+    if panel.title.endswith("(share)"):
+        axis.set_ylim(bottom=0)
 
 
 def _marker(steps: Sequence[float]) -> str | None:
