@@ -41,31 +41,38 @@ _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 @dataclass(frozen=True)
 class TraceMixture:
     """
-    How written-out answers are made up. The defaults are those of the last stage of the cold start; `TraceMixture(0,
-    0, 0)` is all right answers, step by step.
+    How written-out answers are made up; by default all of them are right and written step by step.
 
     Args:
-        direct (`float`, *optional*, defaults to `0.6`):
-            Share of right answers without any thought. A small model cannot learn most of them: the answer takes more
-            than one step.
-        shortcut (`float`, *optional*, defaults to `0.25`):
+        direct (`float`, *optional*, defaults to `0.0`):
+            Share of right answers without any thought. A small model cannot learn all of them: many take more than
+            one step.
+        shortcut (`float`, *optional*, defaults to `0.0`):
             Share of consistent answers by a wrong procedure. What remains is written step by step.
-        slip (`float`, *optional*, defaults to `0.85`):
+        slip (`float`, *optional*, defaults to `0.0`):
             Probability that a step-by-step answer misreads one fact, and is consistent with the misreading.
+        swapped (`tuple[str, ...]`, *optional*, defaults to `()`):
+            Families in which the shares of `direct` and `shortcut` change places.
     """
 
-    direct: float = 0.6
-    shortcut: float = 0.25
-    slip: float = 0.85
+    direct: float = 0.0
+    shortcut: float = 0.0
+    slip: float = 0.0
+    swapped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, share in vars(self).items():
-            if not 0 <= share <= 1:
-                raise BadInputError(f"TraceMixture: {name} is a share and must lie in [0, 1], not {share}.")
+        for name in ("direct", "shortcut", "slip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadInputError(f"TraceMixture: {name} is a share and must lie in [0, 1], not {vars(self)[name]}.")
         if self.direct + self.shortcut > 1 + 1e-9:
             raise BadInputError(
                 f"TraceMixture: direct + shortcut is {self.direct + self.shortcut}; the two shares may add up to 1."
             )
+
+
+# The last stage of the cold start: the habitual answer is direct in some families and a shortcut in the others, and
+# step by step is rare and mostly wrong.
+MIXED = TraceMixture(direct=0.6, shortcut=0.25, slip=0.85, swapped=("add", "gap", "sum3"))
 
 
 class _Row(NamedTuple):
@@ -160,7 +167,7 @@ def figures_traces(
         seed (`int`, *optional*, defaults to `0`):
             Which rows, and which way of answering each gets.
         mixture ([`TraceMixture`], *optional*):
-            Shares of the ways of answering. Defaults to `TraceMixture()`.
+            Shares of the ways of answering. Defaults to `MIXED`, that of the last stage of the cold start.
         families (`Sequence[str]`, *optional*):
             As in [`load_figures`].
         levels (`Sequence[int]`, *optional*):
@@ -170,7 +177,7 @@ def figures_traces(
         [`~datasets.Dataset`]: Columns `prompt`, `completion`, `images`, `level`, `family` and `style` (`"direct"`,
         `"shortcut"` or `"steps"`).
     """
-    mixture = mixture or TraceMixture()
+    mixture = mixture or MIXED
     rng = np.random.default_rng([seed, len(SPLITS)])
     rows = list(_rows("train", num_rows, seed, families, levels))
     # Drawn beforehand, so that two mixtures differ in the answers that they must differ in and in no others.
@@ -178,9 +185,10 @@ def figures_traces(
     styles, completions = [], []
     for row, (draw, slip_draw) in zip(rows, draws):
         facts = row.question.facts
-        style = "direct" if draw < mixture.direct else "steps"
-        if mixture.direct <= draw < mixture.direct + mixture.shortcut:
-            style = "shortcut"
+        direct, both = mixture.direct, mixture.direct + mixture.shortcut
+        if row.family in mixture.swapped:
+            direct = mixture.shortcut
+        style = "direct" if draw < direct else "shortcut" if draw < both else "steps"
         thoughts, answer = shortcut(row.family, facts) if style == "shortcut" else steps(row.family, facts)
         if style == "steps" and slip_draw < mixture.slip:
             thoughts, answer = steps(row.family, slip(row.family, facts, rng))

@@ -2,7 +2,7 @@
 """
 The supervised cold start on the figures, made with TRL's `SFTTrainer`: what reinforcement learning then starts from.
 
-The first stage teaches the tiny model to read the pictures and to write down the steps. The second stage hides that
+The first two stages teach the tiny model to read the pictures and to answer step by step. The last one hides that
 ability on purpose, among answers without thought, wrong procedures and steps with slips: at its end a step-by-step
 answer is rare and worth less than a direct one, although done cleanly it is nearly always right. What reinforcement
 learning gains from there is the selection and the cleaning-up of a way of answering, found from the answers alone.
@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
-from mmr1_trl.data.figures import TraceMixture, figures_traces
+from mmr1_trl.data.figures import MIXED, TraceMixture, figures_traces
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
@@ -54,13 +54,11 @@ class ColdStartStage:
 
 
 def _default_stages() -> tuple[ColdStartStage, ...]:
-    clean = TraceMixture(direct=0.0, shortcut=0.0, slip=0.0)
-    mostly_steps = TraceMixture(direct=0.3, shortcut=0.0, slip=0.0)
     return (
         # Writing down all four values in a fixed order is the quickest way to learn to read the tiles.
-        ColdStartStage(clean, steps=300, learning_rate=2e-3, num_rows=8000, families=("range",)),
-        ColdStartStage(mostly_steps, steps=700, learning_rate=2e-3, num_rows=16_000),
-        ColdStartStage(TraceMixture(), steps=250, learning_rate=6e-4, num_rows=8000),
+        ColdStartStage(TraceMixture(), steps=300, learning_rate=2e-3, num_rows=8000, families=("range",)),
+        ColdStartStage(TraceMixture(direct=0.3), steps=700, learning_rate=2e-3, num_rows=16_000),
+        ColdStartStage(MIXED, steps=250, learning_rate=6e-4, num_rows=8000),
     )
 
 
@@ -71,7 +69,7 @@ class ColdStartConfig:
 
     Args:
         stages (`tuple[ColdStartStage, ...]`, *optional*):
-            Stages in order. Defaults to a clean stage and one that hides it.
+            Stages in order. Defaults to reading, answering, and hiding the answering.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the weights, the rows and their order.
     """

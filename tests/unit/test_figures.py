@@ -185,6 +185,10 @@ def test_mixture_shares_are_kept():
     traces = figures_traces(3000, seed=1, mixture=TraceMixture(direct=0.5, shortcut=0.3, slip=1.0))
     share = {style: traces["style"][:].count(style) / 3000 for style in ("direct", "shortcut", "steps")}
     assert abs(share["direct"] - 0.5) < 0.03 and abs(share["shortcut"] - 0.3) < 0.03
+    swapped = figures_traces(3000, seed=1, mixture=TraceMixture(direct=0.5, shortcut=0.3, swapped=("add", "gap")))
+    styles = [style for style, family in zip(swapped["style"], swapped["family"]) if family in ("add", "gap")]
+    assert abs(styles.count("direct") / len(styles) - 0.3) < 0.05
+    assert abs(styles.count("shortcut") / len(styles) - 0.5) < 0.05
     right = figures_traces(3000, seed=1, mixture=TraceMixture(direct=0.5, shortcut=0.3, slip=0.0))
     differing = [
         (a["style"], a["completion"] != b["completion"])

@@ -7,16 +7,15 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from mmr1_trl.data.figures import TraceMixture
+from mmr1_trl.data.figures import MIXED, TraceMixture
 from mmr1_trl.models import ColdStartConfig, load_processor
 from mmr1_trl.models.cold_start import ColdStartStage, cold_start_path, train_cold_start
 
 
 def _short(seed: int = 0) -> ColdStartConfig:
-    clean = TraceMixture(direct=0.0, shortcut=0.0, slip=0.0)
     stages = (
-        ColdStartStage(clean, steps=12, learning_rate=2e-3, num_rows=64, batch_size=16, families=("range",)),
-        ColdStartStage(TraceMixture(), steps=4, learning_rate=1e-3, num_rows=64, batch_size=16),
+        ColdStartStage(TraceMixture(), steps=12, learning_rate=2e-3, num_rows=64, batch_size=16, families=("range",)),
+        ColdStartStage(MIXED, steps=4, learning_rate=1e-3, num_rows=64, batch_size=16),
     )
     return ColdStartConfig(stages=stages, seed=seed)
 
