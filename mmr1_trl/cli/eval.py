@@ -62,7 +62,7 @@ class EvalArguments:
             evaluation goes on from there when it is called again.
     """
 
-    model: str | None = field(default=None, metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
+    model: str = field(default="", metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
     dataset_name: str = field(
         default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
     )
@@ -103,7 +103,7 @@ class EvalArguments:
     )
 
     def __post_init__(self) -> None:
-        if self.model is None:
+        if not self.model:
             raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
         if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
             raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")

@@ -139,6 +139,8 @@ def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
 
 
 def _train(args: QuickstartArguments) -> None:
+    import torch
+
     from mmr1_trl.cli.train import train
 
     folder = Path(args.output_dir) / "train"
@@ -146,6 +148,8 @@ def _train(args: QuickstartArguments) -> None:
     words += ["--seed", str(args.seed), "--log_completions", "true", "--num_completions_to_print", "0"]
     if args.max_steps is not None:
         words += ["--max_steps", str(args.max_steps)]
+    if torch.accelerator.device_count() > 1:
+        words += ["--num_processes", "1"]  # several processes would train on larger batches
     if any(folder.glob("checkpoint-*")):
         words += ["--resume_from_checkpoint", "true"]
     if train("mssr", words) == 130:
