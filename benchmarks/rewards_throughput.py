@@ -60,7 +60,7 @@ def make_batch(number: int, seed: int, hanging: float = 0.0) -> tuple[list[list[
         answer = right if generator.random() < 0.5 else answer_pair(generator)[1]
         if index < hanging * number:
             gold, answer = r"2\sqrt{3}", f"9^{{9^{{9^{{{generator.randint(5, 10**6)}}}}}}}"
-        reasoning = " ".join(generator.choice(SENTENCES) for _ in range(25))
+        reasoning = " ".join(generator.choice(SENTENCES) for _ in range(30))
         golds.append(gold)
         completions.append(
             [{"role": "assistant", "content": rf"<think>{reasoning}</think> The answer is \boxed{{{answer}}}."}]

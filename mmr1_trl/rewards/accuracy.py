@@ -83,7 +83,10 @@ def accuracy_reward(
     number = len(completions)
     empty: list[None] = [None] * number
     rows = zip(solution, answer_type or empty, options or empty, tolerance or empty, precision or empty, strict=True)
-    questions = [_question(gold, kind, tuple(choices or ()), *rest) for gold, kind, choices, *rest in rows]
+    questions = [
+        _question(None if gold is None else str(gold), kind, tuple(choices or ()), *rest)
+        for gold, kind, choices, *rest in rows
+    ]
     kept = [index for index, question in enumerate(questions) if question is not None]
     scores = score_answers([completions[i] for i in kept], [q for q in questions if q is not None])
     by_row = dict(zip(kept, scores))

@@ -5,36 +5,15 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import mmr1_trl.rewards as own_rewards
-from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
 _TRL_REWARDS = ("reasoning_accuracy_reward", "think_format_reward", "get_soft_overlong_punishment")
 
 
-class StyledReward:
-    """
-    A reward function with the run's prompt style filled in. A class rather than a closure, so that it can be pickled.
-
-    Args:
-        function (`Callable`):
-            A reward function that takes `prompt_style`.
-        prompt_style (`str`):
-            Name of the style. A dataset column `prompt_style` goes before it.
-    """
-
-    def __init__(self, function: Callable, prompt_style: str):
-        self.function, self.prompt_style = function, prompt_style
-        self.__name__ = function.__name__
-
-    def __call__(self, **kwargs: Any) -> list[float | None]:
-        return self.function(**({"prompt_style": self.prompt_style} | kwargs))
-
-
-def resolve_rewards(names: list[str], prompt_style: str | None = None) -> list[Callable]:
+def resolve_rewards(names: list[str]) -> list[Callable]:
     """
     Turn names into reward functions: ours, TRL's (`think_format_reward`, `reasoning_accuracy_reward`,
     `get_soft_overlong_punishment`), or a dotted path to a function of the user's (`my_package.rewards.brevity`; the
@@ -43,8 +22,6 @@ def resolve_rewards(names: list[str], prompt_style: str | None = None) -> list[C
     Args:
         names (`list[str]`):
             Names from the command line or YAML.
-        prompt_style (`str`, *optional*):
-            Style that [`format_reward`] and [`accuracy_reward`] go by. Defaults to their own default.
 
     Returns:
         `list[Callable]`: One function per name, in order.
@@ -52,11 +29,7 @@ def resolve_rewards(names: list[str], prompt_style: str | None = None) -> list[C
     Raises:
         BadInputError: When a name is unknown or a dotted path cannot be imported.
     """
-    if prompt_style is None:
-        return [_resolve(name) for name in names]
-    get_prompt_style(prompt_style)
-    styled = ("accuracy_reward", "format_reward")
-    return [StyledReward(_resolve(name), prompt_style) if name in styled else _resolve(name) for name in names]
+    return [_resolve(name) for name in names]
 
 
 def _resolve(name: str) -> Callable:

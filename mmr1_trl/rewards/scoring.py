@@ -2,6 +2,7 @@
 """Score completions against gold answers: extract one answer, compare it once."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import NamedTuple
 
 from mmr1_trl.errors import BadInputError, did_you_mean
@@ -94,8 +95,9 @@ def make_question(
             f"Unknown answer type {answer_type!r}.{did_you_mean(answer_type, ANSWER_TYPES)} "
             f"Known types: {', '.join(ANSWER_TYPES)}."
         )
-    # Datasets keep the precision as a float column (MathVista), empty as NaN.
-    digits = None if precision is None or precision != precision else int(precision)
+    # Tolerance and precision come from float columns, where an empty cell may be NaN.
+    tolerance, precision = (None if number is None or isnan(number) else number for number in (tolerance, precision))
+    digits = None if precision is None else int(precision)
     return Question(gold, answer_type, tuple(map(str, options or ())), tolerance, digits)
 
 

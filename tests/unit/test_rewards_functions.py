@@ -39,6 +39,7 @@ def test_accuracy_takes_text_messages_and_blocks():
     blocks = [{"role": "assistant", "content": [{"type": "text", "text": r"\boxed{5}"}]}]
     completions = [GOOD % 5, _messages(GOOD % 5), blocks, [], _messages("")]
     assert rewards.accuracy_reward(completions, ["5"] * 5) == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert rewards.accuracy_reward(completions, [5, 5.0, None, 5, 5]) == [1.0, 1.0, None, 0.0, 0.0]
 
 
 def test_accuracy_reads_the_columns_of_the_dataset():
@@ -48,7 +49,7 @@ def test_accuracy_reads_the_columns_of_the_dataset():
         solution=["B", "100", "3.14", "5, 7"],
         answer_type=["multiple_choice", None, "number", "list"],
         options=[["red", "blue"], None, None, None],
-        tolerance=[None, 0.05, None, None],
+        tolerance=[None, 0.05, None, float("nan")],
         precision=[None, None, 2.0, float("nan")],
         prompts=["ignored"] * 4,
         trainer_state=None,
@@ -233,15 +234,9 @@ def test_unknown_rewards_are_bad_input(name, message):
         resolve_rewards([name])
 
 
-def test_the_style_of_the_run_reaches_the_functions_and_survives_pickling():
-    (function,) = resolve_rewards(["format_reward"], prompt_style="mssr")
-    function = pickle.loads(pickle.dumps(function))
-    boxed = r"<think>a</think> \boxed{5}"
-    assert function.__name__ == "format_reward"
-    assert function(completions=[boxed, GOOD % 5]) == [1.0, 0.0]
-    assert function(completions=[boxed], prompt_style=["plain"]) == [1.0]
-    with pytest.raises(BadInputError):
-        resolve_rewards(["format_reward"], prompt_style="msr")
+def test_the_functions_survive_pickling():
+    for function in resolve_rewards(rewards.__all__):
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_importing_the_rewards_imports_nothing_heavy():
