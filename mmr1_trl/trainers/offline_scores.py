@@ -157,7 +157,7 @@ class Scorer(RLVRTrainer):
         records = [r for r in records if int(self.prompt_slots[r["row"]]) == r["prompt"] and r["trials"]]
         if not records:
             raise BadInputError("No prompt could be scored: every reward was None.")
-        columns = self._columns(sorted(records, key=lambda record: record["prompt"]))
+        columns = self._columns(records)
         if self.accelerator.is_main_process:
             write_table(folder / TABLE, columns, metadata)
             self._write_kept(folder / KEPT, records)
@@ -165,7 +165,10 @@ class Scorer(RLVRTrainer):
         return columns
 
     def _columns(self, records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-        rows = first_rows(self.prompt_slots)[[record["prompt"] for record in records]].tolist()
+        """Return the table, in the order of the rows."""
+        first = first_rows(self.prompt_slots).tolist()
+        records = sorted(records, key=lambda record: first[record["prompt"]])
+        rows = [first[record["prompt"]] for record in records]
         ids = self.train_dataset["prompt_id"][:] if "prompt_id" in self.train_dataset.column_names else None
         digests = row_digests(self.train_dataset)
         pass_rates = torch.tensor([r["successes"] / r["trials"] for r in records], dtype=torch.float64)
