@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
 
     if args.action == "ls":
         for name, path in config_names().items():
-            print(f"{name:<26}{_first_comment(path)}")
+            print(f"{name:<28}{_first_comment(path)}")
     elif args.action == "show":
         sys.stdout.write(find_config(args.name).read_text(encoding="utf-8"))
     else:

@@ -10,11 +10,12 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.resolve import resolve_rewards
 
 
-COMMANDS = {"sft": "sft", "grpo": "grpo", "mssr": "mssr", "mvsr": "mssr", "vas": "vas", "two_stage": "two-stage"}
+COMMANDS = {"sft": "sft", "grpo": "grpo", "mssr": "mssr", "mvsr": "mssr", "two_stage": "two-stage"}
 
 
 def settings_of(name, *argv):
-    command = COMMANDS[name.split("/")[1]]
+    method = name.split("/")[1]
+    command = "vas" if method.startswith("vas") else COMMANDS[method]
     read = sft.parse_sft if command == "sft" else lambda words: parse_training(command, words)
     return read(["--config", name, "--bf16", "false", "--use_cpu", *argv])
 
@@ -37,7 +38,7 @@ def test_every_config_builds(name):
     assert {"model_name_or_path", "dataset_name", "learning_rate", "max_steps"} <= given
 
 
-@pytest.mark.parametrize("name", [name for name in config_names() if name.startswith("qwen2_5_vl")])
+@pytest.mark.parametrize("name", [n for n in config_names() if n.startswith("qwen2_5_vl") and "vas" not in n])
 def test_paper_scale_batches(name):
     settings = settings_of(name)
     _, config, _ = settings.build()
@@ -51,6 +52,27 @@ def test_paper_scale_batches(name):
     if not name.endswith("grpo"):
         assert config.advantage_baseline == "value_tracker"
         assert config.entropy_shaping == name.endswith("mssr")
+
+
+@pytest.mark.parametrize(
+    ("name", "refresh", "rollouts", "steps", "weights"),
+    [
+        ("vas", "online", None, None, (0.8, 0.2)),
+        ("vas_paper", "full", 32, 35, (0.8, 0.2)),
+        ("vas_table6", "full", 16, 56, (0.8, 0.2)),
+        ("vas_ablation", "full", 8, 28, (0.5, 0.5)),
+        ("vas_released", "full", 8, 4, (1.0, 0.0)),
+    ],
+)
+def test_vas_configs(name, refresh, rollouts, steps, weights):
+    _, config, _ = settings_of(f"qwen2_5_vl_3b/{name}").build()
+    assert config.per_device_train_batch_size * 8 * config.steps_per_generation == 4096
+    assert config.steps_per_generation == config.gradient_accumulation_steps
+    assert config.vas_refresh == refresh and config.vas_weighted_fraction == 0.5
+    assert (config.vas_outcome_weight, config.vas_diversity_weight) == weights
+    if refresh == "full":
+        assert (config.vas_rollouts, config.vas_update_steps) == (rollouts, steps)
+    assert config.vas_variant == ("released_code" if name == "vas_released" else "paper")
 
 
 def test_configs_ls_show_and_cp(tmp_path, capsys, monkeypatch):
