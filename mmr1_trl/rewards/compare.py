@@ -15,15 +15,14 @@ from typing import Protocol
 
 from mmr1_trl.rewards.boxes import box_iou, point_in_box, read_numbers
 from mmr1_trl.rewards.intervals import Interval, parse_intervals
+from mmr1_trl.rewards.units import same_unit, split_unit
 from mmr1_trl.rewards.values import (
     Quantity,
     clean,
     compact,
     parse_quantity,
     same_quantity,
-    same_unit,
     split_list,
-    split_unit,
     strip_brackets,
 )
 from mmr1_trl.rewards.words import normalize_label, normalize_text, option_letters, read_date, read_yes_no

@@ -11,14 +11,14 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
+from mmr1_trl.rewards.units import UNITS, read_unit, same_unit
+
 
 _SYMBOLS = str.maketrans(
     {
         "\u2212": "-",  # minus sign
         "\u2013": "-",  # en dash
         "\u2014": "-",
-        "\u00b2": "^2",
-        "\u00b3": "^3",
         "\u00ba": "°",
         "\u00d7": "\\times ",
         "\u00f7": "/",
@@ -33,6 +33,11 @@ _SYMBOLS = str.maketrans(
         "\u2248": "\\approx ",
         "\u2208": "\\in ",
         "\u2236": ":",
+        "\u2220": "\\angle ",
+        "\u25b3": "\\triangle ",
+        "\u22a5": "\\perp ",
+        "\u2225": "\\parallel ",
+        "\u2260": "\\ne ",
         "\u2019": "'",
         "\u00a0": " ",
         "\u202f": " ",
@@ -40,6 +45,7 @@ _SYMBOLS = str.maketrans(
     }
 )
 _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
+_SUPERSCRIPT = re.compile(r"[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 _ROOT = re.compile(r"\u221a\s*(\d+|[A-Za-z]|\([^()]*\))")
 _DROPPED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits|boldsymbol|[()\[\]])(?![A-Za-z])")
 _SPACES = re.compile(r"(?<!\\)\\(?:[,;:!> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
@@ -82,8 +88,9 @@ def clean(text: str) -> str:
     Returns:
         `str`: The cleaned text; it still reads as LaTeX.
     """
-    text = _ROOT.sub(r"\\sqrt{\1}", _VULGAR.sub(" ", text.replace("\0", " "))).translate(_SYMBOLS)
-    text = unicodedata.normalize("NFKC", text).replace("\u2044", "/").replace("\\$", "\ue000")
+    text = _SUPERSCRIPT.sub(lambda match: f"^{{{match[0]}}}", text.replace("\0", " "))  # NFKC would drop the power
+    text = _ROOT.sub(r"\\sqrt{\1}", _VULGAR.sub(" ", text)).translate(_SYMBOLS)
+    text = unicodedata.normalize("NFKC", text).replace("\u2044", "/").replace("\u2212", "-").replace("\\$", "\ue000")
     if text.count("$") % 2 == 0:
         text = text.replace("$", " ")
     text = text.replace("\ue000", "$")
@@ -106,29 +113,6 @@ def compact(text: str) -> str:
     return re.sub(r"\{(\w)\}|_", r"\1", re.sub(r"\s+(?!\d)|(?<![\d,])\s+", "", text))
 
 
-# unit -> (dimension, size in the dimension's base unit)
-_UNITS: dict[str, tuple[str, Fraction]] = {}
-for _dimension, _table in {
-    "length": "mm .001|millimeter .001|cm .01|centimeter .01|dm .1|m 1|meter 1|km 1000|kilometer 1000",
-    "mass": "mg .000001|g .001|gram .001|kg 1|kilogram 1|t 1000|tonne 1000",
-    "time": "ms .001|s 1|sec 1|second 1|min 60|minute 60|h 3600|hr 3600|hour 3600",
-    "volume": "ml .001|milliliter .001|l 1|liter 1",
-    "angle": "° 1|degree 1|deg 1",
-    "dollar": "$ 1|usd 1|dollar 1|us$ 1|cent .01|¢ .01",
-    "euro": "€ 1|eur 1|euro 1",
-    "pound": "£ 1|gbp 1|pound 1",
-    "yen": "¥ 1|jpy 1|yen 1",
-    "ratio": "% 1|percent 1",
-}.items():
-    for _entry in _table.split("|"):
-        _name, _size = _entry.split()
-        _UNITS[_name] = (_dimension, Fraction(_size))
-for _name in ("mm", "millimeter", "cm", "centimeter", "dm", "m", "meter", "km", "kilometer"):
-    for _power, _kind in ((2, "area"), (3, "space")):
-        _UNITS[f"{_name}^{_power}"] = (_kind, _UNITS[_name][1] ** _power)
-for _prefix, _power in (("square", 2), ("cubic", 3), ("sq", 2)):
-    for _name in ("millimeter", "centimeter", "meter", "kilometer", "cm", "m", "km"):
-        _UNITS[f"{_prefix} {_name}"] = _UNITS[f"{_name}^{_power}"]
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORDS = dict(
     zip(
@@ -137,11 +121,6 @@ _WORDS = dict(
         range(21),
     )
 )
-# Words that may follow a number without being its unit.
-_NOT_UNITS = frozenset(
-    "or and to not no if is was but than then times minus plus pi sqrt sin cos tan log ln exp".split()
-)
-
 _DECIMAL = r"(?:\d{1,3}(?:[,' ]\d{3})+(?!\d)|\d+)(?:\.\d+)?\.?|\.\d+"
 _TEN = r"(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*(?P<ten>[+-]?\d+)\s*\}?"
 _QUANTITY = re.compile(
@@ -157,8 +136,6 @@ _QUANTITY = re.compile(
     )(?P<rest>.*)""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-_UNIT = re.compile(r"(?:[A-Za-z°%$€£¥¢]++[.]?(?:\s*\^\s*\{?\s*-?\d\s*\}?)?[\s/*]*+)++")
-_PLAIN_UNIT = re.compile(r"(?:square |cubic |sq )?units?(?:\^[23])?")
 # A name ("x", "\\angle ABC", "f(2)") or a computation with numbers ("3 \\times 4"), then the value. Anything else with
 # an equals sign is an equation.
 _ASSIGNED = re.compile(
@@ -166,6 +143,7 @@ _ASSIGNED = re.compile(
     r"\s*(?:=|\\approx)\s*([^=<>]+)$"
 )
 _ABOUT = re.compile(r"^(?:\\approx|\\sim|about|approximately|approx\.?|roughly|around|=)\s*", re.I)
+_NEGATIVE = re.compile(r"^(?:negative|minus)\s+(?=[\d\\])", re.I)
 _MAX_DIGITS = 400  # nobody's answer is longer, and Fraction arithmetic on longer ones is a denial of service
 
 
@@ -197,7 +175,7 @@ def parse_quantity(text: str) -> Quantity | None:
     variable = ""
     if assigned := _ASSIGNED.match(text):
         variable, text = compact(assigned[1] or ""), assigned[2].strip()
-    text = _ABOUT.sub("", text)
+    text = _NEGATIVE.sub("-", _ABOUT.sub("", text))
     word, _, after = text.partition(" ")
     if word.lower() in _WORDS:
         text = f"{_WORDS[word.lower()]} {after}"
@@ -211,8 +189,8 @@ def parse_quantity(text: str) -> Quantity | None:
     word, _, after = rest.strip().partition(" ")
     if word.lower() in _SCALES:
         value, rest = value * _SCALES[word.lower()], f" {after}"
-    unit = _unit(rest)
-    if unit is None or (unit and match["currency"] and _UNITS.get(unit) != _UNITS.get(match["currency"].lower())):
+    unit = read_unit(rest)
+    if unit is None or (unit and match["currency"] and UNITS.get(unit) != UNITS.get(match["currency"].lower())):
         return None
     return Quantity(value, unit or (match["currency"] or "").lower(), variable)
 
@@ -246,60 +224,6 @@ def _value(match: re.Match[str]) -> Fraction | None:
     if value is None or (part["sign"] and part["sign2"]):
         return None
     return -value if "-" in (part["sign"], part["sign2"]) else value
-
-
-def _unit(rest: str) -> str | None:
-    """Normalized unit, `""` for none, `None` when what follows the number is not a unit."""
-    unit = rest.strip().rstrip(".")
-    if not unit:
-        return ""
-    if not _UNIT.fullmatch(unit):
-        return None
-    words = [_singular(word) for word in re.sub(r"[{}]", "", unit).lower().split()]
-    if len(words) > 4 or _NOT_UNITS.intersection(words):
-        return None
-    # "3x" and "3m" are products of a number and a letter; "3 m" is a length.
-    if len(unit) == 1 and unit.isalpha() and (not rest[0].isspace() or unit.lower() not in _UNITS):
-        return None
-    name = re.sub(r"\s*([°^])\s*", r"\1", " ".join(words)).replace("metre", "meter").replace("litre", "liter")
-    return "" if _PLAIN_UNIT.fullmatch(name) else name
-
-
-_TRAILING_UNIT = re.compile(r"\s((?:(?:square|cubic|sq) )?[A-Za-z$€£¥]{2,12}(?:\s*\^\s*\{?[23]\}?)?)$")
-
-
-def split_unit(text: str) -> tuple[str, str]:
-    r"""
-    Take a known unit off the end of an expression: `r"16\pi cm^2"` gives `(r"16\pi", "cm^2")`. Single letters stay,
-    they may be variables.
-    """
-    match = _TRAILING_UNIT.search(text)
-    unit = _unit(f" {match[1]}") if match else None
-    if match is None or unit is None or (unit and unit not in _UNITS):
-        return text, ""
-    return text[: match.start()].strip(), unit
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-
-
-def same_unit(gold: str, answer: str) -> tuple[Fraction, bool]:
-    """
-    Compare two units.
-
-    Returns:
-        `tuple[Fraction, bool]`: The factor that turns the answer's number into the gold's unit, and whether the units
-        agree. A unit that one side leaves out agrees with any ("5" for "5 cm"); unknown units agree when the words of
-        one contain the other's ("red apple", "apple").
-    """
-    if not gold or not answer or gold == answer:
-        return Fraction(1), True
-    known_gold, known_answer = _UNITS.get(gold), _UNITS.get(answer)
-    if known_gold and known_answer:
-        return known_answer[1] / known_gold[1], known_gold[0] == known_answer[0]
-    words = set(gold.split()), set(answer.split())
-    return Fraction(1), not (known_gold or known_answer) and (words[0] <= words[1] or words[1] <= words[0])
 
 
 def same_quantity(

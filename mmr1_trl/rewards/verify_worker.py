@@ -28,9 +28,10 @@ from mmr1_trl.rewards.compare import Question, is_equal
 
 _MAX_LATEX_CHARS = 500
 _MAX_NESTING = 60
+# units=False: as a unit remover math-verify takes the letters off 4ab and 4cd alike; ours has run before.
 _EXTRACTION = LatexExtractionConfig(
     normalization_config=NormalizationConfig(
-        basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="none", equations=False
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
     ),
     boxed_match_priority=-1,
 )
