@@ -36,6 +36,7 @@ from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.trainers import checkpointing
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
+from mmr1_trl.trainers.completions import add_pictures
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
@@ -413,6 +414,12 @@ class RLVRTrainer(GRPOTrainer):
         if self.accelerator.num_processes == 1:
             return tensor
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").cpu()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log(logs, start_time)
+        if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
+            table = Path(str(self.args.output_dir)) / f"completions/completions_{self.state.global_step:05d}.parquet"
+            add_pictures(table, list(self._logs["images"]))
 
     # ---- Scoring rollouts outside training ----
 

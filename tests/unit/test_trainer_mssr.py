@@ -276,3 +276,18 @@ def test_row_kl_is_k3_per_row_then_mean():
         ]
         expected += sum(terms) / len(terms)
     assert count == 2 and total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_tables_of_completions_hold_some_pictures(make_trainer, tmp_path):
+    import io
+
+    import pandas as pd
+    import PIL.Image
+
+    trainer = make_trainer(
+        MSSRTrainer, MSSRConfig, max_steps=1, log_completions=True, num_completions_to_print=0, **MISALIGNED
+    )
+    trainer.train()
+    table = pd.read_parquet(tmp_path / "run" / "completions" / "completions_00001.parquet")
+    assert len(table) == 8 and table["picture"].notna().all()
+    assert PIL.Image.open(io.BytesIO(table["picture"][0])).size == (56, 28)
