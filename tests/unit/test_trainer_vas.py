@@ -377,3 +377,50 @@ def test_refresh_measures_what_it_says(make_trainer, make_rows):
         p = sum(ids[0] % 2 for ids in rollouts) / 3
         expected = 0.8 * p * (1 - p) + 0.2 * trajectory_diversity(rollouts)
         assert trainer.scores.scores[slot].item() == pytest.approx(expected, abs=1e-12)
+
+
+def watch_draws(trainer):
+    draw, drawn = trainer.prompt_source.next_batch, []
+    trainer.prompt_source.next_batch = lambda weights: (drawn.append(draw(weights)), drawn[-1])[1]
+    return drawn
+
+
+def test_rows_are_drawn_by_their_scores(make_trainer, make_rows):
+    rows = make_rows(16).add_column("score", [float(i in (2, 5)) for i in range(16)])
+    trainer = make_trainer(
+        VASTrainer, VASConfig, rows=rows, reward_funcs=varied_reward, max_steps=3, vas_refresh="off",
+        prompt_scores="score", **FAST,
+    )  # fmt: skip
+    drawn = watch_draws(trainer)
+    trainer.train()
+    assert len(drawn) == 3 and all(set(batch[:2].tolist()) <= {2, 5} for batch in drawn)
+    assert trainer.scores.training_rollouts == 24 and trainer.scores.scoring_rollouts == 0
+    assert trainer.state.log_history[0]["vas/effective_sample_size"] == pytest.approx(2.0)
+
+
+def test_given_pass_rates_stand_in_for_the_first_refresh(make_trainer, make_rows):
+    rows = make_rows(16).add_column("rate", [i / 15 for i in range(16)])
+    trainer = make_trainer(
+        VASTrainer, VASConfig, rows=rows, reward_funcs=varied_reward, max_steps=3, vas_refresh="full",
+        vas_rollouts=2, vas_update_steps=2, vas_diversity_weight=0.0, prompt_scores="rate", **FAST,
+    )  # fmt: skip
+    expected = [0.8 * i / 15 * (1 - i / 15) for i in range(16)]
+    assert trainer.scores.scores.tolist() == pytest.approx(expected)
+    trainer.train()
+    assert trainer.scores.refreshes == 1 and trainer.scores.last_refresh == 2
+    assert trainer.scores.scoring_rollouts == 32
+
+
+@pytest.mark.parametrize("mode", ["online", "full", "subset"])
+def test_groups_of_one_and_more_work_with_mssr(make_trainer, mode):
+    from mmr1_trl import MSSRTrainer
+
+    for group in (1, 2):
+        trainer = make_trainer(
+            MSSRTrainer, MSSRConfig, reward_funcs=varied_reward, max_steps=2, prompt_sampling="variance_aware",
+            vas_refresh=mode, vas_rollouts=2, tracker_forgetting="fixed", **FAST | {"num_generations": group},
+        )  # fmt: skip
+        trainer.train()
+        assert trainer.scores.training_rollouts == 16 and (trainer.scores.scoring_rollouts > 0) == (mode != "online")
+        assert ("vas/frac_zero_variance_groups" in trainer.state.log_history[0]) == (group > 1)
+        assert (trainer.value_tracker.visits > 0).any()
