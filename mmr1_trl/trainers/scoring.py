@@ -115,13 +115,14 @@ def score_prompts(
     assert trainer.args.generation_batch_size is not None
     size = max(1, trainer.args.generation_batch_size // num_rollouts)
     rows = first_rows(trainer.prompt_slots)
+    hidden = trainer.args.disable_tqdm or not accelerator.is_main_process
     device = accelerator.device
     forked: dict[str, Any] = (
         {"devices": []} if device.type == "cpu" else {"devices": [device], "device_type": device.type}
     )
     with (
         torch.random.fork_rng(**forked),
-        tqdm(total=len(prompts), initial=len(done), desc=desc, unit="prompt", disable=not accelerator.is_main_process)
+        tqdm(total=len(prompts), initial=len(done), desc=desc, unit="prompt", disable=hidden)
         as progress,
     ):  # fmt: skip
         for start in range(0, len(todo), size):

@@ -1,0 +1,87 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What `vas_refresh="online"` costs per generation batch beside a model: scores, draw, counts, metrics, diversity.
+
+Usage: `python benchmarks/vas_cost.py`. Writes `benchmarks/results/vas_cost.{md,json}`.
+"""
+
+import json
+import platform
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from mmr1_trl import VASConfig
+from mmr1_trl.trainers.prompt_scores import PromptScores
+from mmr1_trl.trainers.prompt_source import PromptSource
+
+
+PROMPTS, GROUP, TOKENS, BATCHES = 64, 8, 512, 25
+RESULTS = Path(__file__).parent / "results"
+
+
+def costs(num_prompts: int, diversity_weight: float) -> dict[str, float]:
+    """Medians over batches, without the first one, in milliseconds."""
+    args = VASConfig(
+        use_cpu=True, beta=0.0, num_generations=GROUP, per_device_train_batch_size=PROMPTS * GROUP,
+        gradient_accumulation_steps=1, vas_diversity_weight=diversity_weight,
+    )  # fmt: skip
+    source = PromptSource(num_prompts, PROMPTS, seed=0, weighted_fraction=0.5)
+    scores = PromptScores(torch.arange(num_prompts), args, source.batches_per_epoch, pad_token_id=0)
+    trainer = SimpleNamespace(
+        num_generations=GROUP,
+        prompt_source=source,
+        accelerator=SimpleNamespace(num_processes=1, process_index=0),
+        sum_over_ranks=lambda tensor: tensor,
+    )
+    generator = torch.Generator().manual_seed(0)
+    draw, observe = [], []
+    for _ in range(BATCHES):
+        completions = torch.randint(5000, (PROMPTS * GROUP, TOKENS), generator=generator).tolist()
+        rewards = torch.randint(2, (PROMPTS * GROUP,), generator=generator).float()
+        start = time.perf_counter()
+        rows = source.next_batch(scores.for_batch(trainer))
+        drawn = time.perf_counter()
+        scores.observe(trainer, rows.repeat_interleave(GROUP), rewards, completions, defaultdict(list))
+        draw.append(drawn - start)
+        observe.append(time.perf_counter() - drawn)
+    return {"draw_ms": 1000 * statistics.median(draw[1:]), "update_ms": 1000 * statistics.median(observe[1:])}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for num_prompts in (10**3, 10**4, 10**5, 10**6):
+        outcomes = costs(num_prompts, diversity_weight=0.0)
+        with_diversity = costs(num_prompts, diversity_weight=0.2)["update_ms"]
+        rows.append({"prompts": num_prompts, **outcomes, "update_with_self_bleu_ms": with_diversity})
+    machine = f"one CPU thread, Python {platform.python_version()}, torch {torch.__version__}"
+    cells = [
+        f"| {row['prompts']:,} | {row['draw_ms']:.2g} | {row['update_ms']:.2g} | "
+        f"{row['update_with_self_bleu_ms']:.3g} |"
+        for row in rows
+    ]
+    text = "\n".join(
+        [
+            "# Cost of online variance-aware sampling",
+            "",
+            f"Medians in milliseconds for a generation batch of {PROMPTS} prompts x {GROUP} rollouts of {TOKENS} "
+            f"tokens; {machine}. Written by `benchmarks/vas_cost.py`.",
+            "",
+            "| prompts | scores and draw | counts and metrics | the same with self-BLEU |",
+            "|---:|---:|---:|---:|",
+            *cells,
+            "",
+        ]
+    )
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "vas_cost.md").write_text(text)
+    (RESULTS / "vas_cost.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
