@@ -66,6 +66,7 @@ def hand_to_launcher(error: Exception) -> bool:
         return False
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"message": str(error), "timestamp": int(time.time())}, file)
+    settle()
     return True
 
 
@@ -78,6 +79,16 @@ def give_way() -> None:
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if LAUNCHED in os.environ and path and any(Path(path).parent.parent.glob("*/error.json")):
         time.sleep(60.0)  # the launcher does it within a second of the other's end
+
+
+def settle() -> None:
+    """
+    Let the worker thread of Gloo finish before the objects of a distributed run are freed.
+
+    It needs the GIL to let go of the tensors of its last operation, and the destructor of the DDP wrapper waits for
+    that thread with the GIL held: freed at the wrong moment, a process that has done everything never ends.
+    """
+    time.sleep(1.0)
 
 
 def _cpu_processes(launch_args: list[str]) -> int:

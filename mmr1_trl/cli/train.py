@@ -4,7 +4,7 @@
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.launch import run_or_launch
+from mmr1_trl.cli.launch import run_or_launch, settle
 from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, parse
 from mmr1_trl.errors import BadInputError
@@ -207,3 +207,5 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         f"  metrics   {config.output_dir}/train_results.json, trainer_state.json"
     )
     trainer.accelerator.end_training()
+    if trainer.accelerator.num_processes > 1:
+        settle()
