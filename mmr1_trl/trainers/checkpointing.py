@@ -16,17 +16,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.utils import logging
+from trl import GRPOTrainer
 
 from mmr1_trl.errors import BadInputError
 
+
+logger = logging.get_logger(__name__)
 
 STATE_JSON = "rlvr_state.json"
 STATE_TENSORS = "rlvr_state.safetensors"
@@ -202,3 +206,119 @@ def reload_weights(model: PreTrainedModel, folder: Path) -> None:
     # Not `dtype="auto"`: the checkpoint's tensors go into this model's, whatever precision it trains in.
     fresh = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype, config=model.config)
     model.load_state_dict(fresh.state_dict())
+
+
+class ResumableTrainer(GRPOTrainer):
+    """
+    [`~trl.GRPOTrainer`] with checkpoints that resume exactly, in the middle of a generation batch too.
+
+    A subclass with state of its own says so in `shared_state` (the same on all ranks) and `rank_state`, takes it back
+    in `load_shared_state` and `load_rank_state`, and tells in `run_identity` what its checkpoints depend on.
+    """
+
+    args: Any
+    model: Any
+    train_dataset: Any
+    _buffered_inputs: Any
+
+    def run_identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to continue this run, as plain values with readable names."""
+        return {"rows": len(self.train_dataset), "processes": self.accelerator.num_processes}
+
+    def shared_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Plain values and tensors that are the same on all ranks."""
+        return {}, {}
+
+    def load_shared_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Take back what `shared_state` returned."""
+
+    def rank_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Plain values and tensors of this rank."""
+        return {}, {}
+
+    def load_rank_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Take back what `rank_state` returned."""
+
+    @property
+    def at_window_end(self) -> bool:
+        """Whether the next step generates anew."""
+        return self._step % (self.args.steps_per_generation * self.num_iterations) == 0
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        Train, or go on training.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint folder, or `True` for the newest complete one in `output_dir`. Half-written checkpoints
+                are named and passed over; one of another run is refused. The resumed run equals the uninterrupted one.
+            *args, **kwargs:
+                As in [`~transformers.Trainer.train`].
+
+        Raises:
+            [`BadInputError`]: There is no checkpoint to resume, or it does not fit this run.
+        """
+        if resume_from_checkpoint is True:
+            newest, skipped = newest_complete_checkpoint(str(self.args.output_dir))
+            for path in skipped:
+                logger.warning(f"{path.name} is half-written and was passed over; resuming from {newest.name}.")
+            resume_from_checkpoint = str(newest)
+        if resume_from_checkpoint:
+            check_resumable(Path(resume_from_checkpoint), self.run_identity())
+        return super().train(resume_from_checkpoint or None, *args, **kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run_dir = self._get_output_dir(trial=trial)
+        folder = Path(run_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.args.should_save:
+            prepare_folder(folder)
+        self.accelerator.wait_for_everyone()
+        plain, tensors = self.rank_state()
+        buffered = [] if self.at_window_end or self._buffered_inputs is None else self._buffered_inputs
+        save_rank_state(folder, self.accelerator.process_index, buffered, tensors, plain)
+        if self.args.should_save:
+            plain, tensors = self.shared_state()
+            save_shared_state(folder, plain | {"identity": self.run_identity(), "step": self._step}, tensors)
+        # transformers deletes old checkpoints as the last act of saving; ours must be complete before that.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            mark_complete(folder, self.state.global_step)
+            rotate_checkpoints(
+                output_dir=run_dir,
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        plain, tensors = load_shared_state(Path(checkpoint))
+        self._step = plain["step"]
+        self.load_shared_state(plain, tensors)
+        rank, device = self.accelerator.process_index, self.accelerator.device
+        batches, tensors, plain = load_rank_state(Path(checkpoint), rank, device)
+        self._buffered_inputs = batches or None
+        self.load_rank_state(plain, tensors)
+
+    def _reload(self, folder: str, model: Any, otherwise: Callable[[], None]) -> None:
+        unwrapped = self.accelerator.unwrap_model(model if model is not None else self.model)
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        # Adapters are saved and loaded under their own names, sharded models by their engines.
+        if sharded or not isinstance(unwrapped, PreTrainedModel):
+            return otherwise()
+        reload_weights(unwrapped, Path(folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load = super()._load_from_checkpoint
+        self._reload(resume_from_checkpoint, model, lambda: load(resume_from_checkpoint, model))
+
+    def _load_best_model(self) -> None:
+        self._reload(str(self.state.best_model_checkpoint), None, super()._load_best_model)

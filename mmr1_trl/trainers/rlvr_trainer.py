@@ -9,14 +9,15 @@ Every name of TRL and transformers that is not public is touched here or in `che
 - `_calculate_rewards`: the rewards of all ranks are kept;
 - `_get_per_token_logps_and_entropies`: entropies and log-probs of TRL's own forward are read;
 - `_compute_loss`: advantages are shaped between its forward and its loss, and the entropy term is added;
-- `training_step`: the value tracker is updated after the last step of a generation batch;
-- `_save_checkpoint`, `_load_*`, `train`: state beside the weights, and weights that really reload.
+- `training_step`: the value tracker is updated after the last step of a generation batch.
+
+Checkpoints are the business of `checkpointing.ResumableTrainer`, the class between TRL's and this one.
 """
 
 import contextlib
 import copy
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,6 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
-from transformers.utils import logging
-from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.noise import apply_label_noise
@@ -34,8 +32,8 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
-from mmr1_trl.trainers import checkpointing
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
+from mmr1_trl.trainers.checkpointing import ResumableTrainer
 from mmr1_trl.trainers.completions import add_pictures
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
@@ -44,9 +42,6 @@ from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_rows, fingerprin
 from mmr1_trl.trainers.score_table import read_prompt_table
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates
 from mmr1_trl.trainers.vas_callback import VASCallback
-
-
-logger = logging.get_logger(__name__)
 
 
 # Parts of a parameter's name that belong to the vision tower or to its projection, over the families we test.
@@ -68,7 +63,7 @@ def _on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
             model.config._name_or_path = ""
 
 
-class RLVRTrainer(GRPOTrainer):
+class RLVRTrainer(ResumableTrainer):
     """
     GRPO for vision-language models with three switches: baseline, prompt sampling and token entropy.
 
@@ -397,17 +392,12 @@ class RLVRTrainer(GRPOTrainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         output = super().training_step(model, inputs, num_items_in_batch)
-        if self.baseline is not None and self._at_window_end:
+        if self.baseline is not None and self.at_window_end:
             kl = self.baseline.finish_batch(self.sum_over_ranks)
             if kl is not None:
                 self._metrics["train"]["mssr/kl"].append(kl)
             self._metrics["train"]["mssr/rho"].append(self.baseline.tracker.rho)
         return output
-
-    @property
-    def _at_window_end(self) -> bool:
-        """Whether the next step generates anew."""
-        return self._step % self.args.window == 0
 
     def sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum a tensor on the CPU over ranks."""
@@ -456,113 +446,37 @@ class RLVRTrainer(GRPOTrainer):
         images = record.get("images") or ([record["image"]] if record.get("image") is not None else [])
         return prepare_multimodal_messages(record["prompt"], images=images)
 
-    # ---- Checkpoints ----
+    # ---- What a checkpoint holds beside TRL's state (see `checkpointing.ResumableTrainer`) ----
 
     def run_identity(self) -> dict[str, Any]:
-        """What a checkpoint depends on: data, processes and the options that decide what is drawn."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(self.train_dataset)
-        return {
-            "rows": len(self.train_dataset),
-            "dataset": self._fingerprint,
-            "processes": self.accelerator.num_processes,
-            **self.args.to_run_identity(),
+        return super().run_identity() | {"dataset": self._fingerprint, **self.args.to_run_identity()}
+
+    def shared_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        plain: dict[str, Any] = {
+            "batches_drawn": self.prompt_source.batches_drawn,
+            "initialized": self._initialized,
         }
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run_dir = self._get_output_dir(trial=trial)
-        folder = Path(run_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        if self.args.should_save:
-            checkpointing.prepare_folder(folder)
-        self.accelerator.wait_for_everyone()
-        rank = self.accelerator.process_index
-        buffered = [] if self._at_window_end or self._buffered_inputs is None else self._buffered_inputs
-        tensors = self.baseline.rank_state_dict() if self.baseline is not None else {}
-        meta = {"bad_rows": sorted(self.reader.bad_rows)}
-        checkpointing.save_rank_state(folder, rank, buffered, tensors, meta)
-        if self.args.should_save:
-            state = {
-                "identity": self.run_identity(),
-                "step": self._step,
-                "batches_drawn": self.prompt_source.batches_drawn,
-                "initialized": self._initialized,
-            }
-            tensors = self.baseline.state_dict() if self.baseline is not None else {}
-            if self.scores is not None:
-                state["scores"] = self.scores.counters()
-                tensors |= self.scores.state_dict()
-            checkpointing.save_shared_state(folder, state, tensors)
-        # transformers deletes old checkpoints as the last act of saving; ours must be complete before that.
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpointing.mark_complete(folder, self.state.global_step)
-            rotate_checkpoints(
-                output_dir=run_dir,
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-        self.accelerator.wait_for_everyone()
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """
-        Train, or go on training.
-
-        Args:
-            resume_from_checkpoint (`str` or `bool`, *optional*):
-                A checkpoint folder, or `True` for the newest complete one in `output_dir`. Half-written checkpoints
-                are named and passed over; one of another run is refused. The resumed run equals the uninterrupted one.
-            *args, **kwargs:
-                As in [`~transformers.Trainer.train`].
-
-        Raises:
-            [`BadInputError`]: There is no checkpoint to resume, or it does not fit this run.
-        """
-        if resume_from_checkpoint is True:
-            newest, skipped = checkpointing.newest_complete_checkpoint(str(self.args.output_dir))
-            for path in skipped:
-                logger.warning(f"{path.name} is half-written and was passed over; resuming from {newest.name}.")
-            resume_from_checkpoint = str(newest)
-        if resume_from_checkpoint:
-            checkpointing.check_resumable(Path(resume_from_checkpoint), self.run_identity())
-        return super().train(resume_from_checkpoint or None, *args, **kwargs)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        folder = Path(checkpoint)
-        state, tensors = checkpointing.load_shared_state(folder)
-        self._step = state["step"]
-        self.prompt_source.batches_drawn = state["batches_drawn"]
-        self._initialized = state["initialized"]
-        device = self.accelerator.device
-        batches, rank_tensors, meta = checkpointing.load_rank_state(folder, self.accelerator.process_index, device)
-        self._buffered_inputs = batches or None
-        self.reader.bad_rows = set(meta["bad_rows"])
+        tensors = self.baseline.state_dict() if self.baseline is not None else {}
         if self.scores is not None:
-            self.scores.load_state_dict(state["scores"], tensors)
+            plain["scores"] = self.scores.counters()
+            tensors |= self.scores.state_dict()
+        return plain, tensors
+
+    def load_shared_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        self.prompt_source.batches_drawn = plain["batches_drawn"]
+        self._initialized = plain["initialized"]
+        if self.scores is not None:
+            self.scores.load_state_dict(plain["scores"], tensors)
         if self.baseline is not None:
             self.baseline.load_state_dict(tensors)
-            self.baseline.load_rank_state_dict(rank_tensors)
 
-    def _reload(self, folder: str, model: Any, otherwise: Callable[[], None]) -> None:
-        unwrapped = self.accelerator.unwrap_model(model if model is not None else self.model)
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if sharded or not isinstance(
-            unwrapped, PreTrainedModel
-        ):  # adapters are saved and loaded under their own names
-            return otherwise()
-        checkpointing.reload_weights(unwrapped, Path(folder))
+    def rank_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        tensors = self.baseline.rank_state_dict() if self.baseline is not None else {}
+        return {"bad_rows": sorted(self.reader.bad_rows)}, tensors
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load = super()._load_from_checkpoint
-        self._reload(resume_from_checkpoint, model, lambda: load(resume_from_checkpoint, model))
-
-    def _load_best_model(self) -> None:
-        self._reload(str(self.state.best_model_checkpoint), None, super()._load_best_model)
+    def load_rank_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        self.reader.bad_rows = set(plain["bad_rows"])
+        if self.baseline is not None:
+            self.baseline.load_rank_state_dict(tensors)
