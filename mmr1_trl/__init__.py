@@ -22,7 +22,17 @@ _EXPORTS = {
     "TwoStageEntropyTrainer": "mmr1_trl.trainers.two_stage",
 }
 
-__all__ = ["__version__", *_EXPORTS]
+__all__ = [
+    "MSSRConfig",
+    "MSSRTrainer",
+    "RLVRConfig",
+    "RLVRTrainer",
+    "TwoStageEntropyConfig",
+    "TwoStageEntropyTrainer",
+    "VASConfig",
+    "VASTrainer",
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from mmr1_trl.trainers.mssr import MSSRConfig, MSSRTrainer

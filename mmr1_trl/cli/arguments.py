@@ -84,6 +84,10 @@ class RLArguments(SourceArguments):
             Type of every answer, such as `"number"` or `"point"`; by default the answer itself says it.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
             How gold boxes are written: `"xyxy"` or `"xywh"`.
+        tolerance (`float`, *optional*):
+            Relative tolerance on numeric answers, such as 0.05 for ChartQA's relaxed rule; exact by default.
+        max_prompt_tokens (`int`, *optional*):
+            Leave out training rows whose prompts, pictures included, are longer. They are listed; nothing is cut.
         image_root (`str`, *optional*):
             Folder that relative image paths start from; by default the folder of a local file.
         prompt_style (`str`, *optional*):
@@ -106,6 +110,12 @@ class RLArguments(SourceArguments):
     )
     box_format: str = field(
         default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
+    )
+    tolerance: float | None = field(
+        default=None, metadata={"help": "Relative tolerance on numeric answers (ChartQA: 0.05)."}
+    )
+    max_prompt_tokens: int | None = field(
+        default=None, metadata={"help": "Leave out training rows whose prompts, pictures included, are longer."}
     )
     image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
     prompt_style: str | None = field(

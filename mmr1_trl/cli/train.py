@@ -29,7 +29,7 @@ METHODS = {
 
 
 # columns that `load_data` adds to those of the dataset
-PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id"}
+PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id", "prompt_style", "image_size", "tolerance"}
 
 
 def parse_training(command: str, argv: list[str]) -> Settings:
@@ -94,6 +94,11 @@ def _train(settings: Settings) -> int:
     )
     with config.main_process_first(desc="loading the dataset"):
         train_rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+        if data_args.max_prompt_tokens is not None:
+            from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths
+
+            lengths = prompt_lengths(train_rows, processor, config.min_pixels, config.max_pixels)
+            train_rows = drop_long_prompts(train_rows, lengths, data_args.max_prompt_tokens)
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
@@ -138,6 +143,7 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
         options_column=data_args.options_column,
         question=data_args.question,
         answer_type=data_args.answer_type,
+        tolerance=data_args.tolerance,
         box_format=data_args.box_format,
         on_bad_row=config.on_bad_row,
     )
@@ -197,7 +203,7 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     trainer.save_model(config.output_dir)
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
-    trainer.create_model_card(dataset_name=on_hub)
+    trainer.create_model_card(model_name=Path(config.output_dir).name, dataset_name=on_hub)
     if config.push_to_hub:
         trainer.push_to_hub(dataset_name=on_hub)
     trainer.accelerator.print(

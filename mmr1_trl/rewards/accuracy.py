@@ -43,6 +43,7 @@ def accuracy_reward(
     tolerance: Sequence[float | None] | None = None,
     precision: Sequence[float | None] | None = None,
     prompt_style: str | Sequence[str] = "figures",
+    clean_solution: Sequence[str] | None = None,
     log_extra: LogExtra = None,
     log_metric: LogMetric = None,
     **kwargs: Any,
@@ -51,7 +52,8 @@ def accuracy_reward(
     Reward 1.0 when the one final answer of a completion equals the gold, else 0.0.
 
     Logs `rewards/timeout_frac` (comparisons that no worker finished), `rewards/unparsed_frac` (completions without a
-    readable answer), `rewards/bad_gold_frac` and `rewards/accuracy_given_format`, and the column `extracted`.
+    readable answer), `rewards/bad_gold_frac`, `rewards/accuracy_given_format` and, on noisy labels,
+    `rewards/clean_accuracy`, and the columns `extracted` and `solution`.
 
     Args:
         completions (`Sequence[str | list[dict]]`):
@@ -68,6 +70,8 @@ def accuracy_reward(
             Dataset column: decimals to round to before comparing (MathVista).
         prompt_style (`str` or `Sequence[str]`, *optional*, defaults to `"figures"`):
             Style whose format `rewards/accuracy_given_format` is conditioned on.
+        clean_solution (`Sequence[str]`, *optional*):
+            Dataset column with the true answers when `solution` holds noisy ones. It is logged, not rewarded.
         log_extra, log_metric (`Callable`, *optional*):
             Passed by the trainer.
 
@@ -93,6 +97,7 @@ def accuracy_reward(
     if log_extra is not None:
         extracted = [by_row[i].extracted if i in by_row else None for i in range(number)]
         log_extra("extracted", [answer or "" for answer in extracted])
+        log_extra("solution", [str(gold) for gold in solution])
     if log_metric is not None:
         log_metric("rewards/bad_gold_frac", 1 - len(kept) / max(1, number))
         if scores:
@@ -105,6 +110,11 @@ def accuracy_reward(
         ]
         if formatted:
             log_metric("rewards/accuracy_given_format", sum(formatted) / len(formatted))
+        if clean_solution is not None:
+            clean = accuracy_reward(completions, clean_solution, answer_type, options, tolerance, precision)
+            scored = [reward for reward in clean if reward is not None]
+            if scored:
+                log_metric("rewards/clean_accuracy", sum(scored) / len(scored))
     return [by_row[i].correct if i in by_row else None for i in range(number)]
 
 

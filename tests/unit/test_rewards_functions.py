@@ -62,7 +62,7 @@ def test_accuracy_logs_what_happened():
     solution = ["5", "5", "5", "5", r"\sqrt{3}", ""]
     values = rewards.accuracy_reward(completions, solution, log_extra=log.extra, log_metric=log.metric)
     assert values == [1.0, 0.0, 1.0, 0.0, 0.0, None]
-    assert log.columns == {"extracted": ["5", "6", "5", "", "9^{9^{9^{9}}}", ""]}
+    assert log.columns == {"extracted": ["5", "6", "5", "", "9^{9^{9^{9}}}", ""], "solution": solution}
     assert log.metrics == {
         "rewards/bad_gold_frac": pytest.approx(1 / 6),
         "rewards/timeout_frac": pytest.approx(1 / 5),
@@ -246,3 +246,17 @@ def test_importing_the_rewards_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_noisy_labels_are_rewarded_and_the_clean_ones_logged():
+    logged, columns = {}, {}
+    values = rewards.accuracy_reward(
+        [r"\boxed{3}", r"\boxed{4}", r"\boxed{5}"],
+        solution=["3", "9", "9"],
+        clean_solution=["3", "4", "7"],
+        log_metric=logged.__setitem__,
+        log_extra=columns.__setitem__,
+    )
+    assert values == [1.0, 0.0, 0.0]
+    assert logged["rewards/clean_accuracy"] == pytest.approx(2 / 3)
+    assert columns["solution"] == ["3", "9", "9"]
