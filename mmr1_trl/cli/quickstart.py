@@ -142,6 +142,7 @@ def _train(args: QuickstartArguments) -> None:
     import torch
 
     from mmr1_trl.cli.train import train
+    from mmr1_trl.trainers.checkpointing import COMPLETE
 
     folder = Path(args.output_dir) / "train"
     words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]
@@ -150,7 +151,7 @@ def _train(args: QuickstartArguments) -> None:
         words += ["--max_steps", str(args.max_steps)]
     if torch.accelerator.device_count() > 1:
         words += ["--num_processes", "1"]  # several processes would train on larger batches
-    if any(folder.glob("checkpoint-*")):
+    if any(folder.glob(f"checkpoint-*/{COMPLETE}")):
         words += ["--resume_from_checkpoint", "true"]
     if train("mssr", words) == 130:
         raise KeyboardInterrupt
