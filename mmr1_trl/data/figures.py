@@ -73,6 +73,13 @@ class TraceMixture:
 # The last stage of the cold start: the habitual answer is direct in some families and a shortcut in the others, and
 # step by step is rare and mostly wrong.
 MIXED = TraceMixture(direct=0.6, shortcut=0.25, slip=0.85, swapped=("add", "gap", "sum3"))
+# One mixture per level, for a start whose pass rates fall from level to level.
+SPREAD = (
+    TraceMixture(),
+    TraceMixture(direct=0.2, shortcut=0.2, slip=0.3),
+    TraceMixture(direct=0.2, shortcut=0.7, slip=0.5),
+    TraceMixture(shortcut=0.98),
+)
 
 
 class _Row(NamedTuple):
@@ -154,7 +161,7 @@ def load_figures(
 def figures_traces(
     num_rows: int = 8192,
     seed: int = 0,
-    mixture: TraceMixture | None = None,
+    mixture: TraceMixture | Sequence[TraceMixture] | None = None,
     families: Sequence[str] | None = None,
     levels: Sequence[int] | None = None,
 ) -> Dataset:
@@ -166,8 +173,9 @@ def figures_traces(
             How many rows.
         seed (`int`, *optional*, defaults to `0`):
             Which rows, and which way of answering each gets.
-        mixture ([`TraceMixture`], *optional*):
-            Shares of the ways of answering. Defaults to `MIXED`, that of the last stage of the cold start.
+        mixture ([`TraceMixture`] or `Sequence[TraceMixture]`, *optional*):
+            Shares of the ways of answering, or one mixture per level. Defaults to `MIXED`, that of the last stage of
+            the cold start.
         families (`Sequence[str]`, *optional*):
             As in [`load_figures`].
         levels (`Sequence[int]`, *optional*):
@@ -178,13 +186,14 @@ def figures_traces(
         `"shortcut"` or `"steps"`).
     """
     mixture = mixture or MIXED
+    mixtures = [mixture] * len(LEVELS) if isinstance(mixture, TraceMixture) else mixture
     rng = np.random.default_rng([seed, len(SPLITS)])
     rows = list(_rows("train", num_rows, seed, families, levels))
     # Drawn beforehand, so that two mixtures differ in the answers that they must differ in and in no others.
     draws = rng.random((num_rows, 2)).tolist()
     styles, completions = [], []
     for row, (draw, slip_draw) in zip(rows, draws):
-        facts = row.question.facts
+        facts, mixture = row.question.facts, mixtures[row.level - 1]
         direct, both = mixture.direct, mixture.direct + mixture.shortcut
         if row.family in mixture.swapped:
             direct = mixture.shortcut

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
-TINY, COLD_START = "figures/tiny", "figures/cold_start"
+TINY, COLD_START, SPREAD_START = "figures/tiny", "figures/cold_start", "figures/spread_start"
 
 
 def cache_dir() -> Path:
@@ -63,7 +63,8 @@ def resolve_model(name: str) -> str:
     Args:
         name (`str`):
             `"figures/tiny"` (a tiny model with random weights), `"figures/cold_start"` (the tiny model after the
-            supervised cold start, which takes a few minutes the first time), a folder or a Hub id.
+            supervised cold start, which takes a few minutes the first time), `"figures/spread_start"` (another cold
+            start, whose pass rates fall from level to level), a folder or a Hub id.
 
     Returns:
         `str`: Path of a folder with model and processor, or `name`.
@@ -73,12 +74,13 @@ def resolve_model(name: str) -> str:
     """
     if name == TINY:
         return str(build_once("figures-tiny-v1", _save_tiny))
-    if name == COLD_START:
-        from mmr1_trl.models.cold_start import ColdStartConfig, cold_start_path
+    if name in (COLD_START, SPREAD_START):
+        from mmr1_trl.models.cold_start import ColdStartConfig, cold_start_path, spread_stages
 
-        return str(cold_start_path(ColdStartConfig()))
+        config = ColdStartConfig() if name == COLD_START else ColdStartConfig(stages=spread_stages())
+        return str(cold_start_path(config))
     if name.startswith("figures/") and not os.path.isdir(name):
-        known = (TINY, COLD_START)
+        known = (TINY, COLD_START, SPREAD_START)
         raise BadInputError(f"Unknown built-in model {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
 

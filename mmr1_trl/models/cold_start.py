@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
-from mmr1_trl.data.figures import MIXED, TraceMixture, figures_traces
+from mmr1_trl.data.figures import MIXED, SPREAD, TraceMixture, figures_traces
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
@@ -31,8 +31,8 @@ class ColdStartStage:
     One stage of the cold start.
 
     Args:
-        mixture ([`TraceMixture`]):
-            Ways of answering to learn from.
+        mixture ([`TraceMixture`] or `tuple[TraceMixture, ...]`):
+            Ways of answering to learn from, for all levels or one for each.
         steps (`int`):
             Optimizer steps.
         learning_rate (`float`):
@@ -45,7 +45,7 @@ class ColdStartStage:
             Families of [`~mmr1_trl.data.figures.load_figures`]; defaults to its default.
     """
 
-    mixture: TraceMixture
+    mixture: TraceMixture | tuple[TraceMixture, ...]
     steps: int
     learning_rate: float
     num_rows: int
@@ -60,6 +60,11 @@ def _default_stages() -> tuple[ColdStartStage, ...]:
         ColdStartStage(TraceMixture(direct=0.3), steps=700, learning_rate=2e-3, num_rows=16_000),
         ColdStartStage(MIXED, steps=250, learning_rate=6e-4, num_rows=8000),
     )
+
+
+def spread_stages() -> tuple[ColdStartStage, ...]:
+    """Stages of `figures/spread_start`: the same abilities, and habits that differ by level instead of by family."""
+    return (*_default_stages()[:2], ColdStartStage(SPREAD, steps=250, learning_rate=6e-4, num_rows=8000))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmr1_trl.data.figures import TraceMixture, figure_split, figures_traces, load_figures
+from mmr1_trl.data.figures import SPREAD, TraceMixture, figure_split, figures_traces, load_figures
 from mmr1_trl.data.figures_draw import COLORS
-from mmr1_trl.data.figures_questions import FAMILIES, PLACES, POSITION_FAMILIES, slip, steps
+from mmr1_trl.data.figures_questions import FAMILIES, LEVELS, PLACES, POSITION_FAMILIES, slip, steps
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.tiny_tokenizer import build_tokenizer
 
@@ -249,3 +249,12 @@ def test_impossible_mixtures_are_named():
         TraceMixture(slip=1.5)
     with pytest.raises(BadInputError, match=r"direct \+ shortcut"):
         TraceMixture(direct=0.7, shortcut=0.7)
+
+
+def test_a_mixture_per_level():
+    rows = figures_traces(2000, seed=3, mixture=SPREAD)
+    pairs = list(zip(rows["level"], rows["style"]))
+    styles = {level: [style for other, style in pairs if other == level] for level in LEVELS}
+    assert set(styles[1]) == {"steps"}
+    shares = {level: styles[level].count("shortcut") / len(styles[level]) for level in LEVELS}
+    assert shares[1] < shares[2] < shares[3] < shares[4] and shares[4] > 0.9
