@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ def _train(settings: Settings) -> int:
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
+    if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
+        name_unreadable_golds(train_rows)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
 
     trainer = getattr(mmr1_trl, METHODS[settings.command][1])(
@@ -156,6 +159,28 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
             "--image_column none."
         )
     return rows
+
+
+def name_unreadable_golds(rows: Any) -> None:
+    """
+    Say before training which answers `accuracy_reward` cannot read: their completions get no reward at all.
+
+    Raises:
+        [`BadInputError`]: None of them can be read.
+    """
+    from mmr1_trl.data.preflight import unreadable_golds
+
+    bad = unreadable_golds(rows)
+    if not bad:
+        return
+    first = "; ".join(f"row {row}: {reason}" for row, reason in list(bad.items())[:5])
+    if len(bad) == len(rows):
+        raise BadInputError(f"accuracy_reward can read none of the answers ({first}). See --answer_type.")
+    print(
+        f"mmr1: warning: {len(bad)} of {len(rows)} answers cannot be read, and what is sampled for them is not "
+        f"trained on ({first}). `mmr1 check` lists them all.",
+        file=sys.stderr,
+    )
 
 
 def require_model(model_args: Any) -> str:

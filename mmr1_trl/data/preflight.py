@@ -84,16 +84,6 @@ def inspect_rows(
         return dataset[name][:] if name in dataset.column_names else [None] * len(dataset)
 
     lengths = prompt_lengths(dataset, processor, min_pixels, max_pixels)
-    reasons: dict[tuple[Any, ...], str | None] = {}
-    bad_golds = {}
-    for row, (gold, answer_type, options) in enumerate(
-        zip(column("solution"), column("answer_type"), column("options"))
-    ):
-        key = (gold, answer_type, tuple(options or ()))
-        if key not in reasons:
-            reasons[key] = check_gold(gold, answer_type, options)
-        if (reason := reasons[key]) is not None:
-            bad_golds[row] = reason
     ids = column("prompt_id") if "prompt_id" in dataset.column_names else list(range(len(dataset)))
     first = {key: row for row, key in reversed(list(enumerate(ids)))}
     return RowsReport(
@@ -101,11 +91,36 @@ def inspect_rows(
         columns=dataset.column_names,
         answer_types=dict(Counter(map(str, column("answer_type"))).most_common()),
         images_per_row=dict(sorted(Counter(image_counts(dataset)).items())),
-        bad_golds=bad_golds,
+        bad_golds=unreadable_golds(dataset),
         bad_images=dict(sorted((lengths.unreadable | _undecodable(dataset, progress)).items())),
         repeated_ids=[row for row, key in enumerate(ids) if first[key] != row],
         lengths=lengths,
     )
+
+
+def unreadable_golds(dataset: Dataset) -> dict[int, str]:
+    """
+    Find the gold answers that no completion could be compared with.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows with `solution`, and `answer_type` and `options` where they have them.
+
+    Returns:
+        `dict[int, str]`: Row number to reason.
+    """
+    number = len(dataset)
+    names = ("solution", "answer_type", "options")
+    columns = [dataset[name][:] if name in dataset.column_names else [None] * number for name in names]
+    reasons: dict[tuple[Any, ...], str | None] = {}
+    bad = {}
+    for row, (gold, answer_type, options) in enumerate(zip(*columns)):
+        key = (gold, answer_type, tuple(options or ()))
+        if key not in reasons:
+            reasons[key] = check_gold(gold, answer_type, options)
+        if (reason := reasons[key]) is not None:
+            bad[row] = reason
+    return bad
 
 
 def _undecodable(dataset: Dataset, progress: bool) -> dict[int, str]:

@@ -41,7 +41,8 @@ def test_a_run_with_bad_pictures_long_prompts_noise_and_tolerance(folder, capsys
     code = main([
         "mssr", *OPTIONS, "--dataset_name", "rows.jsonl", "--output_dir", "run", "--beta", "0",
         "--tracker_forgetting", "fixed", "--on_bad_row", "skip", "--max_prompt_tokens", "100", "--tolerance", "0.05",
-        "--label_noise", "0.5", "--shuffle_dataset", "false", "--log_completions", "true", "--num_completions_to_print", "0", "--max_steps", "3",
+        "--label_noise", "0.5", "--shuffle_dataset", "false", "--max_steps", "3",
+        "--log_completions", "true", "--num_completions_to_print", "0",
         "--save_steps", "1",
     ])  # fmt: skip
     assert code == 0
@@ -65,6 +66,19 @@ def test_the_same_file_is_refused_by_default(folder, capsys):
     assert code == 2
     message = capsys.readouterr().err
     assert "row 3" in message and "truncated" in message and "on_bad_row" in message, message
+
+
+def test_answers_that_cannot_be_read_are_named_before_training(folder, capsys):
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    words = ["grpo", *OPTIONS, "--dataset_name", "rows.jsonl", "--output_dir", "run", "--num_generations", "2",
+             "--on_bad_row", "skip", "--answer_type", "interval", "--max_steps", "1"]  # fmt: skip
+    assert main(words) == 2
+    assert "can read none of the answers (row 0: '100' cannot be read as interval" in capsys.readouterr().err
+    for row in rows[1:]:
+        row["answer"] = "[1, 2)"
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert main(words) == 0
+    assert "1 of 12 answers cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
