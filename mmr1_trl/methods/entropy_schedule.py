@@ -12,8 +12,12 @@ _STAGES = {
     "minimize_then_maximize": (-1, 1),
     "maximize": (1, 1),
     "minimize": (-1, -1),
+    "maximize_noisy": (-1, -1),
+    "minimize_noisy": (1, 1),
     "none": (0, 0),
 }
+# The same for rows with a wrong label, where they are treated otherwise.
+_NOISY_STAGES = {"maximize_noisy": (1, 1), "minimize_noisy": (-1, -1)}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class EntropySchedule:
     Args:
         kind (`str`):
             `"two_stage"` (maximize, then minimize: the paper's method), `"minimize_then_maximize"`, `"maximize"`,
-            `"minimize"` (its ablations) or `"none"`.
+            `"minimize"` (its ablations) or `"none"`. Two more are oracles, because they have to know which labels are
+            wrong: `"maximize_noisy"` maximizes on those rows and minimizes on the others (LF.Max LT.Min in the
+            paper), `"minimize_noisy"` does the reverse (LT.Max LF.Min); both throughout the run.
         explore_coef (`float`):
             Size of the coefficient while entropy is maximized. The paper's value could not be established.
         exploit_coef (`float`):
@@ -59,6 +65,11 @@ class EntropySchedule:
         if self.ramp_steps < 0:
             raise BadInputError(f"ramp_steps={self.ramp_steps} must not be negative.")
 
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the coefficient depends on which labels are wrong."""
+        return self.kind in _NOISY_STAGES
+
     def switch_step(self, max_steps: int) -> int:
         """Number of steps in the first stage; also the first step, counted from 0, of the second."""
         return round(self.switch_fraction * max_steps)
@@ -67,7 +78,7 @@ class EntropySchedule:
         """1 before the switch, 2 from the switch on."""
         return 1 if step < self.switch_step(max_steps) else 2
 
-    def __call__(self, step: int, max_steps: int) -> float:
+    def __call__(self, step: int, max_steps: int, noisy: bool = False) -> float:
         """
         Coefficient of the entropy at a step.
 
@@ -76,11 +87,14 @@ class EntropySchedule:
                 Number of optimizer steps already taken (0 for the first one).
             max_steps (`int`):
                 Number of optimizer steps of the whole run.
+            noisy (`bool`, *optional*, defaults to `False`):
+                Whether the row's label is wrong; only the oracles look at it.
 
         Returns:
             `float`: Positive to maximize entropy, negative to minimize it, 0 to leave it alone.
         """
-        first, second = (self._coefficient(direction) for direction in _STAGES[self.kind])
+        stages = _NOISY_STAGES.get(self.kind, _STAGES[self.kind]) if noisy else _STAGES[self.kind]
+        first, second = (self._coefficient(direction) for direction in stages)
         late = step - self.switch_step(max_steps)
         if late < 0:
             return first

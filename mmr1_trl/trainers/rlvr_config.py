@@ -9,10 +9,11 @@ import torch
 from trl import GRPOConfig
 
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 
 
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "advantage_baseline": ("group", "value_tracker"),
     "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
     "tracker_kl_source": ("reference", "policy"),
@@ -21,7 +22,15 @@ CHOICES = {
     "vas_refresh": ("online", "full", "subset", "off"),
     "vas_diversity_metric": DIVERSITY_METRICS,
     "vas_variant": ("paper", "released_code"),
-    "entropy_schedule": ("none", "two_stage", "maximize", "minimize", "minimize_then_maximize"),
+    "entropy_schedule": (
+        "none",
+        "two_stage",
+        "maximize",
+        "minimize",
+        "minimize_then_maximize",
+        "maximize_noisy",
+        "minimize_noisy",
+    ),
     "on_bad_row": ("error", "skip"),
 }
 
@@ -129,13 +138,17 @@ class RLVRConfig(GRPOConfig):
 
         entropy_schedule (`str`, *optional*, defaults to `"none"`):
             `"two_stage"` (token entropy is maximized, then minimized), `"minimize_then_maximize"`, `"maximize"`,
-            `"minimize"` or `"none"`.
+            `"minimize"` or `"none"`. Oracles for rows with a column `is_noisy` (`label_noise` adds it):
+            `"maximize_noisy"` maximizes on rows with a wrong label and minimizes on the others, `"minimize_noisy"` the
+            reverse.
         explore_coef (`float`, *optional*, defaults to `0.01`):
             Coefficient while entropy is maximized. The paper publishes no value; this one is ours.
         exploit_coef (`float`, *optional*, defaults to `0.01`):
             Coefficient while entropy is minimized. The paper publishes no value; this one is ours.
         switch_fraction (`float`, *optional*, defaults to `0.8`):
             Share of the optimizer steps after which a two-stage schedule turns.
+        ramp_steps (`int`, *optional*, defaults to `0`):
+            Steps of a linear change-over after the switch (ours); 0 is the paper's hard switch.
 
         > Parameters that control the data
 
@@ -234,8 +247,8 @@ class RLVRConfig(GRPOConfig):
     entropy_schedule: str = field(
         default="none",
         metadata={
-            "help": "Schedule of the token entropy term: 'none', 'two_stage', 'maximize', 'minimize' or "
-            "'minimize_then_maximize'."
+            "help": "Schedule of the token entropy term: 'none', 'two_stage', 'maximize', 'minimize', "
+            "'minimize_then_maximize', or with known wrong labels 'maximize_noisy' or 'minimize_noisy'."
         },
     )
     explore_coef: float = field(
@@ -246,6 +259,9 @@ class RLVRConfig(GRPOConfig):
     )
     switch_fraction: float = field(
         default=0.8, metadata={"help": "Share of the optimizer steps after which a two-stage schedule turns."}
+    )
+    ramp_steps: int = field(
+        default=0, metadata={"help": "Steps of a linear change-over of a two-stage schedule; 0 switches hard."}
     )
     freeze_vision_tower: bool = field(
         default=False, metadata={"help": "Whether the vision tower and its projection stay as they are."}
@@ -291,8 +307,9 @@ class RLVRConfig(GRPOConfig):
                 f"shaping_kappa={self.shaping_kappa} must be above 1, or the bonus turns bad completions into good "
                 "ones. MSSR's alpha = 0.4 and kappa = 2.0 are swapped in its text."
             )
-        if not 0 <= self.switch_fraction <= 1:
-            raise BadInputError(f"switch_fraction={self.switch_fraction} must lie between 0 and 1.")
+        EntropySchedule(  # says what is wrong with the coefficients before the model loads
+            self.entropy_schedule, self.explore_coef, self.exploit_coef, self.switch_fraction, self.ramp_steps
+        )
         if not 0 <= self.label_noise <= 1:
             raise BadInputError(f"label_noise={self.label_noise} is a share and must lie between 0 and 1.")
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:

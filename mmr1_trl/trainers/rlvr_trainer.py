@@ -16,6 +16,7 @@ Checkpoints are the business of `checkpointing.ResumableTrainer`, the class betw
 
 import contextlib
 import copy
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,14 @@ class RLVRTrainer(ResumableTrainer):
         self._check_enough_rows(train_dataset, args)
         if args.label_noise:
             train_dataset = apply_label_noise(train_dataset, args.label_noise, args.label_noise_seed)
+        self.entropy_schedule = EntropySchedule(
+            args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction, args.ramp_steps
+        )
+        if self.entropy_schedule.is_oracle and "is_noisy" not in train_dataset.column_names:
+            raise BadInputError(
+                f"entropy_schedule={args.entropy_schedule!r} has to know which labels are wrong: train_dataset has no "
+                "column 'is_noisy'. label_noise adds one; otherwise take 'two_stage'."
+            )
         if processing_class is None:
             path = model if isinstance(model, str) else model.config._name_or_path
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
@@ -162,9 +171,6 @@ class RLVRTrainer(ResumableTrainer):
             shuffle=bool(args.shuffle_dataset),
             weighted_fraction=args.vas_weighted_fraction,
             one_permutation=args.vas_variant == "released_code",
-        )
-        self.entropy_schedule = EntropySchedule(
-            args.entropy_schedule, args.explore_coef, args.exploit_coef, switch_fraction=args.switch_fraction
         )
         self.prompt_slots = slots
         self.baseline: TrackerBaseline | None = None
@@ -258,6 +264,8 @@ class RLVRTrainer(ResumableTrainer):
             # Without a reward a completion must not move the policy, neither by a KL nor by an entropy term.
             scorable = ~torch.isnan(rewards[share]).unsqueeze(1)
             output["completion_mask"] = output["completion_mask"] * scorable.to(output["completion_mask"].dtype)
+        if self.entropy_schedule.is_oracle:
+            output["is_noisy"] = torch.tensor([r["is_noisy"] for r in records], device=output["completion_ids"].device)
         if sampling_pass is not None:
             entropies = self._shaping_entropies(sampling_pass["logps"], sampling_pass["entropies"])
             output["advantages"] = self._shape(output["advantages"], entropies, output["completion_mask"])
@@ -379,15 +387,21 @@ class RLVRTrainer(ResumableTrainer):
         # Mean over a response's tokens, then over responses. A response without a token counts as 0, so that all
         # ranks and micro-batches weigh the same whatever their lengths are.
         response_means = (entropies * mask).sum(-1) / mask.sum(-1).clamp(min=1)
-        coef = self.entropy_schedule(self.state.global_step, self.state.max_steps)
-        term = -coef * response_means.mean() / self.current_gradient_accumulation_steps
+        step, max_steps = self.state.global_step, self.state.max_steps
+        coefs = torch.full_like(response_means, self.entropy_schedule(step, max_steps))
+        if self.entropy_schedule.is_oracle:
+            coefs[inputs["is_noisy"]] = self.entropy_schedule(step, max_steps, noisy=True)
+        term = -(coefs * response_means).mean() / self.current_gradient_accumulation_steps
+        share = term.abs() / (term.abs() + policy_loss.abs()).clamp(min=1e-12)
+        logged = [coefs.mean(), response_means.mean(), share, (entropies * mask).sum(), mask.sum()]
+        means = self.accelerator.reduce(torch.stack(logged).detach(), reduction="mean").tolist()
+        coef, response_mean, loss_share, token_sum, tokens = means
         metrics = self._metrics["train"]
+        metrics["entropy/stage"].append(float(self.entropy_schedule.stage(step, max_steps)))
         metrics["entropy/coef"].append(coef)
-        stage = self.entropy_schedule.stage(self.state.global_step, self.state.max_steps)
-        metrics["entropy/stage"].append(float(stage))
-        metrics["entropy/response_mean"].append(self.accelerator.gather(response_means.mean().detach()).mean().item())
-        share = term.detach().abs() / (term.detach().abs() + policy_loss.abs()).clamp(min=1e-12)
-        metrics["entropy/loss_share"].append(self.accelerator.gather(share).mean().item())
+        metrics["entropy/token_mean"].append(token_sum / tokens if tokens else math.nan)
+        metrics["entropy/response_mean"].append(response_mean)
+        metrics["entropy/loss_share"].append(loss_share)
         return term
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:

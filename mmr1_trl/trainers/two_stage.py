@@ -22,8 +22,8 @@ class TwoStageEntropyConfig(RLVRConfig):
     entropy_schedule: str = field(
         default="two_stage",
         metadata={
-            "help": "Schedule of the token entropy term: 'none', 'two_stage', 'maximize', 'minimize' or "
-            "'minimize_then_maximize'."
+            "help": "Schedule of the token entropy term: 'none', 'two_stage', 'maximize', 'minimize', "
+            "'minimize_then_maximize', or with known wrong labels 'maximize_noisy' or 'minimize_noisy'."
         },
     )
 

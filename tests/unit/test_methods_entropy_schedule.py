@@ -53,3 +53,18 @@ def test_the_first_stage_has_its_share_of_the_steps_exactly(fraction):
 def test_bad_settings(kwargs):
     with pytest.raises(BadInputError):
         EntropySchedule(**{"kind": "two_stage", "explore_coef": 0.1, "exploit_coef": 0.1, **kwargs})
+
+
+def test_oracles_treat_rows_with_a_wrong_label_the_other_way_round():
+    raised, lowered = EntropySchedule("maximize_noisy", 0.3, 0.1), EntropySchedule("minimize_noisy", 0.3, 0.1)
+    for step in (0, 9):
+        assert (raised(step, 10, noisy=True), raised(step, 10)) == (0.3, -0.1)
+        assert (lowered(step, 10, noisy=True), lowered(step, 10)) == (-0.1, 0.3)
+    assert raised.is_oracle and lowered.is_oracle
+
+
+def test_the_others_do_not_look_at_the_labels():
+    for kind in ("two_stage", "minimize_then_maximize", "maximize", "minimize", "none"):
+        schedule = EntropySchedule(kind, 0.3, 0.1)
+        assert not schedule.is_oracle
+        assert all(schedule(step, 10, noisy=True) == schedule(step, 10) for step in range(10))
