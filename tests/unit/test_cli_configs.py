@@ -10,7 +10,14 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.resolve import resolve_rewards
 
 
-COMMANDS = {"sft": "sft", "grpo": "grpo", "mssr": "mssr", "mvsr": "mssr", "two_stage": "two-stage"}
+COMMANDS = {
+    "sft": "sft",
+    "grpo": "grpo",
+    "mssr": "mssr",
+    "mvsr": "mssr",
+    "two_stage": "two-stage",
+    "all_three": "mssr",
+}
 
 
 def settings_of(name, *argv):
