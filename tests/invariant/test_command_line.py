@@ -22,6 +22,10 @@ pytestmark = pytest.mark.slow
 REWARD = """
 def by_tokens(completion_ids, solution, **kwargs):
     return [float((sum(ids) + len(gold)) % 3 == 0) for ids, gold in zip(completion_ids, solution)]
+
+
+def some_unscored(completion_ids, **kwargs):
+    return [None if sum(ids) % 3 == 1 else float(sum(ids) % 3) / 2 for ids in completion_ids]
 """
 
 COMMON = [
@@ -81,6 +85,35 @@ def test_two_processes_equal_one(folder):
     torch.testing.assert_close(one["tracker.kl_window"], two["tracker.kl_window"], atol=1e-6, rtol=1e-3)
 
 
+def test_two_processes_equal_one_with_an_entropy_schedule(folder):
+    # Completions without a reward are masked, so that the two processes hold different numbers of tokens.
+    options = [
+        "--entropy_schedule", "two_stage", "--switch_fraction", 0.5, "--explore_coef", 0.5, "--exploit_coef", 0.5,
+        "--max_steps", 4, "--top_k", 1, "--optim", "sgd", "--learning_rate", 0.5, "--max_grad_norm", 0,
+        "--steps_per_generation", 1, "--reward_funcs", "my_reward.some_unscored", "--save_strategy", "no",
+    ]  # fmt: skip
+    run(folder, "mssr", *COMMON, *options, "--output_dir", "one", "--per_device_train_batch_size", 8)
+    run(
+        folder, "mssr", *COMMON, *options, "--output_dir", "two", "--per_device_train_batch_size", 4,
+        "--num_processes", 2,
+    )  # fmt: skip
+    one, two = (
+        [e for e in json.loads((folder / name / "trainer_state.json").read_text())["log_history"] if "loss" in e]
+        for name in ("one", "two")
+    )
+    assert [entry["entropy/coef"] for entry in one] == [0.5, 0.5, -0.5, -0.5]
+    assert any(e["entropy/response_mean"] < 0.9 * e["entropy/token_mean"] for e in one), "nothing was masked"
+    for name in (
+        "grad_norm",
+        "entropy",
+        *(key for key in one[0] if key.startswith("entropy/") and "share" not in key),
+    ):
+        assert [e[name] for e in one] == pytest.approx([e[name] for e in two], rel=1e-4), name
+    one, two = load_file(folder / "one/model.safetensors"), load_file(folder / "two/model.safetensors")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=2e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_and_resumed_equals_undisturbed(folder, seed):
     options = [
@@ -121,6 +154,10 @@ def test_two_processes_resume_in_the_middle_of_a_window(folder):
     run(folder, "mssr", *COMMON, *options, "--output_dir", "part", "--resume_from_checkpoint", "true")
     whole, part = load_file(folder / "whole/model.safetensors"), load_file(folder / "part/model.safetensors")
     assert all(torch.equal(whole[name], part[name]) for name in whole)
+    alone = ["--max_steps", 6, "--per_device_train_batch_size", 4, "--resume_from_checkpoint", "part/checkpoint-3"]
+    words = command("mssr", *COMMON, *alone, "--output_dir", "alone")
+    refused = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert refused.returncode == 2 and "processes was 2, now 1" in refused.stderr, refused.stderr[-2000:]
 
 
 def usable(output_dir: Path) -> list[Path]:
