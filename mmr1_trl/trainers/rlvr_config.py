@@ -31,6 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "maximize_noisy",
         "minimize_noisy",
     ),
+    "entropy_alarm": ("warn", "stop"),
     "on_bad_row": ("error", "skip"),
 }
 
@@ -149,6 +150,11 @@ class RLVRConfig(GRPOConfig):
             Share of the optimizer steps after which a two-stage schedule turns.
         ramp_steps (`int`, *optional*, defaults to `0`):
             Steps of a linear change-over after the switch (ours); 0 is the paper's hard switch.
+        entropy_low (`float`, *optional*), entropy_high (`float`, *optional*):
+            Band in nats that the mean token entropy should stay in (ours), whatever the schedule. It is looked at
+            whenever metrics are logged.
+        entropy_alarm (`str`, *optional*, defaults to `"warn"`):
+            What to do when it leaves the band: `"warn"`, or `"stop"` to save a checkpoint and stop as well.
 
         > Parameters that control the data
 
@@ -263,6 +269,15 @@ class RLVRConfig(GRPOConfig):
     ramp_steps: int = field(
         default=0, metadata={"help": "Steps of a linear change-over of a two-stage schedule; 0 switches hard."}
     )
+    entropy_low: float | None = field(
+        default=None, metadata={"help": "Lower end in nats of the band that token entropy should stay in."}
+    )
+    entropy_high: float | None = field(
+        default=None, metadata={"help": "Upper end in nats of the band that token entropy should stay in."}
+    )
+    entropy_alarm: str = field(
+        default="warn", metadata={"help": "When token entropy leaves its band: 'warn', or 'stop' (save and stop)."}
+    )
     freeze_vision_tower: bool = field(
         default=False, metadata={"help": "Whether the vision tower and its projection stay as they are."}
     )
@@ -310,6 +325,11 @@ class RLVRConfig(GRPOConfig):
         EntropySchedule(  # says what is wrong with the coefficients before the model loads
             self.entropy_schedule, self.explore_coef, self.exploit_coef, self.switch_fraction, self.ramp_steps
         )
+        low, high = self.entropy_low, self.entropy_high
+        if low is not None and high is not None and low >= high:
+            raise BadInputError(f"entropy_low={low} must be below entropy_high={high}.")
+        if self.entropy_alarm == "stop" and low is None and high is None:
+            raise BadInputError("entropy_alarm='stop' has no effect without entropy_low or entropy_high.")
         if not 0 <= self.label_noise <= 1:
             raise BadInputError(f"label_noise={self.label_noise} is a share and must lie between 0 and 1.")
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:

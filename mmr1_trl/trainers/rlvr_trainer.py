@@ -36,6 +36,7 @@ from mmr1_trl.models import load_processor
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer
 from mmr1_trl.trainers.completions import add_pictures
+from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
@@ -185,6 +186,8 @@ class RLVRTrainer(ResumableTrainer):
                 tracker=self.value_tracker, table=table,
             )  # fmt: skip
             self.add_callback(VASCallback(self.scores))
+        if args.entropy_low is not None or args.entropy_high is not None:
+            self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, stop=args.entropy_alarm == "stop"))
         if args.freeze_vision_tower:
             self._freeze_vision_tower()
 
