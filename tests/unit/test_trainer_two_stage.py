@@ -257,3 +257,24 @@ def test_term_beside_shaped_advantages(make_trainer, monkeypatch):
     watch, _, _ = run(make_trainer, monkeypatch, MSSRTrainer, MSSRConfig, **options)
     _, gradient, _ = dense_term(watch.batches[0])
     assert distance(watch.gradients[0], gradient) < GRADIENT
+
+
+def test_an_oracle_resumes_in_the_middle_of_a_window(make_trainer, make_rows, tmp_path):
+    options = {
+        "rows": make_rows(16).add_column("is_noisy", [i % 3 == 0 for i in range(16)]), "max_steps": 4,
+        "entropy_schedule": "maximize_noisy", "num_generations": 2, "steps_per_generation": 2,
+        "gradient_accumulation_steps": 1, "save_strategy": "steps", "save_steps": 3,
+    }  # fmt: skip
+    whole = make_trainer(
+        TwoStageEntropyTrainer, TwoStageEntropyConfig, output_dir=str(tmp_path / "whole"), explore_coef=1.0, **options
+    )
+    whole.train()
+    resumed = make_trainer(
+        TwoStageEntropyTrainer, TwoStageEntropyConfig, output_dir=str(tmp_path / "more"), explore_coef=1.0, **options
+    )
+    with torch.no_grad():
+        for parameter in resumed.model.parameters():
+            parameter.add_(0.1)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
+    for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
+        assert torch.equal(mine, other), name
