@@ -3,6 +3,7 @@
 
 import importlib
 import sys
+import warnings
 from pathlib import Path
 
 from mmr1_trl.cli.launch import give_way, hand_to_launcher
@@ -55,6 +56,13 @@ def _help(commands: dict[str, tuple[str, str]]) -> str:
     )
 
 
+def _leave_progress_bars() -> None:
+    """Begin a new line when a progress bar is on the last one, so that a message does not hang on its end."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is not None and getattr(tqdm.tqdm, "_instances", None):
+        print(file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> int:
     """
     Run one `mmr1` command.
@@ -67,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
         `int`: The exit code: 0; 2 for bad input, with one message on stderr; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
+    # transformers on its own old names, which TRL's defaults and hooks call: no reader could do anything about it.
+    warnings.filterwarnings("ignore", r"`(is_)?gradient_checkpointing\w*` is deprecated", FutureWarning)
     commands = available_commands()
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help(commands))
@@ -85,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         return importlib.import_module(commands[argv[0]][0]).run(argv[1:])
     except BadInputError as error:
         if not hand_to_launcher(error):
+            _leave_progress_bars()
             print(f"mmr1: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -290,6 +290,7 @@ def _check_samples(
 ) -> None:
     """Let the model answer a few rows from all over the dataset, and show what the rewards make of it."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
 
     from mmr1_trl.evaluation.preflight import draw_samples
@@ -303,7 +304,7 @@ def _check_samples(
         model: Any = AutoModelForImageTextToText.from_pretrained(
             model_path, trust_remote_code=config.trust_remote_code, **kwargs
         )
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise BadInputError(
             f"The model {model_path!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
         ) from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.errors import BadInputError
 
@@ -181,7 +182,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
 
     if args.prompt_style is not None:
         get_prompt_style(args.prompt_style)
-    output = None if args.output_dir is None else Path(args.output_dir)
+    output = None if args.output_dir is None else require_writable(args.output_dir)
 
     def figures(folder: Path | None) -> _Task:
         rows = load_data(
@@ -268,6 +269,7 @@ def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = Fa
         `BadInputError`: If there is no such model, or it is no vision-language model.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
 
     from mmr1_trl.models import load_processor, resolve_model
@@ -280,7 +282,7 @@ def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = Fa
         model: Any = AutoModelForImageTextToText.from_pretrained(
             path, dtype=dtype, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise BadInputError(f"The model {name!r} cannot be loaded: {first_line}") from error
     return model.to(device), processor

@@ -101,8 +101,9 @@ def _cpu_processes(launch_args: list[str]) -> int:
     except argparse.ArgumentError as error:
         raise BadInputError(str(error)) from error
     if other:
+        flag = "--accelerate_config" if other[0] == "--config_file" else other[0]
         raise BadInputError(
-            f"{other[0]} needs an accelerator, and torch sees none here. On a CPU the only launch flag is "
+            f"{flag} needs an accelerator, and torch sees none here. On a CPU the only launch flag is "
             "--num_processes N."
         )
     if known.num_processes < 1:

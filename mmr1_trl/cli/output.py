@@ -16,9 +16,25 @@ from mmr1_trl.errors import BadInputError
 SETTINGS_FILE = "mmr1_config.yaml"
 
 
+def require_writable(path: str | Path) -> Path:
+    """
+    Return `path` if a folder of that name can be written, without making it yet.
+
+    Raises:
+        [`BadInputError`]: It, or what it would lie in, is a file or read-only.
+    """
+    folder = Path(path)
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise BadInputError(f"{folder} cannot be the output folder: {there} is a file. Choose another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadInputError(f"{folder} cannot be written: {there} is read-only for you. Choose another folder.")
+    return folder
+
+
 def refuse_to_overwrite(settings: Settings, finished: str) -> None:
     """
-    Refuse a fresh run in a folder that holds a trained one.
+    Refuse a fresh run in a folder that holds a trained one, and any run in a folder that cannot be written.
 
     Args:
         settings ([`Settings`]):
@@ -29,9 +45,11 @@ def refuse_to_overwrite(settings: Settings, finished: str) -> None:
     Raises:
         [`BadInputError`]: With the two ways out.
     """
-    if LAUNCHED in os.environ or _resume_word(settings.values.get("resume_from_checkpoint")):
+    if LAUNCHED in os.environ:
         return
-    folder = Path(settings.values.get("output_dir") or "trainer_output")
+    folder = require_writable(settings.values.get("output_dir") or "trainer_output")
+    if _resume_word(settings.values.get("resume_from_checkpoint")):
+        return
     trained = sorted(path.parent for path in folder.glob(f"checkpoint-*/{finished}")) + sorted(
         folder.glob("*.safetensors")
     )

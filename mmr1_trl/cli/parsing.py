@@ -12,7 +12,6 @@ anything heavy is imported, and every value remembers where it came from.
 import argparse
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +75,7 @@ class Settings:
         for cls in self.classes:
             names = {field.name for field in dataclasses.fields(cls) if field.init}
             try:
-                with warnings.catch_warnings():
-                    # TRL's own default trips this one, so nobody who reads it could do anything about it.
-                    warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated")
-                    built.append(cls(**{name: value for name, value in self.values.items() if name in names}))
+                built.append(cls(**{name: value for name, value in self.values.items() if name in names}))
             except BadInputError:
                 raise
             except ValueError as error:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.errors import BadInputError
 
@@ -55,7 +56,7 @@ def run(argv: list[str]) -> int:
     if settings.launch_args:
         raise BadInputError(f"`mmr1 quickstart` runs in one process; {settings.launch_args[0]} has no meaning here.")
     (args,) = settings.build()
-    folder = Path(args.output_dir)
+    folder = require_writable(args.output_dir)
     state = _State(folder, asdict(args))
     try:
         state.once("cold start", lambda: _cold_start(args))

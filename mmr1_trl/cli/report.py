@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from mmr1_trl.cli.output import require_writable
 from mmr1_trl.errors import BadInputError
 
 
@@ -38,6 +39,7 @@ def run(argv: list[str]) -> int:
     output = Path(args.output or Path(args.runs[0]) / "report.html")
     if output.suffix != ".html":
         raise BadInputError(f"--output names the page and must end in .html, got {args.output!r}.")
+    require_writable(output.parent)
     evaluations = [is_evaluation(folder) for folder in args.runs]
     if all(evaluations):
         _report_evaluations(args.runs, output)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.launch import run_or_launch
+from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.errors import BadInputError
 
@@ -32,6 +33,7 @@ def run(argv: list[str]) -> int:
     from mmr1_trl.cli.train import prefer_cpu_where_needed
 
     prefer_cpu_where_needed(settings)
+    require_writable(settings.values.get("output_dir") or "trainer_output")
     try:
         return run_or_launch("score", argv, settings.launch_args, lambda: _score(settings))
     except KeyboardInterrupt:
@@ -40,7 +42,7 @@ def run(argv: list[str]) -> int:
 
 
 def _score(settings: Settings) -> int:
-    from mmr1_trl.cli.train import adapters, load_rows, model_init_kwargs, require_model, revision
+    from mmr1_trl.cli.train import adapters, load_rows, model_init_kwargs, refusals, require_model, revision
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.offline_scores import KEPT, TABLE, Scorer, summarize
@@ -57,14 +59,15 @@ def _score(settings: Settings) -> int:
     with config.main_process_first(desc="loading the dataset"):
         rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
-    scorer = Scorer(
-        model=model,
-        reward_funcs=rewards,
-        args=config,
-        train_dataset=rows,
-        processing_class=processor,
-        **adapters(model_args),
-    )
+    with refusals(model):
+        scorer = Scorer(
+            model=model,
+            reward_funcs=rewards,
+            args=config,
+            train_dataset=rows,
+            processing_class=processor,
+            **adapters(model_args),
+        )
     dataset_name = f"{data_args.dataset_name} ({data_args.dataset_train_split})"
     metadata = scorer.describe(dataset_name, model_args.model_name_or_path, model_args.model_revision)
     prompts = int(scorer.prompt_slots.max()) + 1

@@ -8,7 +8,15 @@ from typing import Any
 from mmr1_trl.cli.launch import run_or_launch
 from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument
 from mmr1_trl.cli.parsing import Settings, parse
-from mmr1_trl.cli.train import adapters, finish, model_init_kwargs, prefer_cpu_where_needed, require_model, revision
+from mmr1_trl.cli.train import (
+    adapters,
+    finish,
+    model_init_kwargs,
+    prefer_cpu_where_needed,
+    refusals,
+    require_model,
+    revision,
+)
 from mmr1_trl.errors import BadInputError
 
 
@@ -68,14 +76,15 @@ def _train(settings: Settings) -> int:
             eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
 
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=train_rows,
-        eval_dataset=eval_rows,
-        processing_class=processor,
-        **adapters(model_args),
-    )
+    with refusals(model):
+        trainer = SFTTrainer(
+            model=model,
+            args=config,
+            train_dataset=train_rows,
+            eval_dataset=eval_rows,
+            processing_class=processor,
+            **adapters(model_args),
+        )
     finish(trainer, settings, data_args.dataset_name)
     return 0
 

@@ -2,6 +2,8 @@
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +109,16 @@ def _train(settings: Settings) -> int:
         name_unreadable_golds(train_rows)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
 
-    trainer = getattr(mmr1_trl, METHODS[settings.command][1])(
-        model=model,
-        reward_funcs=rewards,
-        args=config,
-        train_dataset=train_rows,
-        eval_dataset=eval_rows,
-        processing_class=processor,
-        **adapters(model_args),
-    )
+    with refusals(model):
+        trainer = getattr(mmr1_trl, METHODS[settings.command][1])(
+            model=model,
+            reward_funcs=rewards,
+            args=config,
+            train_dataset=train_rows,
+            eval_dataset=eval_rows,
+            processing_class=processor,
+            **adapters(model_args),
+        )
     finish(trainer, settings, data_args.dataset_name)
     return 0
 
@@ -191,6 +194,26 @@ def require_model(model_args: Any) -> str:
             "figures/cold_start (small, made here)."
         )
     return model_args.model_name_or_path
+
+
+@contextmanager
+def refusals(model: str) -> Iterator[None]:
+    """
+    Around the making of a trainer, which loads the weights of `model`: say in one line what cannot be used.
+
+    Raises:
+        [`BadInputError`]: TRL or transformers refuse a setting (`ValueError`), or the weights cannot be read.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise BadInputError(f"The model {model!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    except ValueError as error:
+        raise BadInputError(f"These settings cannot be used: {error}") from error
 
 
 def revision(model_args: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
@@ -97,3 +98,31 @@ def test_main_turns_bad_input_from_anywhere_into_exit_code_2(monkeypatch, capsys
     monkeypatch.setattr("mmr1_trl.cli.configs.run", refuse)
     assert cli.main(["configs"]) == 2
     assert capsys.readouterr().err == "mmr1: error: row 3: no picture\n"
+
+
+def test_deprecations_that_nobody_can_act_on_are_quiet_and_others_are_not(recwarn):
+    assert cli.main(["--help"]) == 0
+    for name in ("gradient_checkpointing", "is_gradient_checkpointing", "gradient_checkpointing_enable"):
+        warnings.warn(f"`{name}` is deprecated and will be removed in v6.", FutureWarning, stacklevel=1)
+    assert not recwarn.list
+    warnings.warn("`use_cache` is deprecated.", FutureWarning, stacklevel=1)
+    assert len(recwarn.list) == 1
+
+
+def test_a_message_does_not_hang_on_a_progress_bar(monkeypatch, capsys):
+    from tqdm.auto import tqdm
+
+    def refuse(argv):
+        with tqdm(total=2, mininterval=0):
+            raise BadInputError("row 3: no picture")
+
+    def refuse_at_step(argv):
+        bars.append(tqdm(total=2, mininterval=0))
+        raise BadInputError("row 3: no picture")
+
+    bars: list = []
+    for command in (refuse, refuse_at_step):
+        monkeypatch.setattr("mmr1_trl.cli.configs.run", command)
+        assert cli.main(["configs"]) == 2
+        assert "\nmmr1: error: row 3: no picture\n" in capsys.readouterr().err
+    bars[0].close()

@@ -5,10 +5,11 @@ import json
 
 import pytest
 import yaml
+from safetensors import SafetensorError
 
 from mmr1_trl.cli.launch import LAUNCHED, hand_to_launcher, run_or_launch
-from mmr1_trl.cli.output import refuse_to_overwrite, resume_argument, write_settings
-from mmr1_trl.cli.train import load_rows, parse_training
+from mmr1_trl.cli.output import refuse_to_overwrite, require_writable, resume_argument, write_settings
+from mmr1_trl.cli.train import load_rows, parse_training, refusals
 from mmr1_trl.errors import BadInputError
 
 
@@ -69,6 +70,8 @@ def test_launch_flags_on_a_cpu(monkeypatch):
     monkeypatch.delenv(LAUNCHED, raising=False)
     assert run_or_launch("mssr", [], [], lambda: 7) == 7
     assert run_or_launch("mssr", [], ["--cpu", "--num_processes", "1"], lambda: 7) == 7
+    with pytest.raises(BadInputError, match="--accelerate_config needs an accelerator"):
+        run_or_launch("mssr", [], ["--config_file", "zero2.yaml"], lambda: 7)
     with pytest.raises(BadInputError, match="--multi_gpu needs an accelerator"):
         run_or_launch("mssr", [], ["--multi_gpu", "--num_processes", "2"], lambda: 7)
     with pytest.raises(BadInputError, match="--num_processes"):
@@ -95,3 +98,31 @@ def test_rows_without_pictures_must_be_asked_for(tmp_path):
         load_rows(data_args, config, "train", None)
     data_args.image_column = "none"
     assert "images" not in load_rows(data_args, config, "train", 3).column_names
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/sub"):
+        with pytest.raises(BadInputError, match="file is a file. Choose another folder"):
+            refuse_to_overwrite(settings_of("--output_dir", folder), "rlvr_complete.json")
+    assert require_writable(tmp_path / "new/run") == tmp_path / "new/run"
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(BadInputError, match="read-only"):
+        require_writable(tmp_path / "new/run")
+
+
+def test_what_the_making_of_a_trainer_refuses_is_one_line():
+    for raised, message in [
+        (ValueError("Number of reward weights (2) must match"), "cannot be used: Number of reward weights"),
+        (
+            OSError("no file named model.safetensors\nand more"),
+            "The model 'm' cannot be loaded: no file.*safetensors$",
+        ),
+        (SafetensorError("header"), "The model 'm' cannot be loaded: header"),
+        (BadInputError("row 3"), "^row 3$"),
+    ]:
+        with pytest.raises(BadInputError, match=message), refusals("m"):
+            raise raised
+    with pytest.raises(TypeError), refusals("m"):
+        raise TypeError("a bug")
