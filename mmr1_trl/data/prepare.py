@@ -121,6 +121,11 @@ def prepare_dataset(
         except BadInputError as error:
             bad[index] = str(error)
             rows.append(dict.fromkeys(("options", "image_size")) | _NO_ROW)
+    if bad and columns.image is None and any("<image>" in reason for reason in bad.values()):
+        raise BadInputError(
+            "The questions have <image> markers, and no column looks like pictures; the dataset has "
+            f"{dataset.column_names}. Name it with --image_column."
+        )
     _report_bad_rows(bad, len(dataset), on_bad_row)
     if answer_type is None and columns.prompt != "answer_type":
         _recognize_classification(rows)

@@ -146,6 +146,12 @@ def test_marker_mismatch_names_the_row():
     assert image_counts(prepared) == [1, 2]
 
 
+def test_markers_without_a_picture_column_ask_for_it():
+    raw = Dataset.from_dict({"problem": ["<image>a", "<image>b"], "answer": ["1", "2"], "bild": ["a.png", "b.png"]})
+    with pytest.raises(BadInputError, match=r"no column looks like pictures.*'bild'.*--image_column"):
+        prepare_dataset(raw)
+
+
 def test_missing_answers_name_the_rows():
     raw = Dataset.from_dict({"question": ["a", "b", "c"], "answer": ["1", None, " "]})
     with pytest.raises(BadInputError, match=r"2 of 3 rows.*row 1: there is no gold.*row 2: the gold answer is empty"):
@@ -388,10 +394,16 @@ def test_bad_names(tmp_path):
     published.write_jsonl(tmp_path, name="more.jsonl")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "broken.json").write_text("{]")
+    empty, blank = tmp_path / "elsewhere/empty.jsonl", tmp_path / "elsewhere/blank.jsonl"
+    empty.parent.mkdir()
+    empty.touch()
+    blank.write_text("\n")
     for name, split, message in (
         (str(tmp_path / "trian.jsonl"), "train", r"no file .*Did you mean 'train.jsonl'"),
         (str(tmp_path / "notes.txt"), "train", r"ends in .parquet"),
         (str(tmp_path / "broken.json"), "train", "cannot be read as json"),
+        (str(empty), "train", "empty.jsonl holds no rows"),
+        (str(blank), "train", "blank.jsonl holds no rows"),
         (str(tmp_path), "validation", r"has no validation.jsonl, but \['broken.json', 'more.jsonl', 'train.jsonl'\]"),
         (str(tmp_path / "train.jsonl"), "train[:x]", "cannot be read as jsonl"),
     ):
