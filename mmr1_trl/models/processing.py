@@ -95,16 +95,17 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         [`~transformers.ProcessorMixin`]: Never a bare tokenizer: that would train on text alone without a word.
 
     Raises:
-        BadInputError: If the folder has no config or no processor, or the model takes no images.
+        BadInputError: If the folder has no config, processor or chat template, or the model takes no images.
     """
     where = str(path)
     hub_kwargs = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
-    if Path(where).is_absolute() and not Path(where).is_dir():
+    if where.startswith(("/", ".", "~")) and not Path(where).is_dir():
         raise BadInputError(f"There is no model folder {where!r}.")
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **hub_kwargs)
     except (OSError, ValueError) as error:
-        raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}") from error
+        hint = "" if Path(where).exists() else " There is no folder of that name here either."
+        raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
     if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not hasattr(config, "vision_config"):
         raise BadInputError(
             f"{where!r} is a text-only model (model type {config.model_type!r}); this package trains vision-language "
@@ -121,6 +122,11 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         raise BadInputError(_no_processor(where, _first_line(error))) from error
     if not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None):
         raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
+    if not (processor.chat_template or processor.tokenizer.chat_template):  # type: ignore[attr-defined]
+        raise BadInputError(
+            f"The processor of {where!r} has no chat template, so that no prompt can be written. Put the "
+            "chat_template.jinja of the model that it was trained from beside it."
+        )
     return processor
 
 

@@ -164,6 +164,12 @@ def test_model_folder_without_tokenizer_is_refused(tiny_folder):
         load_processor(tiny_folder)
 
 
+def test_model_folder_without_chat_template_is_refused(tiny_folder):
+    (tiny_folder / "chat_template.jinja").unlink()
+    with pytest.raises(BadInputError, match="has no chat template"):
+        load_processor(tiny_folder)
+
+
 def test_text_only_model_is_refused(tiny_folder, tmp_path):
     Qwen2Config().save_pretrained(tmp_path / "text")
     for name in ("tokenizer.json", "tokenizer_config.json"):
