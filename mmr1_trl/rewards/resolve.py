@@ -54,6 +54,6 @@ def _resolve(name: str) -> Callable:
         raise BadInputError(f"Reward function {name!r}: cannot import {module_name!r} ({error}).") from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        near = did_you_mean(function_name, vars(module))
+        near = did_you_mean(function_name, [name for name, value in vars(module).items() if callable(value)])
         raise BadInputError(f"Reward function {name!r}: {module_name!r} has no function {function_name!r}.{near}")
     return function

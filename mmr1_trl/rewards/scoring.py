@@ -171,7 +171,7 @@ def check_gold(gold: str, answer_type: str | None = None, options: Sequence[str]
         "list": lambda: split_list(strip_brackets(clean(gold))[0]),
         "set": lambda: split_list(strip_brackets(clean(gold))[0]),
         "interval": lambda: parse_intervals(gold),
-        "latex": lambda: clean(gold),
+        "latex": lambda: clean(gold) and _braces_match(gold),
         "text": lambda: clean(gold),
         "point": lambda: len(read_numbers(gold)) in (2, 4),
         "box": lambda: len(read_numbers(gold)) == 4,
@@ -181,3 +181,8 @@ def check_gold(gold: str, answer_type: str | None = None, options: Sequence[str]
         return None
     among = f" among {len(question.options)} options" if question.options else ""
     return f"{gold[:80]!r} cannot be read as {question.answer_type}{among}"
+
+
+def _braces_match(latex: str) -> bool:
+    bare = latex.replace("\\{", "").replace("\\}", "")
+    return bare.count("{") == bare.count("}")
