@@ -22,12 +22,21 @@ class EntropyAlarm(TrainerCallback):
             The band in nats, over the full vocabulary and at the sampling temperature; `None` leaves a side open.
         stop (`bool`, *optional*, defaults to `False`):
             Whether to save a checkpoint and stop, too.
+        completions (`Path`, *optional*):
+            Folder that TRL writes its tables of completions to, when it does.
     """
 
-    def __init__(self, low: float | None = None, high: float | None = None, stop: bool = False) -> None:
+    def __init__(
+        self,
+        low: float | None = None,
+        high: float | None = None,
+        stop: bool = False,
+        completions: Path | None = None,
+    ) -> None:
         self.low = float("-inf") if low is None else low
         self.high = float("inf") if high is None else high
         self.stop = stop
+        self.completions = completions
         self.outside = False
 
     def on_log(
@@ -50,9 +59,8 @@ class EntropyAlarm(TrainerCallback):
         if was_outside or not state.is_world_process_zero:
             return
         where = "log_completions=True keeps the completions of such a step"
-        if getattr(args, "log_completions", False):
-            table = Path(str(args.output_dir)) / "completions" / f"completions_{state.global_step:05d}.parquet"
-            where = f"its completions are in {table}"
+        if self.completions is not None:
+            where = f"its completions are in {self.completions / f'completions_{state.global_step:05d}.parquet'}"
         then = " A checkpoint is saved and training stops (entropy_alarm='stop')." if self.stop else ""
         logger.warning(
             f"Step {state.global_step}: the token entropy of {entropy:.4g} nats is outside the band from "

@@ -187,7 +187,8 @@ class RLVRTrainer(ResumableTrainer):
             )  # fmt: skip
             self.add_callback(VASCallback(self.scores))
         if args.entropy_low is not None or args.entropy_high is not None:
-            self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, stop=args.entropy_alarm == "stop"))
+            tables = Path(str(args.output_dir)) / "completions" if args.log_completions else None
+            self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
         if args.freeze_vision_tower:
             self._freeze_vision_tower()
 
