@@ -127,7 +127,8 @@ def test_alarms_of_the_caller_survive(pool):
 def _compare_in_child(connection) -> None:
     from mmr1_trl.rewards import accuracy_reward
 
-    connection.send(accuracy_reward([r"\boxed{\sqrt{12}}", r"\boxed{\sqrt{13}}"], [r"2\sqrt{3}"] * 2))
+    # Numbers of no other test: a forked child inherits the verdicts that its parent has cached.
+    connection.send(accuracy_reward([r"\boxed{\sqrt{27436}}", r"\boxed{\sqrt{27437}}"], [r"2\sqrt{6859}"] * 2))
     connection.send(default_pool().process_ids())
 
 
