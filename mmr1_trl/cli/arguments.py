@@ -59,12 +59,16 @@ class SFTArguments(SourceArguments):
     Args:
         figures_traces (`str`, *optional*, defaults to `"mixed"`):
             How the written-out answers of `figures` are drawn: `"mixed"` (ways of unequal worth, the last stage of the
-            cold start) or `"clean"` (every one right and worked out step by step).
+            cold start), `"clean"` (every one right and worked out step by step) or `"cold_start"` (all three stages of
+            the cold start from random weights, with steps and learning rates of their own).
     """
 
     figures_traces: str = field(
         default="mixed",
-        metadata={"help": "Answers of figures: several ways, or all step by step.", "choices": ["mixed", "clean"]},
+        metadata={
+            "help": "Answers of figures: several ways, all step by step, or the stages of the cold start.",
+            "choices": ["mixed", "clean", "cold_start"],
+        },
     )
 
 

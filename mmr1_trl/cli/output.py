@@ -4,6 +4,7 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -73,9 +74,15 @@ def _resume_word(value: Any) -> str | None:
     return "true" if word.lower() in ("true", "yes", "1") else word
 
 
-def report_interrupt(command: str, argv: list[str]) -> int:
-    """Say after Ctrl-C how the run goes on; return the exit code."""
-    if LAUNCHED not in os.environ:  # the launcher says it once for all its processes
+def report_interrupt(command: str, argv: list[str], settings: Settings, finished: str) -> int:
+    """Say after Ctrl-C how the run goes on (`finished`: see [`refuse_to_overwrite`]); return the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes Ctrl-C on to those who have it already
+    if LAUNCHED in os.environ:  # the launcher says it once for all its processes
+        return 130
+    folder = Path(settings.values.get("output_dir") or "trainer_output")
+    if not any(folder.glob(f"checkpoint-*/{finished}")):
+        print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
+    else:
         words = shlex.join(argv if "--resume_from_checkpoint" in argv else [*argv, "--resume_from_checkpoint", "true"])
         print(f"\nmmr1: interrupted. To go on from the last checkpoint: mmr1 {command} {words}", file=sys.stderr)
     return 130

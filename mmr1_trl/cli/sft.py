@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.launch import run_or_launch
-from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument
+from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.train import (
     adapters,
@@ -23,6 +23,12 @@ from mmr1_trl.errors import BadInputError
 ABOUT = "Supervised fine-tuning by TRL's SFTTrainer: on figures, the cold start that reinforcement learning builds on."
 
 
+# What `--figures_traces cold_start` takes; the two last are set on machines without an accelerator.
+COLD_START_OPTIONS = {
+    "figures_traces", "model_name_or_path", "dataset_name", "output_dir", "seed", "disable_tqdm", "use_cpu", "bf16",
+}  # fmt: skip
+
+
 def run(argv: list[str]) -> int:
     """Train with the words after `mmr1 sft` as options; return the exit code."""
     settings = parse_sft(argv)
@@ -30,7 +36,7 @@ def run(argv: list[str]) -> int:
     try:
         return run_or_launch("sft", argv, settings.launch_args, lambda: _train(settings))
     except KeyboardInterrupt:
-        return report_interrupt("sft", argv)
+        return report_interrupt("sft", argv, settings, "trainer_state.json")
 
 
 def parse_sft(argv: list[str]) -> Settings:
@@ -50,6 +56,8 @@ def parse_sft(argv: list[str]) -> Settings:
 
 def _train(settings: Settings) -> int:
     data_args, config, model_args = settings.build()
+    if data_args.figures_traces == "cold_start":
+        return _cold_start(settings, config)
 
     from trl import SFTTrainer
 
@@ -89,10 +97,29 @@ def _train(settings: Settings) -> int:
     return 0
 
 
+def _cold_start(settings: Settings, config: Any) -> int:
+    """Train what the name `figures/cold_start` stands for, into a folder of the user's own."""
+    from mmr1_trl.models.cold_start import ColdStartConfig, train_cold_start
+
+    fixed = {name: settings.origin(name) for name in sorted(settings.values) if name not in COLD_START_OPTIONS}
+    if fixed:
+        name, origin = next(iter(fixed.items()))
+        raise BadInputError(
+            f"figures_traces cold_start has stages of its own and does not take {name} (given by {origin}). It takes "
+            f"{', '.join(sorted(COLD_START_OPTIONS))}; `--figures_traces clean` takes all options."
+        )
+    write_settings(settings, config.output_dir)
+    train_cold_start(config.output_dir, ColdStartConfig(seed=config.seed), progress=not config.disable_tqdm)
+    print(f"\nTrained.\n  model     {config.output_dir}\n  settings  {config.output_dir}/mmr1_config.yaml")
+    return 0
+
+
 def _checkpoint(config: Any) -> str | None:
     """Return the checkpoint to resume from: the one named, or the newest that was written to its end."""
     checkpoint = resume_argument(config)
     if not isinstance(checkpoint, bool):
+        if checkpoint is not None and not Path(checkpoint).is_dir():
+            raise BadInputError(f"There is no checkpoint folder {checkpoint!r}. `true` takes the newest one.")
         return checkpoint
     states = Path(config.output_dir).glob("checkpoint-*/trainer_state.json")
     steps = {int(state.parent.name.split("-")[1]): state.parent for state in states}

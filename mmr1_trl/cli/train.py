@@ -79,7 +79,7 @@ def train(command: str, argv: list[str]) -> int:
     try:
         return run_or_launch(command, argv, settings.launch_args, lambda: _train(settings))
     except KeyboardInterrupt:
-        return report_interrupt(command, argv)
+        return report_interrupt(command, argv, settings, "rlvr_complete.json")
 
 
 def _train(settings: Settings) -> int:

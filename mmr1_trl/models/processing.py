@@ -122,7 +122,7 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         raise BadInputError(_no_processor(where, _first_line(error))) from error
     if not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None):
         raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
-    if not (processor.chat_template or processor.tokenizer.chat_template):  # type: ignore[attr-defined]
+    if not (processor.chat_template or processor.tokenizer.chat_template):
         raise BadInputError(
             f"The processor of {where!r} has no chat template, so that no prompt can be written. Put the "
             "chat_template.jinja of the model that it was trained from beside it."
