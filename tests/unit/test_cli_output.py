@@ -8,7 +8,13 @@ import yaml
 from safetensors import SafetensorError
 
 from mmr1_trl.cli.launch import LAUNCHED, hand_to_launcher, run_or_launch
-from mmr1_trl.cli.output import refuse_to_overwrite, require_writable, resume_argument, write_settings
+from mmr1_trl.cli.output import (
+    refuse_to_overwrite,
+    report_interrupt,
+    require_writable,
+    resume_argument,
+    write_settings,
+)
 from mmr1_trl.cli.train import load_rows, parse_training, refusals
 from mmr1_trl.errors import BadInputError
 
@@ -126,3 +132,14 @@ def test_what_the_making_of_a_trainer_refuses_is_one_line():
             raise raised
     with pytest.raises(TypeError), refusals("m"):
         raise TypeError("a bug")
+
+
+def test_after_an_interrupt_only_a_checkpoint_is_gone_on_from(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *args: None)
+    settings = settings_of("--output_dir", tmp_path)
+    assert report_interrupt("mssr", ["--seed", "1"], settings, "rlvr_complete.json") == 130
+    assert "before the first checkpoint. The same command begins again" in capsys.readouterr().err
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4/rlvr_complete.json").touch()
+    assert report_interrupt("mssr", ["--seed", "1"], settings, "rlvr_complete.json") == 130
+    assert "mmr1 mssr --seed 1 --resume_from_checkpoint true" in capsys.readouterr().err
