@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.shipped_configs import config_names, find_config
 from mmr1_trl.errors import BadInputError
 
@@ -44,6 +45,6 @@ def _copy(name: str, destination: str | None) -> Path:
         target = target / source.name
     if target.exists():
         raise BadInputError(f"{target} exists already. Give another name: mmr1 configs cp {name} my_{source.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(target.parent).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     return target

@@ -3,6 +3,7 @@
 
 import pytest
 
+from mmr1_trl import cli
 from mmr1_trl.cli import configs, sft
 from mmr1_trl.cli.shipped_configs import config_names, find_config
 from mmr1_trl.cli.train import parse_training
@@ -110,3 +111,9 @@ def test_a_file_wins_over_a_shipped_name(tmp_path, monkeypatch):
     (tmp_path / "figures/mssr").write_text("beta: 0.5\n")
     assert find_config("figures/mssr").read_text() == "beta: 0.5\n"
     assert find_config("figures/mvsr.yaml") == config_names()["figures/mvsr"]
+
+
+def test_copying_into_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert cli.main(["configs", "cp", "figures/mssr", str(tmp_path / "file/my.yaml")]) == 2
+    assert "is a file. Choose another folder" in capsys.readouterr().err
