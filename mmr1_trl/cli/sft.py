@@ -82,6 +82,7 @@ def _train(settings: Settings) -> int:
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows)
+    _require_texts(train_rows.column_names, config.dataset_text_field, data_args.dataset_name)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
 
     with refusals(model):
@@ -112,6 +113,17 @@ def _cold_start(settings: Settings, config: Any) -> int:
     train_cold_start(config.output_dir, ColdStartConfig(seed=config.seed), progress=not config.disable_tqdm)
     print(f"\nTrained.\n  model     {config.output_dir}\n  settings  {config.output_dir}/mmr1_config.yaml")
     return 0
+
+
+def _require_texts(columns: list[str], text_column: str, name: str) -> None:
+    """Refuse rows that hold nothing to imitate, such as the questions and answers of reinforcement learning."""
+    if not {"messages", "conversations", "input_ids", text_column} & set(columns) and not (
+        {"prompt", "completion"} <= set(columns)
+    ):
+        raise BadInputError(
+            f"{name}: supervised training needs a column `messages`, or `prompt` and `completion`, or `{text_column}`; "
+            f"there are {columns}."
+        )
 
 
 def _checkpoint(config: Any) -> str | None:

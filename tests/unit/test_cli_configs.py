@@ -117,3 +117,10 @@ def test_copying_into_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert cli.main(["configs", "cp", "figures/mssr", str(tmp_path / "file/my.yaml")]) == 2
     assert "is a file. Choose another folder" in capsys.readouterr().err
+
+
+def test_supervised_training_needs_something_to_imitate():
+    with pytest.raises(BadInputError, match=r"set.jsonl: .*`messages`.*\['problem', 'image', 'answer'\]"):
+        sft._require_texts(["problem", "image", "answer"], "text", "set.jsonl")
+    for columns in (["messages", "images"], ["prompt", "completion"], ["story"]):
+        sft._require_texts(columns, "story", "set.jsonl")
