@@ -121,7 +121,7 @@ def _require_texts(columns: list[str], text_column: str, name: str) -> None:
         {"prompt", "completion"} <= set(columns)
     ):
         raise BadInputError(
-            f"{name}: supervised training needs a column `messages`, or `prompt` and `completion`, or `{text_column}`; "
+            f"{name}: supervised training needs `messages`, or `prompt` and `completion`, or `{text_column}`; "
             f"there are {columns}."
         )
 
