@@ -34,9 +34,9 @@ RESULTS = Path(__file__).parent / "results"
 SETTINGS: dict[str, dict[str, Any]] = {
     "figures, 56 px, aligned": {"gradient_accumulation_steps": 2, "num_generations": 8},
     "figures, 56 px, 4 updates": {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "num_generations": 8},
-    "stored 768 px, aligned": {"gradient_accumulation_steps": 2, "num_generations": 8, "pixels": 768},
-    "stored 768 px, 4 updates": {
-        "steps_per_generation": 4, "gradient_accumulation_steps": 1, "num_generations": 8, "pixels": 768,
+    "stored 512 px, aligned": {"gradient_accumulation_steps": 2, "num_generations": 8, "pixels": 512},
+    "stored 512 px, 4 updates": {
+        "steps_per_generation": 4, "gradient_accumulation_steps": 1, "num_generations": 8, "pixels": 512,
     },
 }  # fmt: skip
 
@@ -57,7 +57,7 @@ def reward(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
 
 def rows(pixels: int | None) -> Dataset:
     """Figures as they are, or enlarged with noise to the size of a photograph."""
-    figures = load_figures("train", num_rows=64)
+    figures = load_figures("train", num_rows=32)
     if pixels is None:
         return figures
     rng = np.random.default_rng(0)
