@@ -183,7 +183,10 @@ def check_resumable(folder: Path, identity: dict[str, Any]) -> None:
     saved = load_shared_state(folder)[0]["identity"]
     differences = [f"{k} was {saved.get(k)}, now {v}" for k, v in identity.items() if saved.get(k) != v]
     if differences:
-        raise BadInputError(f"{folder} belongs to another run: {'; '.join(differences)}.")
+        raise BadInputError(
+            f"{folder} belongs to another run: {'; '.join(differences)}. Give the settings that it was made with "
+            "(`mmr1` writes them to mmr1_config.yaml in the output_dir), or start anew in another output_dir."
+        )
 
 
 def reload_weights(model: PreTrainedModel, folder: Path) -> None:

@@ -346,6 +346,9 @@ class RLVRConfig(GRPOConfig):
             )
         if self.generation_batch_size is not None and self.steps_per_generation is not None:
             return  # GRPOConfig says which of the two to leave out
+        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"):
+            if getattr(self, name) < 1:
+                raise BadInputError(f"{name}={getattr(self, name)} must be at least 1.")
         processes = int(os.environ.get("WORLD_SIZE", 1))
         micro = self.per_device_train_batch_size * processes
         steps = self.steps_per_generation or self.gradient_accumulation_steps

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from datasets import Dataset, IterableDataset
 from transformers.utils import logging
@@ -20,6 +21,7 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 logger = logging.get_logger(__name__)
 
 IMAGE_COLUMNS = ("images", "image")
+MAX_ASPECT_RATIO = 200  # the Qwen processors raise above it, in the middle of a batch
 
 
 class RowNumbers(torch.utils.data.Dataset):
@@ -194,15 +196,22 @@ class RowReader:
         Raises:
             [`BadInputError`]: A picture cannot be read.
         """
+
+        def picture(encoded: Any) -> PIL.Image.Image:
+            image = open_image(encoded, where)
+            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
+                raise BadImageError(f"{where}: a picture of {image.width} x {image.height} pixels is too narrow.")
+            return fit_pixels(image, self.min_pixels, self.max_pixels)
+
         record = dict(record)
         for name in IMAGE_COLUMNS:
             value = record.get(name)
             if value is None:
                 continue
             if name == "image":
-                record[name] = fit_pixels(open_image(value, where), self.min_pixels, self.max_pixels)
+                record[name] = picture(value)
             else:
-                record[name] = [fit_pixels(open_image(v, where), self.min_pixels, self.max_pixels) for v in value]
+                record[name] = [picture(each) for each in value]
         return record
 
     def _decode_row(self, row: int, record: dict[str, Any]) -> dict[str, Any] | None:
@@ -210,7 +219,9 @@ class RowReader:
             return self.decode(record, where=f"train_dataset row {row}")
         except BadImageError as error:
             if self.on_bad_row == "error":
-                raise BadInputError(f"{error} Pass on_bad_row='skip' to train on without such rows.") from error
+                raise BadInputError(
+                    f"{error} Pass on_bad_row='skip' (--on_bad_row skip) to train on without such rows."
+                ) from error
             if row not in self.bad_rows:
                 logger.warning(f"{error} Skipped: the next readable row takes its place.")
             self.bad_rows.add(row)

@@ -55,6 +55,7 @@ def test_datasets(make_trainer, make_rows, change, expected):
     [
         (RLVRConfig, {"advantage_baseline": "value_traker"}, "Did you mean 'value_tracker'"),
         (RLVRConfig, {"num_generations": 1}, "value_tracker"),
+        (RLVRConfig, {"per_device_train_batch_size": 0}, "must be at least 1"),
         (RLVRConfig, {"num_generations": 3}, "= 4 completions, .* Nearest: generation_batch_size=3 or 6"),
         (RLVRConfig, {"generation_batch_size": 6}, "no multiple .* = 4 x 1 = 4. Nearest: 4 or 8"),
         (MSSRConfig, {"beta": 0.0}, "needs a reference model"),
@@ -69,7 +70,7 @@ def test_datasets(make_trainer, make_rows, change, expected):
 )
 def test_configs(config, options, expected):
     with pytest.raises(BadInputError, match=expected):
-        config("x", use_cpu=True, per_device_train_batch_size=4, **options)
+        config("x", use_cpu=True, **({"per_device_train_batch_size": 4} | options))
 
 
 def test_grpo_config_is_refused_with_the_remedy(make_trainer):
@@ -191,3 +192,15 @@ def test_label_noise_is_fixed_and_named_in_the_identity(make_trainer, tmp_path):
         make_trainer(MSSRTrainer, MSSRConfig, label_noise=50, **options)
     with pytest.raises(BadInputError, match="needs the columns"):
         make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, **MSSR)
+
+
+def test_a_picture_too_narrow_for_the_processor_is_a_bad_row(make_trainer, make_rows):
+    rows = list(make_rows(8))
+    rows[2]["images"] = [PIL.Image.new("RGB", (2000, 8))]
+    narrow = Dataset.from_list(rows)
+    options = {"shuffle_dataset": False, "max_steps": 1, **MSSR}
+    with pytest.raises(BadInputError, match="row 2: a picture of 2000 x 8 pixels is too narrow"):
+        make_trainer(MSSRTrainer, MSSRConfig, rows=narrow, **options).train()
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, rows=narrow, on_bad_row="skip", **options)
+    trainer.train()
+    assert trainer.reader.bad_rows == {2}
