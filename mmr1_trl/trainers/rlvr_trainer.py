@@ -253,7 +253,8 @@ class RLVRTrainer(ResumableTrainer):
         self._sampling_pass = {} if shape_now else None
         output = super()._generate_and_score_completions(records)
         sampling_pass, self._sampling_pass = self._sampling_pass, None
-        if self.reader.bad_rows:
+        if self.args.on_bad_row == "skip":  # each rank meets bad rows of its own; all of them count
+            self.reader.bad_rows.update(gather_object(sorted(self.reader.bad_rows)))
             self._metrics["train"]["data/bad_rows"].append(float(len(self.reader.bad_rows)))
 
         rewards = self._weighted_rewards()
@@ -355,10 +356,8 @@ class RLVRTrainer(ResumableTrainer):
         if self.args.entropy_shaping and inputs["advantages"].dim() == 1:
             # Generation and update are aligned: this forward is the sampling policy's, and TRL reads the advantages
             # after it. When they are not, the advantages came here shaped.
-            shaped = self._shape(
-                inputs["advantages"], self._shaping_entropies(logps, entropies), inputs["completion_mask"]
-            )
-            inputs["advantages"] = shaped
+            shaping = self._shaping_entropies(logps, entropies)
+            inputs["advantages"] = self._shape(inputs["advantages"], shaping, inputs["completion_mask"])
         if self.baseline is None or self.args.tracker_forgetting == "fixed":
             return
         sampled = inputs.get("old_per_token_logps", logps)
