@@ -9,7 +9,7 @@ count, locate, compare, name and point.
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -80,6 +80,15 @@ SPREAD = (
     TraceMixture(direct=0.2, shortcut=0.7, slip=0.5),
     TraceMixture(shortcut=0.98),
 )
+# One mixture per family, for a start at which two families are nearly always right, one is so now and then, and two
+# nearly never.
+UNEVEN = {
+    "add": TraceMixture(),
+    "range": TraceMixture(),
+    "gap": TraceMixture(direct=0.5, shortcut=0.1, slip=0.3),
+    "sum3": TraceMixture(shortcut=0.97),
+    "times": TraceMixture(shortcut=0.97),
+}
 
 
 class _Row(NamedTuple):
@@ -161,7 +170,7 @@ def load_figures(
 def figures_traces(
     num_rows: int = 8192,
     seed: int = 0,
-    mixture: TraceMixture | Sequence[TraceMixture] | None = None,
+    mixture: TraceMixture | Sequence[TraceMixture] | Mapping[str, TraceMixture] | None = None,
     families: Sequence[str] | None = None,
     levels: Sequence[int] | None = None,
 ) -> Dataset:
@@ -173,9 +182,9 @@ def figures_traces(
             How many rows.
         seed (`int`, *optional*, defaults to `0`):
             Which rows, and which way of answering each gets.
-        mixture ([`TraceMixture`] or `Sequence[TraceMixture]`, *optional*):
-            Shares of the ways of answering, or one mixture per level. Defaults to `MIXED`, that of the last stage of
-            the cold start.
+        mixture ([`TraceMixture`], `Sequence[TraceMixture]` or `Mapping[str, TraceMixture]`, *optional*):
+            Shares of the ways of answering, or one mixture per level, or one per family. Defaults to `MIXED`, that of
+            the last stage of the cold start.
         families (`Sequence[str]`, *optional*):
             As in [`load_figures`].
         levels (`Sequence[int]`, *optional*):
@@ -186,20 +195,19 @@ def figures_traces(
         `"shortcut"` or `"steps"`).
     """
     mixture = mixture or MIXED
-    mixtures = [mixture] * len(LEVELS) if isinstance(mixture, TraceMixture) else mixture
     rng = np.random.default_rng([seed, len(SPLITS)])
     rows = list(_rows("train", num_rows, seed, families, levels))
     # Drawn beforehand, so that two mixtures differ in the answers that they must differ in and in no others.
     draws = rng.random((num_rows, 2)).tolist()
     styles, completions = [], []
     for row, (draw, slip_draw) in zip(rows, draws):
-        facts, mixture = row.question.facts, mixtures[row.level - 1]
-        direct, both = mixture.direct, mixture.direct + mixture.shortcut
-        if row.family in mixture.swapped:
-            direct = mixture.shortcut
+        facts, shares = row.question.facts, _mixture_of(row, mixture)
+        direct, both = shares.direct, shares.direct + shares.shortcut
+        if row.family in shares.swapped:
+            direct = shares.shortcut
         style = "direct" if draw < direct else "shortcut" if draw < both else "steps"
         thoughts, answer = shortcut(row.family, facts) if style == "shortcut" else steps(row.family, facts)
-        if style == "steps" and slip_draw < mixture.slip:
+        if style == "steps" and slip_draw < shares.slip:
             thoughts, answer = steps(row.family, slip(row.family, facts, rng))
         styles.append(style)
         completions.append(write_trace("" if style == "direct" else thoughts, answer))
@@ -209,6 +217,20 @@ def figures_traces(
     }
     features = _common_features() | {"completion": _MESSAGES, "style": Value("string")}
     return Dataset.from_dict(columns, features=Features(features))
+
+
+def _mixture_of(
+    row: _Row, mixture: TraceMixture | Sequence[TraceMixture] | Mapping[str, TraceMixture]
+) -> TraceMixture:
+    if isinstance(mixture, TraceMixture):
+        return mixture
+    if isinstance(mixture, Mapping):
+        if row.family not in mixture:
+            raise BadInputError(
+                f"figures: no mixture for the family {row.family!r}; there is one for {list(mixture)}."
+            )
+        return mixture[row.family]
+    return mixture[row.level - 1]
 
 
 def write_trace(thoughts: str, answer: str) -> str:

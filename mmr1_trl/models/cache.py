@@ -10,7 +10,8 @@ from pathlib import Path
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
-TINY, COLD_START, SPREAD_START = "figures/tiny", "figures/cold_start", "figures/spread_start"
+TINY, COLD_START = "figures/tiny", "figures/cold_start"
+SPREAD_START, UNEVEN_START = "figures/spread_start", "figures/uneven_start"
 
 
 def cache_dir() -> Path:
@@ -63,8 +64,9 @@ def resolve_model(name: str) -> str:
     Args:
         name (`str`):
             `"figures/tiny"` (a tiny model with random weights), `"figures/cold_start"` (the tiny model after the
-            supervised cold start, which takes a few minutes the first time), `"figures/spread_start"` (another cold
-            start, whose pass rates fall from level to level), a folder or a Hub id.
+            supervised cold start, which takes a few minutes the first time), `"figures/spread_start"` and
+            `"figures/uneven_start"` (other cold starts, whose pass rates differ by level or by family), a folder or a
+            Hub id.
 
     Returns:
         `str`: Path of a folder with model and processor, or `name`.
@@ -74,13 +76,17 @@ def resolve_model(name: str) -> str:
     """
     if name == TINY:
         return str(build_once("figures-tiny-v1", _save_tiny))
-    if name in (COLD_START, SPREAD_START):
-        from mmr1_trl.models.cold_start import ColdStartConfig, cold_start_path, spread_stages
+    if name in (COLD_START, SPREAD_START, UNEVEN_START):
+        from mmr1_trl.models.cold_start import ColdStartConfig, cold_start_path, spread_stages, uneven_stages
 
-        config = ColdStartConfig() if name == COLD_START else ColdStartConfig(stages=spread_stages())
-        return str(cold_start_path(config))
+        configs = {
+            COLD_START: ColdStartConfig(),
+            SPREAD_START: ColdStartConfig(stages=spread_stages()),
+            UNEVEN_START: ColdStartConfig(stages=uneven_stages()),
+        }
+        return str(cold_start_path(configs[name]))
     if name.startswith("figures/") and not os.path.isdir(name):
-        known = (TINY, COLD_START, SPREAD_START)
+        known = (TINY, COLD_START, SPREAD_START, UNEVEN_START)
         raise BadInputError(f"Unknown built-in model {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
 

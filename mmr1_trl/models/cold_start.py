@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
-from mmr1_trl.data.figures import MIXED, SPREAD, TraceMixture, figures_traces
+from mmr1_trl.data.figures import MIXED, SPREAD, UNEVEN, TraceMixture, figures_traces
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
@@ -31,8 +31,8 @@ class ColdStartStage:
     One stage of the cold start.
 
     Args:
-        mixture ([`TraceMixture`] or `tuple[TraceMixture, ...]`):
-            Ways of answering to learn from, for all levels or one for each.
+        mixture ([`TraceMixture`], `tuple[TraceMixture, ...]` or `dict[str, TraceMixture]`):
+            Ways of answering to learn from: the same for all, one for each level, or one for each family.
         steps (`int`):
             Optimizer steps.
         learning_rate (`float`):
@@ -45,7 +45,7 @@ class ColdStartStage:
             Families of [`~mmr1_trl.data.figures.load_figures`]; defaults to its default.
     """
 
-    mixture: TraceMixture | tuple[TraceMixture, ...]
+    mixture: TraceMixture | tuple[TraceMixture, ...] | dict[str, TraceMixture]
     steps: int
     learning_rate: float
     num_rows: int
@@ -65,6 +65,11 @@ def _default_stages() -> tuple[ColdStartStage, ...]:
 def spread_stages() -> tuple[ColdStartStage, ...]:
     """Stages of `figures/spread_start`: the same abilities, and habits that differ by level instead of by family."""
     return (*_default_stages()[:2], ColdStartStage(SPREAD, steps=250, learning_rate=6e-4, num_rows=8000))
+
+
+def uneven_stages() -> tuple[ColdStartStage, ...]:
+    """Stages of `figures/uneven_start`: the same abilities, known in two families and hidden in the others."""
+    return (*_default_stages()[:2], ColdStartStage(UNEVEN, steps=250, learning_rate=6e-4, num_rows=8000))
 
 
 @dataclass(frozen=True)

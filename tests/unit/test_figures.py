@@ -4,12 +4,13 @@
 import hashlib
 import json
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmr1_trl.data.figures import SPREAD, TraceMixture, figure_split, figures_traces, load_figures
+from mmr1_trl.data.figures import SPREAD, UNEVEN, TraceMixture, figure_split, figures_traces, load_figures
 from mmr1_trl.data.figures_draw import COLORS
 from mmr1_trl.data.figures_questions import FAMILIES, LEVELS, PLACES, POSITION_FAMILIES, slip, steps
 from mmr1_trl.errors import BadInputError
@@ -258,3 +259,16 @@ def test_a_mixture_per_level():
     assert set(styles[1]) == {"steps"}
     shares = {level: styles[level].count("shortcut") / len(styles[level]) for level in LEVELS}
     assert shares[1] < shares[2] < shares[3] < shares[4] and shares[4] > 0.9
+
+
+def test_a_mixture_per_family():
+    rows = figures_traces(2000, seed=3, mixture=UNEVEN)
+    styles = {family: Counter() for family in UNEVEN}
+    for family, style in zip(rows["family"], rows["style"]):
+        styles[family][style] += 1
+    assert styles["add"].keys() == styles["range"].keys() == {"steps"}
+    for family in ("sum3", "times"):
+        assert styles[family]["shortcut"] / styles[family].total() == pytest.approx(0.97, abs=0.03)
+    assert styles["gap"]["direct"] / styles["gap"].total() == pytest.approx(0.5, abs=0.08)
+    with pytest.raises(BadInputError, match="'count'.*add"):
+        figures_traces(50, mixture=UNEVEN, families=["count"])

@@ -1,0 +1,281 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What the learning studies share: train with the public trainers, measure on held-out pictures, keep the curves.
+
+A run is one arm of a study with one seed. Finished runs are lines of a `.jsonl` file under `benchmarks/results`, and
+are not run again; tables and plots are made from these lines alone.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import PrinterCallback, TrainerCallback
+
+import mmr1_trl
+from mmr1_trl.cli.eval import load_model
+from mmr1_trl.data.figures import load_figures
+from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.evaluation.runner import evaluate_model
+from mmr1_trl.rewards import accuracy_reward
+
+
+RESULTS = Path(__file__).parent / "results"
+# Logged by the trainers and kept with each run, where they exist.
+LOGGED = (
+    "reward", "entropy", "grad_norm", "frac_reward_zero_std", "kl", "clip_ratio/region_mean",
+    "completions/mean_length", "vas/frac_zero_variance_weighted", "vas/frac_zero_variance_uniform",
+    "vas/effective_sample_size", "vas/coverage", "entropy/coef", "entropy/response_mean", "mssr/rho", "mssr/value_mean",
+    "study/dropped_share",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """
+    One way of training in a study.
+
+    Args:
+        name (`str`):
+            What tables call it.
+        options (`dict`):
+            Options of the config class, over those of the study.
+        trainer (`type` or `str`, *optional*, defaults to `"RLVRTrainer"`):
+            The trainer class, or its name in `mmr1_trl`.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    trainer: Any = "RLVRTrainer"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """
+    What all arms of a study have in common.
+
+    Args:
+        model (`str`):
+            Where training starts: a built-in name, a folder or a Hub id.
+        options (`dict`):
+            Options of the config class.
+        budget (`int`):
+            Rollouts after which training stops, those spent on scoring included.
+        eval_every (`int`):
+            Rollouts between two evaluations.
+        num_train_rows (`int`, *optional*, defaults to `512`):
+            Training prompts, drawn with the run's seed.
+        num_eval_rows (`int`, *optional*, defaults to `500`):
+            Held-out prompts, drawn with the run's seed.
+        train_families, eval_families (`tuple[str, ...]`, *optional*):
+            Families of pictures. Default to those of [`~mmr1_trl.data.figures.load_figures`].
+        label_noise (`float`, *optional*, defaults to `0.0`):
+            Share of training rows with a wrong label.
+        label_noise_kind (`str`, *optional*, defaults to `"random"`):
+            `"random"` or `"near_miss"`.
+    """
+
+    model: str
+    options: dict[str, Any]
+    budget: int
+    eval_every: int
+    num_train_rows: int = 512
+    num_eval_rows: int = 500
+    train_families: tuple[str, ...] | None = None
+    eval_families: tuple[str, ...] | None = None
+    label_noise: float = 0.0
+    label_noise_kind: str = "random"
+
+
+class _Measure(TrainerCallback):
+    """Evaluates every so many rollouts, and stops the training when the budget is spent."""
+
+    def __init__(self, setting: Setting, seed: int) -> None:
+        self.setting, self.seed = setting, seed
+        self.rows = load_figures("test", setting.num_eval_rows, seed=seed, families=setting.eval_families)
+        self.trainer: Any = None
+        self.curve: list[dict[str, Any]] = []
+
+    @property
+    def rollouts(self) -> int:
+        """All rollouts so far: those trained on, those dropped and those that only scored prompts."""
+        source = self.trainer.prompt_source
+        scores = self.trainer.scores
+        trained = source.batches_drawn * source.prompts_per_batch * self.trainer.num_generations
+        return trained + (scores.scoring_rollouts if scores is not None else 0)
+
+    def measure(self, rollouts: int) -> None:
+        trainer = self.trainer
+        result = evaluate_model(
+            trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, self.rows, num_samples=2,
+            max_new_tokens=trainer.args.max_completion_length, batch_size=250, seed=self.seed, prompt_style="figures",
+            progress=False,
+        )  # fmt: skip
+        family = {name: round(values["greedy_accuracy"], 4) for name, values in result.by["family"].items()}
+        self.curve.append(
+            {
+                "rollouts": rollouts,
+                "step": trainer.state.global_step,
+                "greedy": round(result.greedy_accuracy, 4),
+                "sampled": round(result.sampled_accuracy or 0.0, 4),
+                "family": family,
+            }
+        )
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.measure(0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Only when the rollouts at hand are used up: the next step would sample new ones.
+        if state.global_step % args.steps_per_generation:
+            return
+        rollouts = self.rollouts
+        finished = rollouts >= self.setting.budget
+        if finished or rollouts // self.setting.eval_every > self.curve[-1]["rollouts"] // self.setting.eval_every:
+            self.measure(rollouts)
+        control.should_training_stop = control.should_training_stop or finished
+
+
+def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
+    """
+    One run: train an arm until its budget of rollouts is spent.
+
+    Returns:
+        `dict`: `curve` (a list of evaluations with `rollouts`, `step`, `greedy`, `sampled`, `family`) and `log` (what
+        the trainer logged, by name, beside `rollouts`).
+    """
+    torch.set_num_threads(1)
+    trainer_class = getattr(mmr1_trl, arm.trainer) if isinstance(arm.trainer, str) else arm.trainer
+    model, processor = load_model(setting.model)
+    model.train()
+    measure = _Measure(setting, seed)
+    rows = load_figures("train", setting.num_train_rows, seed=seed, families=setting.train_families)
+    if setting.label_noise:
+        rows = apply_label_noise(rows, setting.label_noise, seed, setting.label_noise_kind)
+    with tempfile.TemporaryDirectory() as folder:
+        args = trainer_class._config_class(
+            output_dir=folder, seed=seed, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True,
+            max_steps=1_000_000, lr_scheduler_type="constant", bf16=False, use_cpu=not torch.cuda.is_available(),
+            gradient_checkpointing=False, **setting.options | arm.options,
+        )  # fmt: skip
+        trainer = trainer_class(
+            model=model, reward_funcs=accuracy_reward, args=args, train_dataset=rows, processing_class=processor,
+            callbacks=[measure],
+        )  # fmt: skip
+        measure.trainer = trainer
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    log: dict[str, list[Any]] = {"step": []}
+    for entry in trainer.state.log_history:
+        if "reward" in entry:
+            log["step"].append(entry["step"])
+            for name in LOGGED:
+                if name in entry:
+                    log.setdefault(name, []).append(round(float(entry[name]), 5))
+    return {"curve": measure.curve, "log": log}
+
+
+def run_study(
+    name: str,
+    jobs: Sequence[tuple[str, Setting, Arm, int]],
+    workers: int,
+    run: Callable[[Setting, Arm, int], dict[str, Any]] = train_and_measure,
+) -> list[dict[str, Any]]:
+    """
+    Run what is not in `results/<name>.jsonl` yet.
+
+    Args:
+        name (`str`):
+            Name of the study.
+        jobs (`list[tuple]`):
+            Part of the study, setting, arm and seed of each run.
+        workers (`int`):
+            Processes, one thread each.
+
+    Returns:
+        `list[dict]`: All runs of the study: `part`, `arm`, `seed`, `curve` and `log`.
+    """
+    path = RESULTS / f"{name}.jsonl"
+    done = {(line["part"], line["arm"], line["seed"]) for line in read_study(name)}
+    todo = [job for job in jobs if (job[0], job[2].name, job[3]) not in done]
+    if todo:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(run, *job[1:]): job for job in todo}
+            for future in tqdm(as_completed(futures), total=len(todo), desc=name):
+                part, _, arm, seed = futures[future]
+                if future.exception() is not None:  # the other runs are worth keeping
+                    tqdm.write(f"{part} {arm.name} seed {seed} failed: {future.exception()!r}")
+                    continue
+                line = {"part": part, "arm": arm.name, "seed": seed, **future.result()}
+                with path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+    return read_study(name)
+
+
+def read_study(name: str) -> list[dict[str, Any]]:
+    """All finished runs of a study."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+# ---- From curves to numbers ----
+
+
+def area(run: dict[str, Any], budget: int, metric: str = "greedy", start: int = 0) -> float:
+    """Mean of a metric over the rollouts from `start` to `budget`: the area under its curve."""
+    grid = np.linspace(start, budget, 501)
+    return float(np.interp(grid, [p["rollouts"] for p in run["curve"]], [p[metric] for p in run["curve"]]).mean())
+
+
+def final(run: dict[str, Any], metric: str = "greedy") -> float:
+    """The metric at the last evaluation."""
+    return float(run["curve"][-1][metric])
+
+
+def rollouts_to(run: dict[str, Any], level: float, metric: str = "greedy") -> float:
+    """Rollouts until the metric first reaches `level`, on straight lines between evaluations; `inf` if it never does."""
+    previous = run["curve"][0]
+    if previous[metric] >= level:
+        return 0.0
+    for point in run["curve"][1:]:
+        if point[metric] >= level:
+            share = (level - previous[metric]) / (point[metric] - previous[metric])
+            return float(previous["rollouts"] + share * (point["rollouts"] - previous["rollouts"]))
+        previous = point
+    return float("inf")
+
+
+@cache
+def _draws(count: int) -> Any:
+    return np.random.default_rng(0).integers(0, count, (10_000, count))
+
+
+def mean_interval(values: Iterable[float]) -> tuple[float, float, float]:
+    """Mean over seeds and its 95 % bootstrap interval."""
+    array = np.asarray(list(values), dtype=float)
+    low, high = np.quantile(array[_draws(len(array))].mean(axis=1), [0.025, 0.975])
+    return float(array.mean()), float(low), float(high)
+
+
+def percent(values: Iterable[float], signed: bool = False) -> str:
+    """Mean and interval in percent, as tables show it."""
+    mean, low, high = (100 * value for value in mean_interval(values))
+    sign = "+" if signed else ""
+    return f"{mean:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+def by_arm(runs: Iterable[dict[str, Any]], part: str) -> dict[str, dict[int, dict[str, Any]]]:
+    """Runs of one part of a study, by arm and seed."""
+    arms: dict[str, dict[int, dict[str, Any]]] = {}
+    for run in runs:
+        if run["part"] == part:
+            arms.setdefault(run["arm"], {})[run["seed"]] = run
+    return arms
