@@ -33,8 +33,8 @@ RESULTS = Path(__file__).parent / "results"
 LOGGED = (
     "reward", "entropy", "grad_norm", "frac_reward_zero_std", "kl", "clip_ratio/region_mean",
     "completions/mean_length", "vas/frac_zero_variance_weighted", "vas/frac_zero_variance_uniform",
-    "vas/effective_sample_size", "vas/coverage", "entropy/coef", "entropy/response_mean", "mssr/rho", "mssr/value_mean",
-    "study/dropped_share",
+    "vas/effective_sample_size", "vas/coverage", "entropy/coef", "entropy/response_mean", "mssr/rho",
+    "mssr/value_mean", "study/dropped_share",
 )  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def final(run: dict[str, Any], metric: str = "greedy") -> float:
 
 
 def rollouts_to(run: dict[str, Any], level: float, metric: str = "greedy") -> float:
-    """Rollouts until the metric first reaches `level`, on straight lines between evaluations; `inf` if it never does."""
+    """Rollouts until the metric first reaches `level`, linear between evaluations; `inf` if it never does."""
     previous = run["curve"][0]
     if previous[metric] >= level:
         return 0.0
