@@ -113,8 +113,8 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
-    from mmr1_trl.trainers.rlvr_trainer import VISION_NAMES
     from mmr1_trl.trainers.rows import check_rows
+    from mmr1_trl.trainers.vision_cache import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
     report.findings += missing_extras(config, model_args, settings.launch_args)
@@ -146,8 +146,9 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     )
     longest = report.sections["prompts"]["tokens"]["longest"]
     report.sections["memory_gib"] = estimate_memory(
-        model_config, config, model_args, longest, processes, VISION_NAMES if config.freeze_vision_tower else ()
-    )
+        model_config, config, model_args, longest, processes,
+        lambda name: config.freeze_vision_tower and is_frozen(name, config.freeze_merger),
+    )  # fmt: skip
     _check_room(report, model_config, config, longest)
     if num_samples and usable:
         _check_samples(

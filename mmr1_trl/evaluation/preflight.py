@@ -119,7 +119,7 @@ def estimate_memory(
     model_args: Any,
     prompt_tokens: int,
     num_processes: int = 1,
-    frozen: Sequence[str] = (),
+    frozen: Callable[[str], bool] = lambda name: False,
 ) -> dict[str, float]:
     """
     Estimate the memory of one process in GiB, without sharding and without the vision tower's activations.
@@ -135,8 +135,8 @@ def estimate_memory(
             Tokens of the longest prompt.
         num_processes (`int`, *optional*, defaults to `1`):
             Processes that `config.per_device_train_batch_size` stands for.
-        frozen (`Sequence[str]`, *optional*):
-            Parameters with one of these in their name are not trained.
+        frozen (`Callable`, *optional*):
+            Which parameters, by name, are not trained.
 
     Returns:
         `dict[str, float]`: `parameters` and `trainable` (numbers), and in GiB `weights`, `gradients`, `optimizer`,
@@ -149,9 +149,9 @@ def estimate_memory(
     dtype = {"auto": model_config.dtype, None: torch.float32}.get(model_args.dtype, model_args.dtype)
     size = (getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32).itemsize
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    trainable = sum(p.numel() for name, p in model.named_parameters() if not any(part in name for part in frozen))
+    trainable = sum(p.numel() for name, p in model.named_parameters() if not frozen(name))
     if model_args.use_peft:
-        trainable = _lora_parameters(model, model_args)
+        trainable = _lora_parameters(model, model_args, frozen)
     weight_size = 0.5 if model_args.load_in_4bit else 1 if model_args.load_in_8bit else size
     half = 2 if config.bf16 or config.fp16 else size  # of what the forward pass makes
 
@@ -178,7 +178,7 @@ def estimate_memory(
     return {"parameters": parameters, "trainable": trainable, **gib}
 
 
-def _lora_parameters(model: torch.nn.Module, model_args: Any) -> int:
+def _lora_parameters(model: torch.nn.Module, model_args: Any, frozen: Callable[[str], bool]) -> int:
     targets = model_args.lora_target_modules or ["q_proj", "v_proj"]
     targets = [targets] if isinstance(targets, str) else targets
     return sum(
@@ -186,6 +186,7 @@ def _lora_parameters(model: torch.nn.Module, model_args: Any) -> int:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
         and not name.endswith("lm_head")
+        and not frozen(name)
         and ("all-linear" in targets or name.rsplit(".", 1)[-1] in targets)
     )
 

@@ -159,7 +159,15 @@ class RLVRConfig(GRPOConfig):
         > Parameters that control the data
 
         freeze_vision_tower (`bool`, *optional*, defaults to `False`):
-            Whether the vision tower and its projection stay as they are.
+            Whether the vision tower stays as it is: no gradients, no optimizer states, no adapters, and no part of
+            the backward pass.
+        freeze_merger (`bool`, *optional*, defaults to `False`):
+            Whether `freeze_vision_tower` also freezes the projection between the tower and the language model.
+        encode_once (`bool`, *optional*, defaults to `True`):
+            Whether each distinct picture of a generation batch is pre-processed once, and goes through a frozen vision
+            tower once, for all its rollouts and forward passes; through a trained tower once per forward pass. Models
+            other than the Qwen-VL families, and sharded ones, take the plain path in any case. With a frozen tower
+            (and projection) nothing else changes; with a trained one gradients are summed in another order.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Pictures with fewer or more pixels are resized before the processor sees them.
         label_noise (`float`, *optional*, defaults to `0.0`):
@@ -278,8 +286,14 @@ class RLVRConfig(GRPOConfig):
     entropy_alarm: str = field(
         default="warn", metadata={"help": "When token entropy leaves its band: 'warn', or 'stop' (save and stop)."}
     )
-    freeze_vision_tower: bool = field(
-        default=False, metadata={"help": "Whether the vision tower and its projection stay as they are."}
+    freeze_vision_tower: bool = field(default=False, metadata={"help": "Whether the vision tower stays as it is."})
+    freeze_merger: bool = field(
+        default=False,
+        metadata={"help": "Whether freeze_vision_tower freezes the projection behind the tower as well."},
+    )
+    encode_once: bool = field(
+        default=True,
+        metadata={"help": "Pre-process and encode each picture once per generation batch instead of per rollout."},
     )
     min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
     max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})
@@ -332,6 +346,8 @@ class RLVRConfig(GRPOConfig):
             raise BadInputError("entropy_alarm='stop' has no effect without entropy_low or entropy_high.")
         if not 0 <= self.label_noise <= 1:
             raise BadInputError(f"label_noise={self.label_noise} is a share and must lie between 0 and 1.")
+        if self.freeze_merger and not self.freeze_vision_tower:
+            raise BadInputError("freeze_merger has no effect without freeze_vision_tower: set both, or neither.")
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
             raise BadInputError(f"min_pixels={self.min_pixels} is larger than max_pixels={self.max_pixels}.")
 

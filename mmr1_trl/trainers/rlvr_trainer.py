@@ -37,17 +37,15 @@ from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer
 from mmr1_trl.trainers.completions import add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
+from mmr1_trl.trainers.pictures import redeem_tickets
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
-from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_rows, fingerprint, prompt_slots
+from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, check_rows, fingerprint, prompt_slots
 from mmr1_trl.trainers.score_table import read_prompt_table
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates
 from mmr1_trl.trainers.vas_callback import VASCallback
-
-
-# Parts of a parameter's name that belong to the vision tower or to its projection, over the families we test.
-VISION_NAMES = ("visual.", "vision_tower.", "vision_model.", "multi_modal_projector.", "connector.")
+from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision
 
 
 @contextlib.contextmanager
@@ -69,8 +67,9 @@ class RLVRTrainer(ResumableTrainer):
     """
     GRPO for vision-language models with three switches: baseline, prompt sampling and token entropy.
 
-    With the default [`RLVRConfig`] it trains exactly as [`~trl.GRPOTrainer`] does, and reads and decodes each picture
-    once per generation batch.
+    With the default [`RLVRConfig`] it trains as [`~trl.GRPOTrainer`] does, and decodes, pre-processes and (through a
+    frozen vision tower) encodes each picture once per generation batch. A trained vision tower gets the same gradients
+    up to the order of their sums; with a frozen one, or `encode_once=False`, the two are equal bit for bit on a CPU.
 
     Args:
         model, reward_funcs, args, train_dataset, eval_dataset, processing_class, **kwargs:
@@ -131,7 +130,7 @@ class RLVRTrainer(ResumableTrainer):
         for name, part in eval_dataset.items() if isinstance(eval_dataset, dict) else [("", eval_dataset)]:
             if part is not None:
                 check_rows(part, f"eval_dataset {name}".strip())
-        self._check_enough_rows(train_dataset, args)
+        check_enough_rows(train_dataset, args)
         if args.label_noise:
             train_dataset = apply_label_noise(train_dataset, args.label_noise, args.label_noise_seed)
         self.entropy_schedule = EntropySchedule(
@@ -153,6 +152,8 @@ class RLVRTrainer(ResumableTrainer):
             needs_pass_rates = args.advantage_baseline == "value_tracker" or args.vas_refresh != "off"
             table = read_prompt_table(args.prompt_scores, train_dataset, slots, needs_pass_rates)
 
+        if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
+            kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)
         with _on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext():
             super().__init__(
                 model=model,
@@ -189,8 +190,7 @@ class RLVRTrainer(ResumableTrainer):
         if args.entropy_low is not None or args.entropy_high is not None:
             tables = Path(str(args.output_dir)) / "completions" if args.log_completions else None
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
-        if args.freeze_vision_tower:
-            self._freeze_vision_tower()
+        self.vision = prepare_vision(self)
 
         self._initialized = args.tracker_initial_rollouts == 0
         self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
@@ -204,27 +204,6 @@ class RLVRTrainer(ResumableTrainer):
     def value_tracker(self) -> Any:
         """The [`~methods.value_tracker.ValueTracker`], or `None` with the group baseline."""
         return self.baseline.tracker if self.baseline is not None else None
-
-    # ---- Checks and set-up ----
-
-    @staticmethod
-    def _check_enough_rows(train_dataset: Dataset, args: RLVRConfig) -> None:
-        prompts = args.prompts_per_generation
-        if len(train_dataset) < prompts:
-            raise BadInputError(
-                f"train_dataset has {len(train_dataset)} rows, fewer than the {prompts} prompts of one generation "
-                f"batch (generation_batch_size {args.generation_batch_size} / num_generations "
-                f"{args.num_generations}), so not a single step would be made. Use at least {prompts} rows or a "
-                "smaller batch."
-            )
-
-    def _freeze_vision_tower(self) -> None:
-        model = self.accelerator.unwrap_model(self.model)
-        frozen = [p for name, p in model.named_parameters() if any(part in name for part in VISION_NAMES)]
-        if not frozen:
-            raise BadInputError(f"freeze_vision_tower: no vision tower found in {type(model).__name__}.")
-        for parameter in frozen:
-            parameter.requires_grad_(False)
 
     # ---- One generation batch ----
 
@@ -251,7 +230,8 @@ class RLVRTrainer(ResumableTrainer):
         rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
         shape_now = self.args.entropy_shaping and self._computes_old_logps
         self._sampling_pass = {} if shape_now else None
-        output = super()._generate_and_score_completions(records)
+        with self._vision_of("train"):
+            output = super()._generate_and_score_completions(records)
         sampling_pass, self._sampling_pass = self._sampling_pass, None
         if self.args.on_bad_row == "skip":  # each rank meets bad rows of its own; all of them count
             self.reader.bad_rows.update(gather_object(sorted(self.reader.bad_rows)))
@@ -276,10 +256,13 @@ class RLVRTrainer(ResumableTrainer):
             output["advantages"] = self._shape(output["advantages"], entropies, output["completion_mask"])
         return output
 
+    def _vision_of(self, batch: str) -> contextlib.AbstractContextManager[None]:
+        return self.vision.generation(batch) if self.vision is not None else contextlib.nullcontext()
+
     def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(
-            [self.reader.decode(record, where=f"eval_dataset row {i}") for i, record in enumerate(inputs)]
-        )
+        records = [self.reader.decode(record, where=f"eval_dataset row {i}") for i, record in enumerate(inputs)]
+        with self._vision_of("eval"):
+            output = super()._generate_and_score_completions(records)
         if (self.num_generations_eval or self.num_generations) == 1:
             self._metrics["eval"].pop("frac_reward_zero_std", None)
         return output
@@ -423,6 +406,8 @@ class RLVRTrainer(ResumableTrainer):
         return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum").cpu()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.vision is not None and "loss" in logs:
+            logs |= self.vision.pop_metrics()
         super().log(logs, start_time)
         if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
             table = Path(str(self.args.output_dir)) / f"completions/completions_{self.state.global_step:05d}.parquet"
@@ -445,7 +430,8 @@ class RLVRTrainer(ResumableTrainer):
         read, records = self.reader.read(rows.tolist())
         prompts = [self._with_images(record) for record in records]
         metrics, tokens_seen = copy.deepcopy(self._metrics), self.state.num_input_tokens_seen
-        _, completion_ids, _, completions, *_ = self._generate(prompts)
+        with self._vision_of("scoring"):
+            _, completion_ids, _, completions, *_ = self._generate(prompts)
         self._calculate_rewards(records, prompts, completions, completion_ids)
         self._metrics, self.state.num_input_tokens_seen = metrics, tokens_seen
         self._pending_metrics.clear()
@@ -491,9 +477,15 @@ class RLVRTrainer(ResumableTrainer):
 
     def rank_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         tensors = self.baseline.rank_state_dict() if self.baseline is not None else {}
+        if self.vision is not None and not self.at_window_end:
+            tensors |= self.vision.store.state_dict()
         return {"bad_rows": sorted(self.reader.bad_rows)}, tensors
 
     def load_rank_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         self.reader.bad_rows = set(plain["bad_rows"])
+        if self.vision is not None:
+            self.vision.store.load_state_dict(tensors)
+        else:
+            redeem_tickets(self._buffered_inputs or (), tensors)
         if self.baseline is not None:
             self.baseline.load_rank_state_dict(tensors)

@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.trainers.rlvr_config import RLVRConfig
 
 
 logger = logging.get_logger(__name__)
@@ -83,6 +84,17 @@ def check_rows(dataset: Any, split: str) -> None:
                 f"{without[:5].tolist()}), the others have. A batch cannot mix the two; train on one part, e.g. "
                 f"`dataset.filter(lambda row: row[{column!r}])`."
             )
+
+
+def check_enough_rows(dataset: Dataset, args: RLVRConfig) -> None:
+    """Refuse a training set that does not fill a generation batch ([`BadInputError`])."""
+    prompts = args.prompts_per_generation
+    if len(dataset) < prompts:
+        raise BadInputError(
+            f"train_dataset has {len(dataset)} rows, fewer than the {prompts} prompts of one generation batch "
+            f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}), so not a "
+            f"single step would be made. Use at least {prompts} rows or a smaller batch."
+        )
 
 
 def prompt_slots(dataset: Dataset) -> torch.Tensor:

@@ -12,7 +12,7 @@ IGNORED = {"train_runtime", "train_samples_per_second", "train_steps_per_second"
 
 def history(trainer, after):
     return [
-        {k: v for k, v in entry.items() if k not in IGNORED}
+        {k: v for k, v in entry.items() if k not in IGNORED and not k.startswith("vision/")}
         for entry in trainer.state.log_history
         if entry["step"] > after and "loss" in entry
     ]

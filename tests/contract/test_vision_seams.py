@@ -1,0 +1,171 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The seams of the model families that `vision_cache.py` leans on. A failure says which upstream change to follow."""
+
+import copy
+import inspect
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from fixtures.models import build
+
+from mmr1_trl.models.tiny_vlm import FAMILIES as TINY
+from mmr1_trl.trainers import vision_cache
+from mmr1_trl.trainers.vision_cache import VisionCache, freeze_vision_tower, is_frozen, spare_frozen_towers
+
+
+HOOKED = ("qwen2_vl", "qwen2_5_vl", "llava", "idefics3")
+QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+
+
+def pictures(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [PIL.Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)) for h, w in sizes]
+
+
+def batch_of(processor, images):
+    """One prompt per picture, tokenized, with whatever the image processor makes of the pictures."""
+    prompts = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "upleft ?"}]}]] * len(images)
+    texts = processor.apply_chat_template(prompts, add_generation_prompt=True)
+    return processor(images=[[i] for i in images], text=texts, padding=True, padding_side="left", return_tensors="pt")
+
+
+def part_of(name):
+    """A parameter's name without the part of the model it is in."""
+    return "tower" if is_frozen(name, False) else "merger" if is_frozen(name, True) else "text"
+
+
+@pytest.mark.parametrize("family", [*TINY, "qwen2_vl"])
+def test_names_of_towers_and_mergers(family):
+    model = build(family)[0]
+    parts = {"tower": 0, "merger": 0, "text": 0}
+    for name, parameter in model.named_parameters():
+        parts[part_of(name)] += parameter.numel()
+    text = sum(p.numel() for n, p in model.named_parameters() if "language_model" in n or "text_model" in n)
+    assert all(parts.values()), parts
+    assert parts["text"] == text + (0 if model.config.tie_word_embeddings else model.lm_head.weight.numel())
+
+
+@pytest.mark.parametrize("family", [*TINY, "qwen2_vl"])
+@pytest.mark.parametrize("freeze_merger", [True, False])
+def test_gradient_checkpointing_stays_out_of_a_frozen_tower(family, freeze_merger):
+    """If the first assertion fails, transformers hooks the towers of other families than it did."""
+    model, processor = build(family)
+    freeze_vision_tower(model, freeze_merger)
+    batch = batch_of(processor, pictures([(56, 56)] * 2))
+    tower = next(
+        m for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in ("visual", "vision_tower", "vision_model")
+    )
+    block = next(m for n, m in tower.named_modules() if n.endswith(("blocks.0", "layers.0")))
+    seen = []
+    block.register_forward_hook(lambda module, args, output: seen.append(_first(output).requires_grad))
+
+    def run():
+        seen.clear()
+        model.activation_checkpointing_enable()
+        model(**batch, labels=batch["input_ids"]).loss.backward()
+        return seen[0]
+
+    assert run() == (family in HOOKED)
+    model.activation_checkpointing_disable()
+    model.zero_grad()
+    spare_frozen_towers(model)
+    assert not run()
+    assert all(p.grad is None for n, p in model.named_parameters() if is_frozen(n, freeze_merger))
+    others = [p.grad for n, p in model.named_parameters() if is_frozen(n, True) and not is_frozen(n, freeze_merger)]
+    assert all(grad is not None and grad.abs().sum() > 0 for grad in others) and bool(others) != freeze_merger
+
+
+def _first(output):
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
+@pytest.mark.parametrize("family", QWEN)
+def test_generation_and_forward_both_ask_for_image_features(family):
+    model, processor = build(family)
+    core = vision_cache._find_core(model)
+    assert model.base_model is core
+    assert list(inspect.signature(core.get_image_features).parameters)[:2] == ["pixel_values", "image_grid_thw"]
+    images = pictures([(56, 56), (28, 84)])
+    cache = VisionCache(processor.image_processor)
+    model.eval()
+    plain_batch = batch_of(processor, images)
+    with torch.no_grad():
+        expected = model(**plain_batch).logits
+        plain = core.get_image_features(plain_batch["pixel_values"], plain_batch["image_grid_thw"], return_dict=True)
+    drawn = model.generate(**plain_batch, max_new_tokens=4, do_sample=False)
+    cache.install(core)
+    with cache.generation("train"):
+        batch = batch_of(processor, images)
+    assert batch["pixel_values"].dtype == torch.int64
+    assert batch["pixel_values"].shape == (int(batch["image_grid_thw"].prod(-1).sum()), 1)
+    assert torch.equal(batch["input_ids"], plain_batch["input_ids"])
+    freeze_vision_tower(model, True)
+    assert torch.equal(model.generate(**batch, max_new_tokens=4, do_sample=False), drawn)
+    assert (cache.asked, cache.encoded) == (2, 2)
+    assert torch.equal(model(**batch).logits, expected)
+    assert (cache.asked, cache.encoded) == (4, 2)
+    assert torch.equal(model(**plain_batch).logits, expected), "pixels that did not come through the cache"
+    cached = core.get_image_features(batch["pixel_values"], batch["image_grid_thw"], return_dict=True)
+    assert type(cached) is type(plain)
+    for name in ("pooler_output", *(["deepstack_features"] if family == "qwen3_vl" else [])):
+        assert isinstance(cached[name], (tuple, list)) and len(cached[name]) == len(plain[name])
+    assert all(torch.equal(a, b) for a, b in zip(cached.pooler_output, plain.pooler_output))
+
+
+@pytest.mark.parametrize("family", QWEN)
+def test_a_trained_merger_gets_its_gradients_over_a_cached_tower(family):
+    model, processor = build(family)
+    core = vision_cache._find_core(model)
+    freeze_vision_tower(model, False)
+    images = pictures([(56, 56), (28, 84), (56, 56)])
+    images[2] = images[0]
+
+    def gradients(batch):
+        model.zero_grad()
+        output = model(**batch, labels=batch["input_ids"])
+        output.loss.backward()
+        return output.logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    logits, expected = gradients(batch_of(processor, images))
+    cache = VisionCache(processor.image_processor)
+    cache.install(core)
+    with cache.generation("train"):
+        batch = batch_of(processor, images)
+    for _ in range(2):
+        ours, grads = gradients(batch)
+        torch.testing.assert_close(ours, logits, atol=1e-6, rtol=1e-6)
+        assert grads.keys() == expected.keys() and any(is_frozen(name, True) for name in grads)
+        for name in grads:
+            torch.testing.assert_close(grads[name], expected[name], atol=1e-6, rtol=1e-4, msg=name)
+    assert (cache.asked, cache.encoded) == (6, 2)
+
+
+def test_a_deep_copy_encodes_with_its_own_tower():
+    model, processor = build("qwen2_5_vl")
+    freeze_vision_tower(model, True)
+    cache = VisionCache(processor.image_processor)
+    cache.install(vision_cache._find_core(model))
+    with cache.generation("train"):
+        batch = batch_of(processor, pictures([(56, 56)]))
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.model.visual.merger.mlp[2].weight.zero_()
+        other.model.visual.merger.mlp[2].bias.zero_()
+    features = other.model.get_image_features(batch["pixel_values"], batch["image_grid_thw"], return_dict=True)
+    assert features.pooler_output[0].abs().sum() == 0
+
+
+def test_tickets_of_a_batch_that_is_over_are_refused():
+    model, processor = build("qwen2_5_vl")
+    cache = VisionCache(processor.image_processor)
+    cache.install(vision_cache._find_core(model))
+    batches = []
+    for _ in range(2):
+        with cache.generation("train"):
+            batches.append(batch_of(processor, pictures([(56, 56)])))
+    assert "preprocess" not in vars(processor.image_processor)
+    model(**batches[1])
+    with pytest.raises(RuntimeError, match="generation batch that is over"):
+        model(**batches[0])

@@ -1,0 +1,197 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Encoding each picture once changes nothing: tokens, losses, gradient norms, weights, checkpoints."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from datasets import Dataset
+from fixtures.models import build
+from safetensors.torch import load_file
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.trainers.vision_cache import is_frozen
+
+
+FROZEN = {"freeze_vision_tower": True, "freeze_merger": True}
+FOUR_UPDATES = {"steps_per_generation": 4, "gradient_accumulation_steps": 1, "max_steps": 8}
+
+
+def mixed_rows(num_rows, seed=0):
+    """One or two pictures a row, of all sizes."""
+    rng = np.random.default_rng(seed)
+
+    def row(i):
+        sizes = rng.integers(28, 113, (1 + i % 2, 2))
+        return {
+            "prompt": [{"role": "user", "content": f"upleft plus lowright is {i % 7} ?"}],
+            "images": [PIL.Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)) for h, w in sizes],
+            "solution": str(i % 3),
+        }
+
+    return Dataset.from_list([row(i) for i in range(num_rows)])
+
+
+@pytest.fixture
+def train(make_trainer, monkeypatch):
+    monkeypatch.setattr("conftest.build_tiny_vlm", build)
+
+    def trained(encode_once, **options):
+        trainer = make_trainer(encode_once=encode_once, **({"num_generations": 2, "rows": mixed_rows(16)} | options))
+        trainer.train()
+        return trainer
+
+    return trained
+
+
+def history(trainer):
+    names = ("step", "loss", "grad_norm", "reward", "entropy", "kl", "eval_loss", "eval_reward")
+    return [{name: entry[name] for name in names if name in entry} for entry in trainer.state.log_history]
+
+
+def lora(**options):
+    from peft import LoraConfig
+
+    return LoraConfig(r=2, target_modules="all-linear", **options)
+
+
+EXACT = {
+    "qwen2_5_vl": {"steps_per_generation": 2, "num_iterations": 2, "beta": 0.1},
+    "qwen2_vl": {"family": "qwen2_vl", **FOUR_UPDATES},
+    "qwen3_vl": {"family": "qwen3_vl", "beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1},
+    "no checkpointing": {"gradient_checkpointing": False},
+    "bf16": {"bf16": True, **FOUR_UPDATES},
+    "LoRA": {"peft_config": lora(), "beta": 0.1, "steps_per_generation": 2, "gradient_accumulation_steps": 1},
+    "evaluation": {"eval_strategy": "steps", "eval_steps": 2, "eval_rows": mixed_rows(4, seed=5), **FOUR_UPDATES},
+}
+
+
+@pytest.mark.parametrize("case", EXACT)
+def test_a_frozen_tower_trains_as_without(train, case):
+    plain = train(False, **FROZEN, **EXACT[case])
+    once = train(True, **FROZEN, **EXACT[case])
+    assert plain.vision is None and once.vision is not None and once.vision.encoded < once.vision.asked / 2
+    assert history(once) == history(plain)
+    for (name, mine), other in zip(once.model.named_parameters(), plain.model.named_parameters()):
+        assert name == other[0] and torch.equal(mine, other[1]), name
+
+
+# Merged copies are summed in another order: steps of SGD show the gradients' difference as it is.
+CLOSE = {
+    "qwen2_5_vl": {"steps_per_generation": 2, "gradient_accumulation_steps": 1},
+    "qwen3_vl, checkpointing": {"family": "qwen3_vl"},
+    "LoRA in the tower": {"peft_config": lora(), "beta": 0.1, "learning_rate": 1.0},
+    "merger trained": {"freeze_vision_tower": True, **FOUR_UPDATES},
+    "qwen3_vl, merger trained": {"freeze_vision_tower": True, "family": "qwen3_vl"},
+}
+
+
+@pytest.mark.parametrize("case", CLOSE)
+def test_a_trained_tower_or_merger_differs_by_rounding(train, case):
+    options = {"optim": "sgd", "learning_rate": 0.1} | CLOSE[case]
+    plain, once = train(False, **options), train(True, **options)
+    assert once.vision.encoded < once.vision.asked
+    for mine, other in zip(history(once), history(plain)):
+        assert mine == pytest.approx(other, rel=1e-4, abs=1e-6)
+    for (name, mine), other in zip(once.model.named_parameters(), plain.model.parameters()):
+        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_each_picture_is_decoded_preprocessed_and_encoded_once(train, make_rows):
+    rows = make_rows(16)
+    images = list(rows["images"])
+    images[3] = images[2]  # the same picture under two questions
+    rows = Dataset.from_list([row | {"images": images[i]} for i, row in enumerate(rows)])
+    trainer = train(True, rows=rows, **FROZEN, **FOUR_UPDATES, num_iterations=2)
+    # One generation batch of 8 prompts; 16 pictures each for sampling, old log-probs and two passes of training.
+    assert trainer.vision.asked == 16 * 4
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert sum(entry["vision/asked"] for entry in logged) == trainer.vision.asked
+    assert sum(entry["vision/encoded"] for entry in logged) == trainer.vision.encoded
+    assert all(entry["vision/seconds_saved"] >= 0 for entry in logged) and logged[0]["vision/seconds_saved"] > 0
+    rows_drawn = {2, 3} <= set(trainer.prompt_source._order[:8].tolist())
+    assert trainer.reader.decoded == 8
+    assert trainer.vision.store.preprocessed == trainer.vision.encoded == 8 - rows_drawn
+
+
+def test_two_rows_with_one_picture_share_it(train, make_rows):
+    first, *others = list(make_rows(8))
+    rows = Dataset.from_list([first, *(row | {"images": first["images"]} for row in others)])
+    trainer = train(True, rows=rows, **FROZEN, max_steps=2)
+    assert trainer.vision.store.preprocessed == trainer.vision.encoded == 2  # one per generation batch
+
+
+@pytest.mark.parametrize(("family", "merger"), [("qwen2_5_vl", True), ("qwen3_vl", False), ("llava", False)])
+def test_a_frozen_tower_is_neither_optimized_nor_adapted(train, family, merger):
+    options = {"family": family, "freeze_vision_tower": True, "freeze_merger": merger, "max_steps": 1}
+    trainer = train(True, rows=None, **options)
+    optimized = {id(p) for group in trainer.optimizer.param_groups for p in group["params"]}
+    for name, parameter in trainer.model.named_parameters():
+        assert (id(parameter) in optimized) != is_frozen(name, merger), name
+    adapted = train(True, rows=None, peft_config=lora(exclude_modules=["lm_head", "v_proj"]), **options)
+    names = [name for name, _ in adapted.model.named_parameters() if "lora_" in name]
+    assert any("q_proj" in name for name in names) and not any("v_proj" in name for name in names)
+    assert not any(is_frozen(name, merger) for name in names)
+    assert any(is_frozen(name, True) for name in names) != merger
+
+
+def test_other_families_say_that_they_take_the_plain_path(train, caplog):
+    trainer = train(True, family="idefics3", rows=None, max_steps=1, **FROZEN)
+    assert trainer.vision is None
+    assert not any("vision/asked" in entry for entry in trainer.state.log_history)
+
+
+def test_freeze_merger_alone_is_refused(make_trainer):
+    with pytest.raises(BadInputError, match="freeze_merger has no effect"):
+        make_trainer(num_generations=2, freeze_merger=True)
+
+
+@pytest.mark.parametrize("encode_once", [True, False])
+def test_resume_in_mid_window(train, make_trainer, tmp_path, encode_once):
+    """With tickets in the buffered rollouts, and by a run that has no use for tickets."""
+    options = {**FROZEN, **FOUR_UPDATES, "save_strategy": "steps", "save_steps": 3}
+    whole = train(True, output_dir=str(tmp_path / "whole"), **options)
+    checkpoints = {step: tmp_path / f"whole/checkpoint-{step}/rlvr_rank_0.safetensors" for step in (3, 8)}
+    assert "state.pictures.pixels" in str(load_file(checkpoints[3]).keys())
+    assert not load_file(checkpoints[8])
+    resumed = make_trainer(
+        encode_once=encode_once, num_generations=2, rows=mixed_rows(16), output_dir=str(tmp_path / "again"), **options
+    )
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
+    assert history(resumed)[3:-1] == history(whole)[3:-1]
+    for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
+        assert torch.equal(mine, other), name
+
+
+def words(folder, *more):
+    return [
+        sys.executable, "-m", "mmr1_trl.cli", "grpo", "--model_name_or_path", "figures/tiny", "--num_train_rows", "24",
+        "--max_completion_length", "6", "--logging_steps", "1", "--report_to", "none", "--disable_tqdm", "true",
+        "--learning_rate", "1e-3", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
+        "--num_generations", "4", "--max_steps", "4", "--save_strategy", "no", "--freeze_vision_tower", "true",
+        "--freeze_merger", "true", *map(str, more),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_on_the_command_line(tmp_path, monkeypatch, processes):
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path / "home"))
+    runs = []
+    for name, options in (("once", []), ("plain", ["--encode_once", "false"])):
+        options += ["--output_dir", name, "--per_device_train_batch_size", 8 // processes]
+        options += ["--num_processes", processes] if processes > 1 else []
+        result = subprocess.run(words(tmp_path, *options), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert result.returncode == 0, result.stderr[-3000:]
+        logged = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
+        losses = [(entry["loss"], entry["grad_norm"], entry["reward"]) for entry in logged if "loss" in entry]
+        runs.append((losses, load_file(tmp_path / name / "model.safetensors"), logged[0].get("vision/encoded")))
+    (losses, weights, encoded), (plain_losses, plain_weights, nothing) = runs
+    assert losses == plain_losses and any(loss for loss, *_ in losses)
+    assert encoded and nothing is None
+    for name in weights:
+        assert torch.equal(weights[name], plain_weights[name]), name
