@@ -1,7 +1,12 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""The options of the training commands that no trainer config has: where the rows come from, what is rewarded."""
+"""The options that no trainer config has: where the rows come from, what is rewarded, how a model is evaluated."""
 
 from dataclasses import dataclass, field
+
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+EXPORTS = ("lmms_eval", "vlmevalkit")
 
 
 @dataclass
@@ -129,3 +134,136 @@ class RLArguments(SourceArguments):
         default_factory=lambda: ["accuracy_reward"],
         metadata={"help": "Rewards by name (ours or TRL's) or by dotted path. Their weights: --reward_weights."},
     )
+
+
+@dataclass
+class EvalArguments:
+    """
+    Options of `mmr1 eval`. A column that is not named is recognized by its usual names.
+
+    Args:
+        model (`str`):
+            Hub id, folder, `"figures/cold_start"` or `"figures/tiny"`.
+        dataset_name (`str`, *optional*, defaults to `"figures"`):
+            `"figures"` (drawn here), a local file or folder, or a dataset id on the Hub.
+        benchmarks (`list[str]`, *optional*):
+            Names of benchmarks, instead of a dataset. Each is written to a folder of its name in `output_dir`.
+        benchmarks_folder (`str`, *optional*):
+            Folder with copies of the benchmarks on this machine: `<name>.parquet` or a folder `<name>` each.
+        dataset_config (`str`, *optional*), dataset_split (`str`, *optional*, defaults to `"test"`):
+            Configuration and split of the dataset.
+        num_rows (`int`, *optional*):
+            Use only the first so many rows; for `figures`, how many are drawn (600 by default).
+        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
+            Kinds and levels of questions that `figures` draws.
+        figures_seed (`int`, *optional*, defaults to `0`):
+            Seed of the drawn pictures.
+        prompt_column, image_column, answer_column, options_column (`str`, *optional*):
+            Names of the columns.
+        prompt_style (`str`, *optional*):
+            How the question is put and which format counts as right.
+        num_samples (`int`, *optional*, defaults to `0`):
+            Completions to sample per prompt, beside the greedy one.
+        temperature (`float`, *optional*, defaults to `1.0`):
+            Temperature of the samples.
+        max_new_tokens (`int`, *optional*):
+            Longest completion in tokens; 32 for `figures` and 2048 for any other dataset by default.
+        batch_size (`int`, *optional*, defaults to `64`):
+            Most completions generated at once.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the samples.
+        by (`list[str]`, *optional*):
+            Columns to break the accuracy down by.
+        min_pixels, max_pixels (`int`, *optional*):
+            Limits of a picture's size, as in training.
+        dtype (`str`, *optional*):
+            `"float32"`, `"bfloat16"` or `"float16"`; by default bfloat16 on an accelerator and float32 on a CPU.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run code that a model's repository brings along.
+        use_cpu (`bool`, *optional*, defaults to `False`):
+            Whether to stay on the CPU where there is an accelerator.
+        use_vllm (`bool`, *optional*, defaults to `False`):
+            Whether to generate by vLLM, in this process.
+        vllm_gpu_memory_utilization (`float`, *optional*, defaults to `0.9`), vllm_tensor_parallel_size (`int`,
+        *optional*, defaults to `1`), vllm_max_model_length (`int`, *optional*):
+            vLLM's share of the device's memory, the devices that it spreads over, and its longest context.
+        export (`list[str]`, *optional*):
+            `"lmms_eval"`, `"vlmevalkit"`: formats to write the greedy predictions in as well.
+        output_dir (`str`, *optional*):
+            Where to write `summary.json`, `predictions.parquet`, some pictures and `report.html`. An interrupted
+            evaluation goes on from there when it is called again.
+    """
+
+    model: str = field(default="", metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
+    dataset_name: str = field(
+        default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
+    )
+    benchmarks: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Instead of a dataset: mathvista mathverse mathvision logicvista chartqa mmk12 r1_onevision "
+            "hallusionbench screenspot pets37 figures, one or several."
+        },
+    )
+    benchmarks_folder: str | None = field(
+        default=None, metadata={"help": "Read the benchmarks from here (NAME.parquet or a folder NAME), not the Hub."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
+    dataset_split: str = field(default="test", metadata={"help": "Split to evaluate on."})
+    num_rows: int | None = field(default=None, metadata={"help": "Only the first so many rows; 600 for figures."})
+    figures_families: list[str] | None = field(default=None, metadata={"help": "Kinds of questions of figures."})
+    figures_levels: list[int] | None = field(default=None, metadata={"help": "Difficulty levels of figures."})
+    figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
+    prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
+    image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
+    answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
+    options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
+    prompt_style: str | None = field(
+        default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
+    )
+    num_samples: int = field(default=0, metadata={"help": "Completions to sample per prompt, beside the greedy one."})
+    temperature: float = field(default=1.0, metadata={"help": "Temperature of the samples."})
+    max_new_tokens: int | None = field(
+        default=None, metadata={"help": "Longest completion; 32 for figures and 2048 otherwise by default."}
+    )
+    batch_size: int = field(default=64, metadata={"help": "Most completions generated at once."})
+    seed: int = field(default=0, metadata={"help": "Seed of the samples."})
+    by: list[str] | None = field(default=None, metadata={"help": "Columns to break the accuracy down by."})
+    min_pixels: int | None = field(default=None, metadata={"help": "Enlarge smaller pictures to so many pixels."})
+    max_pixels: int | None = field(default=None, metadata={"help": "Shrink larger pictures to so many pixels."})
+    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16 or float16; chosen by device."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code of the model's repository."})
+    use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU where there is an accelerator."})
+    use_vllm: bool = field(default=False, metadata={"help": "Generate by vLLM: pip install 'mmr1-trl[vllm]'."})
+    vllm_gpu_memory_utilization: float = field(
+        default=0.9, metadata={"help": "Share of the device's memory that vLLM takes."}
+    )
+    vllm_tensor_parallel_size: int = field(default=1, metadata={"help": "Devices that vLLM spreads the model over."})
+    vllm_max_model_length: int | None = field(default=None, metadata={"help": "Longest context of vLLM, in tokens."})
+    export: list[str] | None = field(
+        default=None,
+        metadata={"help": "Formats for re-scoring by a judge elsewhere: lmms_eval, vlmevalkit. Needs --output_dir."},
+    )
+    output_dir: str | None = field(
+        default=None, metadata={"help": "Where to write the summary, the predictions and a report."}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
+        if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
+            raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
+        if self.temperature <= 0:
+            raise BadInputError(
+                f"--temperature must be above 0, got {self.temperature}; greedy decoding is always run."
+            )
+        if self.dtype not in (None, "float32", "bfloat16", "float16"):
+            raise BadInputError(f"--dtype must be float32, bfloat16 or float16, got {self.dtype!r}.")
+        for name in self.export or []:
+            if name not in EXPORTS:
+                near = did_you_mean(name, EXPORTS)
+                raise BadInputError(f"--export knows {' and '.join(EXPORTS)}, not {name!r}.{near}")
+        if self.export and self.output_dir is None:
+            raise BadInputError("--export writes into --output_dir, which is missing.")
+        if self.benchmarks_folder is not None and not self.benchmarks:
+            raise BadInputError("--benchmarks_folder is read for --benchmarks, which is missing.")

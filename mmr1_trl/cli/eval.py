@@ -1,12 +1,18 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 eval`: accuracy of a model on rows with checkable answers."""
 
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.arguments import EvalArguments
+from mmr1_trl.cli.launch import LAUNCHED, run_or_launch
 from mmr1_trl.cli.output import require_writable
-from mmr1_trl.cli.parsing import parse
+from mmr1_trl.cli.parsing import Settings, parse
+from mmr1_trl.cli.train import prefer_cpu_where_needed
 from mmr1_trl.errors import BadInputError
 
 
@@ -14,106 +20,7 @@ _ABOUT = (
     "Score a model by the training rewards' own rules, greedily and from samples, with 95 % intervals. These "
     "rule-based numbers are not those of leaderboards on which a judge model scores."
 )
-
-
-@dataclass
-class EvalArguments:
-    """
-    Options of `mmr1 eval`. A column that is not named is recognized by its usual names.
-
-    Args:
-        model (`str`):
-            Hub id, folder, `"figures/cold_start"` or `"figures/tiny"`.
-        dataset_name (`str`, *optional*, defaults to `"figures"`):
-            `"figures"` (drawn here), a local file or folder, or a dataset id on the Hub.
-        benchmarks (`list[str]`, *optional*):
-            Names of benchmarks, instead of a dataset. Each is written to a folder of its name in `output_dir`.
-        dataset_config (`str`, *optional*), dataset_split (`str`, *optional*, defaults to `"test"`):
-            Configuration and split of the dataset.
-        num_rows (`int`, *optional*):
-            Use only the first so many rows; for `figures`, how many are drawn (600 by default).
-        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
-            Kinds and levels of questions that `figures` draws.
-        figures_seed (`int`, *optional*, defaults to `0`):
-            Seed of the drawn pictures.
-        prompt_column, image_column, answer_column, options_column (`str`, *optional*):
-            Names of the columns.
-        prompt_style (`str`, *optional*):
-            How the question is put and which format counts as right.
-        num_samples (`int`, *optional*, defaults to `0`):
-            Completions to sample per prompt, beside the greedy one.
-        temperature (`float`, *optional*, defaults to `1.0`):
-            Temperature of the samples.
-        max_new_tokens (`int`, *optional*):
-            Longest completion in tokens; 32 for `figures` and 2048 for any other dataset by default.
-        batch_size (`int`, *optional*, defaults to `64`):
-            Most completions generated at once.
-        seed (`int`, *optional*, defaults to `0`):
-            Seed of the samples.
-        by (`list[str]`, *optional*):
-            Columns to break the accuracy down by.
-        min_pixels, max_pixels (`int`, *optional*):
-            Limits of a picture's size, as in training.
-        dtype (`str`, *optional*):
-            `"float32"`, `"bfloat16"` or `"float16"`; by default bfloat16 on an accelerator and float32 on a CPU.
-        trust_remote_code (`bool`, *optional*, defaults to `False`):
-            Whether to run code that a model's repository brings along.
-        output_dir (`str`, *optional*):
-            Where to write `summary.json`, `predictions.parquet`, some pictures and `report.html`. An interrupted
-            evaluation goes on from there when it is called again.
-    """
-
-    model: str = field(default="", metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
-    dataset_name: str = field(
-        default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
-    )
-    benchmarks: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Instead of a dataset: mathvista mathverse mathvision logicvista chartqa mmk12 hallusionbench "
-            "screenspot pets37 figures, one or several."
-        },
-    )
-    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
-    dataset_split: str = field(default="test", metadata={"help": "Split to evaluate on."})
-    num_rows: int | None = field(default=None, metadata={"help": "Only the first so many rows; 600 for figures."})
-    figures_families: list[str] | None = field(default=None, metadata={"help": "Kinds of questions of figures."})
-    figures_levels: list[int] | None = field(default=None, metadata={"help": "Difficulty levels of figures."})
-    figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
-    prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
-    answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
-    options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
-    prompt_style: str | None = field(
-        default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
-    )
-    num_samples: int = field(default=0, metadata={"help": "Completions to sample per prompt, beside the greedy one."})
-    temperature: float = field(default=1.0, metadata={"help": "Temperature of the samples."})
-    max_new_tokens: int | None = field(
-        default=None, metadata={"help": "Longest completion; 32 for figures and 2048 otherwise by default."}
-    )
-    batch_size: int = field(default=64, metadata={"help": "Most completions generated at once."})
-    seed: int = field(default=0, metadata={"help": "Seed of the samples."})
-    by: list[str] | None = field(default=None, metadata={"help": "Columns to break the accuracy down by."})
-    min_pixels: int | None = field(default=None, metadata={"help": "Enlarge smaller pictures to so many pixels."})
-    max_pixels: int | None = field(default=None, metadata={"help": "Shrink larger pictures to so many pixels."})
-    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16 or float16; chosen by device."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run code of the model's repository."})
-    output_dir: str | None = field(
-        default=None, metadata={"help": "Where to write the summary, the predictions and a report."}
-    )
-
-    def __post_init__(self) -> None:
-        if not self.model:
-            raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
-        if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
-            raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
-        if self.temperature <= 0:
-            raise BadInputError(
-                f"--temperature must be above 0, got {self.temperature}; greedy decoding is always run."
-            )
-        if self.dtype not in (None, "float32", "bfloat16", "float16"):
-            raise BadInputError(f"--dtype must be float32, bfloat16 or float16, got {self.dtype!r}.")
+_RULE_BASED = "Rule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure."
 
 
 @dataclass
@@ -127,26 +34,52 @@ class _Task:
     max_new_tokens: int
     folder: Path | None
     note: str = ""
+    all_right: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # what it is called elsewhere, by export format
 
 
-def parse_eval(argv: list[str]) -> EvalArguments:
+def parse_eval(argv: list[str]) -> Settings:
     """Read the words after `mmr1 eval`."""
-    settings = parse("eval", argv, lambda: (EvalArguments,), _ABOUT)
-    if settings.launch_args:
-        raise BadInputError(f"`mmr1 eval` runs in one process; {settings.launch_args[0]} has no meaning here.")
-    return settings.build()[0]
+    return parse("eval", argv, lambda: (EvalArguments,), _ABOUT)
 
 
 def run(argv: list[str]) -> int:
     """Evaluate with the words after `mmr1 eval` as options, print the numbers, return the exit code."""
-    args = parse_eval(argv)
+    settings = parse_eval(argv)
+    prefer_cpu_where_needed(settings)
+    args: EvalArguments = settings.build()[0]
+    if args.use_vllm and settings.launch_args:
+        raise BadInputError(
+            f"--use_vllm runs in one process, and {settings.launch_args[0]} has no meaning with it. Several devices: "
+            "--vllm_tensor_parallel_size N."
+        )
+    try:
+        if args.use_vllm:
+            return _evaluate(args)
+        return run_or_launch("eval", argv, settings.launch_args, lambda: _evaluate(args))
+    except KeyboardInterrupt:
+        if LAUNCHED not in os.environ:
+            goes_on = "goes on from there" if args.output_dir else "begins again (with --output_dir it would go on)"
+            print(f"\nmmr1: interrupted. The same command {goes_on}.", file=sys.stderr)
+        return 130
+
+
+def _evaluate(args: EvalArguments) -> int:
+    from accelerate import PartialState
+    from transformers.utils import logging
 
     from mmr1_trl.evaluation.runner import category_columns, evaluate_model
+    from mmr1_trl.models import resolve_model
 
-    tasks = _tasks(args)
-    for task in tasks:
-        category_columns(task.rows, task.by)  # every complaint about the input comes before the model is loaded
-    model, processor = load_model(args.model, dtype=args.dtype, trust_remote_code=args.trust_remote_code)
+    state = PartialState(cpu=args.use_cpu)
+    if not state.is_main_process:
+        logging.disable_progress_bar()
+    with state.main_process_first():  # the others find what it downloads or builds
+        tasks = _tasks(args)
+        for task in tasks:
+            category_columns(task.rows, task.by)  # every complaint about the input comes before the model is loaded
+        resolve_model(args.model)
+    model, processor = _load(args, state.device)
     results = {}
     for task in tasks:
         result = evaluate_model(
@@ -160,17 +93,24 @@ def run(argv: list[str]) -> int:
             seed=args.seed,
             prompt_style=task.prompt_style,
             by=task.by,
+            all_right=task.all_right,
             min_pixels=args.min_pixels,
             max_pixels=args.max_pixels,
             log_file=None if task.folder is None else task.folder / "unfinished.jsonl",
+            state=state,
         )
         results[task.title] = result.summary()
-        _show(args.model, task, result)
-    if len(results) > 1:
-        from mmr1_trl.reporting.tables import overview_table
+        if state.is_main_process:
+            _show(args, task, result)
+    if state.is_main_process:
+        if len(results) > 1:
+            from mmr1_trl.reporting.tables import overview_table
 
-        print("\n" + overview_table(results).text())
-    print("\nRule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure.")
+            print("\n" + overview_table(results).text())
+        print(
+            "\nRule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure."
+        )
+    state.destroy_process_group()
     return 0
 
 
@@ -206,10 +146,20 @@ def _tasks(args: EvalArguments) -> list[_Task]:
                 continue
             benchmark = known[name]
             style = args.prompt_style or benchmark.prompt_style
-            rows = load_benchmark(benchmark, args.num_rows, style)
-            by = args.by or list(benchmark.by)
-            length = args.max_new_tokens or 2048
-            tasks.append(_Task(name, rows, style if style != "plain" else None, by, length, folder, benchmark.note))
+            elsewhere = {"lmms_eval": benchmark.lmms_eval, "vlmevalkit": benchmark.vlmevalkit}
+            tasks.append(
+                _Task(
+                    title=name,
+                    rows=load_benchmark(benchmark, args.num_rows, style, args.benchmarks_folder),
+                    prompt_style=style if style != "plain" else None,
+                    by=args.by or list(benchmark.by),
+                    max_new_tokens=args.max_new_tokens or 2048,
+                    folder=folder,
+                    note=benchmark.note,
+                    all_right=benchmark.all_right,
+                    names={kind: known for kind, known in elsewhere.items() if known is not None},
+                )
+            )
         return tasks
     if args.dataset_name == "figures":
         return [figures(output)]
@@ -226,12 +176,32 @@ def _tasks(args: EvalArguments) -> list[_Task]:
     return [_Task(title, rows, args.prompt_style, args.by, args.max_new_tokens or 2048, output)]
 
 
-def _show(model: str, task: _Task, result: Any) -> None:
-    """Print the numbers of one evaluation, and write them down where that was asked for."""
+def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
+    """Write an evaluation down where that was asked for; return what to tell about it."""
+    if task.folder is None:
+        return []
+    from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit, file_name
+    from mmr1_trl.reporting.build import evaluation_report
+    from mmr1_trl.reporting.samples import load_evaluation
+
+    result.save(task.folder, task.rows)
+    evaluation = {args.model: load_evaluation(task.folder)}
+    page = evaluation_report(evaluation, task.title).write(task.folder / "report.html")
+    lines = [f"\nWritten to {task.folder}; to look at it: {page}"]
+    for kind in args.export or []:
+        export = {"lmms_eval": export_lmms_eval, "vlmevalkit": export_vlmevalkit}[kind]
+        name = task.names.get(kind, file_name(task.title))
+        lines.append(f"For {kind}: {export(result.predictions, task.folder / kind, args.model, name)}")
+    return lines
+
+
+def _show(args: EvalArguments, task: _Task, result: Any) -> None:
+    """Write the evaluation down and print its numbers."""
     from mmr1_trl.reporting.tables import category_table, evaluation_table
 
+    written = _write(args, task, result)
     summary = result.summary()
-    print(f"\n{model} on {task.title}, {result.seconds:.0f} s\n")
+    print(f"\n{args.model} on {task.title}, {result.seconds:.0f} s\n")
     print(evaluation_table(summary).text())
     for category in (name for name, values in result.by.items() if len(values) > 1):
         print("\n" + category_table(summary, category).text())
@@ -241,16 +211,33 @@ def _show(model: str, task: _Task, result: Any) -> None:
         print(f"\nRows left out because of broken pictures: {len(result.skipped)}")
         for entry in result.skipped[:5]:
             print(f"  {entry['reason']}")
-    if task.folder is not None:
-        from mmr1_trl.reporting.build import evaluation_report
-        from mmr1_trl.reporting.samples import load_evaluation
-
-        result.save(task.folder, task.rows)
-        page = evaluation_report({model: load_evaluation(task.folder)}, task.title).write(task.folder / "report.html")
-        print(f"\nWritten to {task.folder}; to look at it: {page}")
+    print(*written, sep="\n")
 
 
-def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = False) -> tuple[Any, Any]:
+def _load(args: EvalArguments, device: Any) -> tuple[Any, Any]:
+    """The model, or the vLLM engine that holds it, and its processor."""
+    if not args.use_vllm:
+        return load_model(args.model, args.dtype, args.trust_remote_code, device)
+    from mmr1_trl.evaluation.vllm_generation import VLLMGenerator
+    from mmr1_trl.models import load_processor, resolve_model
+
+    path = resolve_model(args.model)
+    processor = load_processor(path, trust_remote_code=args.trust_remote_code)
+    engine = VLLMGenerator(
+        path,
+        processor,
+        dtype=args.dtype or "auto",
+        trust_remote_code=args.trust_remote_code,
+        gpu_memory_utilization=args.vllm_gpu_memory_utilization,
+        tensor_parallel_size=args.vllm_tensor_parallel_size,
+        max_model_length=args.vllm_max_model_length,
+    )
+    return engine, processor
+
+
+def load_model(
+    name: str, dtype: str | None = None, trust_remote_code: bool = False, device: Any = None
+) -> tuple[Any, Any]:
     """
     Load a vision-language model and its processor for generation, on the accelerator if there is one.
 
@@ -261,6 +248,8 @@ def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = Fa
             Name of a torch type. By default bfloat16 on an accelerator and float32 on a CPU.
         trust_remote_code (`bool`, *optional*, defaults to `False`):
             Whether to run code that the repository brings along.
+        device (`torch.device`, *optional*):
+            Where to put the model; on the accelerator, or the CPU without one, by default.
 
     Returns:
         `tuple`: Model and processor.
@@ -275,7 +264,7 @@ def load_model(name: str, dtype: str | None = None, trust_remote_code: bool = Fa
     from mmr1_trl.models import load_processor, resolve_model
 
     path = resolve_model(name)
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = device or torch.accelerator.current_accelerator() or torch.device("cpu")
     dtype = dtype or ("float32" if device.type == "cpu" else "bfloat16")
     processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left")
     try:

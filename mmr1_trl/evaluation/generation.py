@@ -1,10 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Batched generation for evaluation, by the same prompts and token rules as in training."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from datasets import Dataset
@@ -30,6 +31,66 @@ class Completion:
     text: str
     length: int
     truncated: bool
+
+
+class Generator(Protocol):
+    """What completes a batch of conversations, the same for the same seed."""
+
+    def fingerprint(self) -> str:
+        """A short text that changes when the weights do."""
+        ...
+
+    def complete(
+        self,
+        conversations: list[list[dict[str, Any]]],
+        *,
+        max_new_tokens: int,
+        num_samples: int | None,
+        temperature: float,
+        seed: int,
+    ) -> list[list[Completion]]:
+        """For every conversation its completions; the arguments are those of [`generate`]."""
+        ...
+
+
+class TransformersGenerator:
+    """
+    Completes by [`generate`].
+
+    Args:
+        model (`PreTrainedModel`), processor (`ProcessorMixin`):
+            The model, in evaluation mode, and its processor.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+        self.model, self.processor = model, processor
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for (
+            parameter
+        ) in self.model.parameters():  # the first numbers change with any step of training, and cost little
+            digest.update(str(parameter.detach().flatten()[:8].tolist()).encode())
+        return digest.hexdigest()[:16]
+
+    def complete(
+        self,
+        conversations: list[list[dict[str, Any]]],
+        *,
+        max_new_tokens: int,
+        num_samples: int | None,
+        temperature: float,
+        seed: int,
+    ) -> list[list[Completion]]:
+        torch.manual_seed(seed)
+        return generate(
+            self.model,
+            self.processor,
+            conversations,
+            max_new_tokens=max_new_tokens,
+            num_samples=num_samples,
+            temperature=temperature,
+        )
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion
@@ -18,33 +17,32 @@ class BatchLog:
     """
     One JSON line per finished batch, after a first line that says which evaluation it belongs to.
 
+    Every process appends to a file of its own and reads those of all, so that an interrupted evaluation goes on with
+    any number of processes.
+
     Args:
         path (`str` or `Path`, *optional*):
-            The file. `None` keeps nothing.
+            The file; process 2 writes `<name>.2<suffix>` beside it. `None` keeps nothing.
         settings (`dict`):
             Everything that the completions depend on.
+        rank (`int`, *optional*, defaults to `0`):
+            Number of this process.
 
     Raises:
-        `BadInputError`: If the file belongs to an evaluation with other settings.
+        `BadInputError`: If a file belongs to an evaluation with other settings.
     """
 
-    def __init__(self, path: str | Path | None, settings: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path | None, settings: dict[str, Any], rank: int = 0) -> None:
         self.path = None if path is None else Path(path)
         self._batches: dict[tuple[str, int], dict[str, Any]] = {}
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self._whole_lines()
-        if not lines:
-            self.path.write_text(json.dumps(settings) + "\n", encoding="utf-8")
-            return
-        changed = [name for name, value in settings.items() if lines[0].get(name) != value]
-        if changed:
-            raise BadInputError(
-                f"{self.path} holds an unfinished evaluation with another {', '.join(changed)}. Finish it with the "
-                "same options, delete the file, or choose another output folder."
-            )
-        self._batches = {(entry["kind"], entry["index"]): entry for entry in lines[1:]}
+        self._own = self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
+        self._own.parent.mkdir(parents=True, exist_ok=True)
+        for file in self._files():
+            self._read(file, settings)
+        if not _cut_to_whole_lines(self._own):
+            self._own.write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -63,23 +61,44 @@ class BatchLog:
             return
         written = {row: [asdict(one) for one in many] for row, many in completions.items()}
         entry = {"kind": kind, "index": index, "completions": written, "skipped": skipped}
-        with self.path.open("a", encoding="utf-8") as file:
+        with self._own.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def remove(self) -> None:
-        """Delete the file, when the evaluation is complete."""
-        if self.path is not None:
-            self.path.unlink()
+        """Delete the files of all processes, when the evaluation is complete."""
+        for file in self._files():
+            file.unlink()
 
-    def _whole_lines(self) -> list[dict[str, Any]]:
-        """The lines of the file; one that was cut off by a kill is removed from it."""
-        if not self.path or not self.path.is_file():
+    def _files(self) -> list[Path]:
+        if self.path is None:
             return []
-        text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            self.path.write_text(whole, encoding="utf-8")
-        return [json.loads(line) for line in whole.splitlines()]
+        return sorted(self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"))
+
+    def _read(self, file: Path, settings: dict[str, Any]) -> None:
+        lines = [json.loads(line) for line in _whole_lines(file).splitlines()]
+        if not lines:
+            return
+        changed = [name for name, value in settings.items() if lines[0].get(name) != value]
+        if changed:
+            raise BadInputError(
+                f"{file} holds an unfinished evaluation with another {', '.join(changed)}. Finish it with the same "
+                "options, delete the file, or choose another output folder."
+            )
+        self._batches |= {(entry["kind"], entry["index"]): entry for entry in lines[1:]}
+
+
+def _whole_lines(file: Path) -> str:
+    """The text of `file` without a line that a kill cut off."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return text[: text.rfind("\n") + 1]
+
+
+def _cut_to_whole_lines(file: Path) -> str:
+    """Remove a line that a kill cut off from `file`; return what is in it."""
+    whole = _whole_lines(file)
+    if file.is_file():
+        file.write_text(whole, encoding="utf-8")
+    return whole
 
 
 def data_fingerprint(dataset: Dataset) -> str:
@@ -87,12 +106,4 @@ def data_fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     for row in dataset.select_columns(["prompt", "solution"]):
         digest.update(json.dumps(row).encode())
-    return digest.hexdigest()[:16]
-
-
-def weights_fingerprint(model: PreTrainedModel) -> str:
-    """A short hash of the first numbers of every parameter: changes with any step of training, costs nothing."""
-    digest = hashlib.sha256()
-    for parameter in model.parameters():
-        digest.update(str(parameter.detach().flatten()[:8].tolist()).encode())
     return digest.hexdigest()[:16]

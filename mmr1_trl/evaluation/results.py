@@ -3,7 +3,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,13 @@ import pandas as pd
 from datasets import Dataset
 
 from mmr1_trl.data.images import open_image
-from mmr1_trl.evaluation.metrics import bootstrap_interval, majority_correct, mean_interval, pass_at_k
+from mmr1_trl.evaluation.metrics import (
+    bootstrap_interval,
+    majority_correct,
+    mean_interval,
+    pass_at_k,
+    wilson_interval,
+)
 
 
 @dataclass
@@ -37,6 +43,9 @@ class EvalResult:
             95 % interval of each accuracy above: Wilson's for greedy decoding, a bootstrap over prompts otherwise.
         by (`dict[str, dict[str, dict]]`):
             For each category column and value: `num_prompts`, `greedy_accuracy`, `interval`, `sampled_accuracy`.
+        all_right (`dict[str, dict]`):
+            For each score that counts groups of rows: `num_groups`, `accuracy` (share of groups in which every greedy
+            answer is right) and `interval`.
         unparsed (`float`):
             Share of greedy completions in which no answer was found.
         truncated (`float`):
@@ -51,8 +60,8 @@ class EvalResult:
             Wall-clock time.
         predictions (`list[dict]`):
             One entry per completion, in row order: `row`, `prompt_id`, `sample` (-1 for the greedy one), `question`,
-            `solution`, `completion`, `extracted`, `correct`, `reason`, `length`, `truncated`, `formatted` and the
-            category columns.
+            `solution`, `completion`, `extracted`, `correct`, `reason`, `length`, `truncated`, `formatted`, the
+            category columns, and of a benchmark `doc_id` and `published_id`.
     """
 
     num_prompts: int
@@ -63,6 +72,7 @@ class EvalResult:
     pass_at: dict[int, float]
     interval: dict[str, tuple[float, float]]
     by: dict[str, dict[str, dict[str, Any]]]
+    all_right: dict[str, dict[str, Any]]
     unparsed: float
     truncated: float
     formatted: float | None
@@ -108,7 +118,11 @@ class EvalResult:
 
 
 def summarize(
-    predictions: list[dict[str, Any]], categories: Sequence[str] = (), num_samples: int = 0, seed: int = 0
+    predictions: list[dict[str, Any]],
+    categories: Sequence[str] = (),
+    num_samples: int = 0,
+    seed: int = 0,
+    all_right: Mapping[str, Sequence[str]] | None = None,
 ) -> EvalResult:
     """
     Compute every number of an [`EvalResult`] from its predictions, for example after reading them back from disk.
@@ -122,6 +136,8 @@ def summarize(
             Sampled completions per prompt.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the bootstrap.
+        all_right (`Mapping[str, Sequence[str]]`, *optional*):
+            Names of scores that count groups, and the keys whose values the entries of a group share.
 
     Returns:
         [`EvalResult`]: The numbers; `skipped` is empty and `seconds` 0.
@@ -163,6 +179,7 @@ def summarize(
         pass_at=pass_at,
         interval=interval,
         by=by,
+        all_right={name: _all_right(greedy, keys) for name, keys in (all_right or {}).items()},
         unparsed=_mean([prediction["extracted"] is None for prediction in greedy]),
         truncated=_mean([prediction["truncated"] for prediction in greedy]),
         formatted=_mean(formatted) if formatted else None,
@@ -185,6 +202,16 @@ def _breakdown(
         "interval": mean_interval(scores, seed),
         "sampled_accuracy": _mean(samples) if samples else None,
     }
+
+
+def _all_right(greedy: list[dict[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
+    groups: dict[tuple[Any, ...], bool] = {}
+    for prediction in greedy:
+        group = tuple(prediction[key] for key in keys)
+        groups[group] = groups.get(group, True) and prediction["correct"] >= 0.5
+    right = sum(groups.values())
+    interval = wilson_interval(right, len(groups))
+    return {"num_groups": len(groups), "accuracy": right / len(groups), "interval": interval}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -2,25 +2,35 @@
 """Score a model on rows with checkable answers, greedily and from samples, by the rewards' own scorer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.evaluation.generation import Completion, generate, load_batch, plan_batches, undisturbed
-from mmr1_trl.evaluation.progress import BatchLog, data_fingerprint, weights_fingerprint
+from mmr1_trl.evaluation.generation import (
+    Completion,
+    Generator,
+    TransformersGenerator,
+    load_batch,
+    plan_batches,
+    undisturbed,
+)
+from mmr1_trl.evaluation.progress import BatchLog, data_fingerprint
 from mmr1_trl.evaluation.results import EvalResult, summarize
+from mmr1_trl.evaluation.vllm_generation import VLLMGenerator
 from mmr1_trl.rewards.scoring import make_question, score_answers
 
 
 def evaluate_model(
-    model: PreTrainedModel,
+    model: PreTrainedModel | VLLMGenerator,
     processor: ProcessorMixin,
     dataset: Dataset,
     *,
@@ -31,10 +41,12 @@ def evaluate_model(
     seed: int = 0,
     prompt_style: str | None = None,
     by: Sequence[str] | None = None,
+    all_right: Mapping[str, Sequence[str]] | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
     progress: bool = True,
     log_file: str | Path | None = None,
+    state: PartialState | None = None,
 ) -> EvalResult:
     """
     Score `model` on `dataset` by the rewards' own answer scorer. These rule-based scores are not comparable with
@@ -43,8 +55,8 @@ def evaluate_model(
     The model's train/eval mode and torch's random state are restored afterwards; the result depends on `seed` alone.
 
     Args:
-        model (`PreTrainedModel`):
-            The model, on the device where it should run.
+        model (`PreTrainedModel` or [`~mmr1_trl.evaluation.vllm_generation.VLLMGenerator`]):
+            The model, on the device where it should run, or a vLLM engine that holds it.
         processor (`ProcessorMixin`):
             Its processor.
         dataset (`datasets.Dataset`):
@@ -64,6 +76,9 @@ def evaluate_model(
             Name of the prompt style whose format the completions should follow.
         by (`Sequence[str]`, *optional*):
             Category columns. By default those of `family`, `level` and `answer_type` that are present.
+        all_right (`Mapping[str, Sequence[str]]`, *optional*):
+            Scores that count groups of rows, right when every row of the group is: their names, and the columns that
+            the rows of a group share.
         min_pixels (`int`, *optional*):
             Pictures with fewer pixels are enlarged to this, as in training.
         max_pixels (`int`, *optional*):
@@ -73,6 +88,9 @@ def evaluate_model(
         log_file (`str` or `Path`, *optional*):
             File that finished batches are kept in. An interrupted evaluation goes on from it when called again with
             the same arguments, and gives the same result; a finished one deletes it.
+        state (`accelerate.PartialState`, *optional*):
+            With it, every process of a distributed run takes a share of the batches and gets the whole result, the
+            same as from one process. Without it this process does everything.
 
     Returns:
         [`EvalResult`]: The numbers and every prediction.
@@ -82,54 +100,61 @@ def evaluate_model(
     """
     start = time.perf_counter()
     categories = category_columns(dataset, by)
+    groups = dict(all_right or {})
     is_formatted = get_prompt_style(prompt_style).is_formatted if prompt_style is not None else None
+    generator: Generator = model if isinstance(model, VLLMGenerator) else TransformersGenerator(model, processor)
     passes: list[tuple[int | None, int]] = [(None, batch_size)]  # (samples per prompt, prompts per batch)
     if num_samples > 0:
         passes.append((num_samples, max(1, batch_size // num_samples)))
+    rank, processes = (0, 1) if state is None else (state.process_index, state.num_processes)
 
-    generation = {"max_new_tokens": max_new_tokens, "temperature": temperature, "num_samples": num_samples}
-    log = BatchLog(
-        log_file,
-        generation
-        | {"batch_size": batch_size, "seed": seed, "min_pixels": min_pixels, "max_pixels": max_pixels}
-        | {"data": data_fingerprint(dataset), "weights": weights_fingerprint(model)},
-    )
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    settings |= {"num_samples": num_samples, "batch_size": batch_size, "seed": seed}
+    settings |= {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    settings |= {"data": data_fingerprint(dataset), "weights": generator.fingerprint()}
+    log = BatchLog(log_file, settings, rank)
     completions: dict[int, list[Completion]] = {}
     skipped: dict[int, str] = {}
-    with undisturbed(model):
+    with nullcontext() if isinstance(model, VLLMGenerator) else undisturbed(model):
         for samples, prompts_per_batch in passes:
             batches, unreadable = plan_batches(dataset, prompts_per_batch)
             skipped |= {row["row"]: row["reason"] for row in unreadable}
             title = "greedy" if samples is None else f"{samples} samples"
-            for index, batch in enumerate(tqdm(batches, desc=title, disable=not progress)):
-                finished = log.get(title, index)
-                if finished is None:
+            mine = range(rank, len(batches), processes)
+            finished = []
+            for index in tqdm(mine, desc=title, disable=not progress or rank > 0):
+                done = log.get(title, index)
+                if done is None:
+                    batch = batches[index]
                     broken = {row["row"]: row["reason"] for row in load_batch(dataset, batch, min_pixels, max_pixels)}
-                    # Every batch is seeded by itself, so that it does not matter what came before it.
-                    torch.manual_seed(seed + index)
-                    generated = generate(
-                        model,
-                        processor,
+                    # Every batch is seeded by itself, so that it does not matter what came before it, or where.
+                    generated = generator.complete(
                         batch.conversations,
                         max_new_tokens=max_new_tokens,
                         num_samples=samples,
                         temperature=temperature,
+                        seed=seed + index,
                     )
-                    finished = dict(zip(batch.rows, generated)), broken
-                    log.add(title, index, *finished)
-                skipped |= finished[1]
-                for row, row_completions in finished[0].items():
+                    done = dict(zip(batch.rows, generated)), broken
+                    log.add(title, index, *done)
+                finished.append(done)
+            for batch_completions, broken in finished if state is None else gather_object(finished):
+                skipped |= broken
+                for row, row_completions in batch_completions.items():
                     completions.setdefault(row, []).extend(row_completions)
     if not completions:
         first = f" The first: {next(iter(skipped.values()))}" if skipped else ""
         raise BadInputError(f"None of the {len(dataset)} rows can be evaluated.{first}")
 
-    predictions = _score(dataset, completions, categories, is_formatted)
-    result = summarize(predictions, categories, num_samples, seed)
+    columns = [*categories, *(column for shared in groups.values() for column in shared)]
+    columns += [column for column in ("doc_id", "published_id") if column in dataset.column_names]
+    predictions = _score(dataset, completions, list(dict.fromkeys(columns)), is_formatted)
+    result = summarize(predictions, categories, num_samples, seed, groups)
     ids = dataset["prompt_id"] if "prompt_id" in dataset.column_names else range(len(dataset))
     result.skipped = [{"row": row, "prompt_id": ids[row], "reason": skipped[row]} for row in sorted(skipped)]
     result.seconds = time.perf_counter() - start
-    log.remove()
+    if rank == 0:
+        log.remove()
     return result
 
 
@@ -155,7 +180,7 @@ def category_columns(dataset: Dataset, by: Sequence[str] | None = None) -> list[
 def _score(
     dataset: Dataset,
     completions: dict[int, list[Completion]],
-    categories: Sequence[str],
+    columns: Sequence[str],
     is_formatted: Callable[[str], bool] | None,
 ) -> list[dict[str, Any]]:
     """Score all completions in one batch (what needs algebra runs in parallel) and make a prediction of each."""
@@ -185,7 +210,7 @@ def _score(
                 "length": completion.length,
                 "truncated": completion.truncated,
                 "formatted": None if is_formatted is None else is_formatted(completion.text),
-                **{category: example[category] for category in categories},
+                **{column: example[column] for column in columns},
             }
         )
     return predictions

@@ -137,6 +137,10 @@ def _shares(summary: Mapping[str, Any]) -> list[tuple[str, float | None, Sequenc
         ]
         # JSON turns the keys of `pass_at` into strings.
         rows += [(f"pass@{k}", value, None) for k, value in summary["pass_at"].items() if int(k) > 1]
+    rows += [
+        (f"{name} ({score['num_groups']} groups)", score["accuracy"], score["interval"])
+        for name, score in summary.get("all_right", {}).items()
+    ]
     return [
         *rows,
         ("Right format", summary["formatted"], None),

@@ -1,181 +1,20 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Every benchmark loader on rows with the published columns and types, without the network."""
 
-import io
 import json
 
+import pandas as pd
 import pytest
-from datasets import ClassLabel, Dataset, Features, Image, List, Value
-from PIL import Image as PILImage
+from datasets import Dataset, DatasetDict
+from fixtures.benchmarks import FIXTURES, raw_rows, write_copies
 
 from mmr1_trl.cli import main
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS, get_benchmark, load_benchmark, prepare_benchmark
 from mmr1_trl.evaluation.benchmarks.base import inline_choices
+from mmr1_trl.evaluation.results import summarize
+from mmr1_trl.reporting.tables import evaluation_table
 from mmr1_trl.rewards.scoring import check_gold, make_question, score_answers
-
-
-TEXT, NUMBER = Value("string"), Value("float64")
-CHOICES = "\nA. 3 cm\nB. 4 cm\nC. 5 cm\nD. 6 cm"
-
-
-def png():
-    buffer = io.BytesIO()
-    PILImage.new("RGB", (200, 100), "white").save(buffer, format="PNG")
-    return {"bytes": buffer.getvalue(), "path": None}
-
-
-def vista(**changes):
-    row = {"pid": "1", "question": "How tall?", "image": "images/1.jpg", "choices": None, "unit": None}
-    row |= {"precision": None, "answer": "7", "question_type": "free_form", "answer_type": "integer"}
-    return row | {"metadata": {"task": "geometry", "grade": "high school"}, "query": "Hint ..."} | changes
-
-
-def verse(**changes):
-    row = {"sample_index": "1", "problem_index": "1", "problem_version": "Text Lite", "question_type": "multi-choice"}
-    row |= {
-        "question": "Find x." + CHOICES,
-        "answer": "C",
-        "metadata": {"subject": "Plane Geometry", "split": "testmini"},
-    }
-    return row | changes
-
-
-def vision(**changes):
-    row = {"id": "1", "question": "How many?\n<image1>", "options": [], "image": "images/1.jpg", "answer": "12"}
-    return row | {"solution": None, "level": 3, "subject": "counting"} | changes
-
-
-# name -> (features without the picture, rows, a right completion per row, a wrong completion per row)
-FIXTURES = {
-    "mathvista": (
-        {
-            "pid": TEXT,
-            "question": TEXT,
-            "image": TEXT,
-            "choices": List(TEXT),
-            "unit": TEXT,
-            "precision": NUMBER,
-            "answer": TEXT,
-            "question_type": TEXT,
-            "answer_type": TEXT,
-            "metadata": {"task": TEXT, "grade": TEXT},
-            "query": TEXT,
-        },
-        [
-            vista(),
-            vista(answer="1.2", answer_type="float", precision=1.0, unit="m"),
-            vista(answer="Yes", answer_type="text", question_type="multi_choice", choices=["Yes", "No"]),
-            vista(answer="[1, 2]", answer_type="list"),
-        ],
-        ["7", "1.23", "A", "[1, 2]"],
-        ["8", "1.3", "No", "[2, 3]"],
-    ),
-    "mathverse": (
-        {
-            "sample_index": TEXT,
-            "problem_index": TEXT,
-            "problem_version": TEXT,
-            "question": TEXT,
-            "answer": TEXT,
-            "question_type": TEXT,
-            "metadata": {"subject": TEXT, "split": TEXT},
-        },
-        [
-            verse(),
-            verse(question="", problem_version="Vision Only"),
-            verse(question="Find y.", question_type="free-form", answer="2\\sqrt{3}"),
-        ],
-        ["5 cm", "C", "\\sqrt{12}"],
-        ["B", "D", "\\sqrt{13}"],
-    ),
-    "mathvision": (
-        {
-            "id": TEXT,
-            "question": TEXT,
-            "options": List(TEXT),
-            "image": TEXT,
-            "answer": TEXT,
-            "solution": TEXT,
-            "level": Value("int64"),
-            "subject": TEXT,
-        },
-        [
-            vision(),
-            vision(question="Which one?\n<image1>", options=["A", "B", "C", "D", "E"], answer="D"),
-            vision(question="From <image1> to <image2>?", options=["one", "two", "three"], answer="B"),
-        ],
-        ["12", "D", "two"],
-        ["13", "E", "three"],
-    ),
-    "logicvista": (
-        {"question": TEXT, "answer": TEXT, "reasoning": TEXT},
-        [
-            {"question": "Which follow? Select from (A) to (D).", "answer": "A, C", "reasoning": "..."},
-            {"question": "Which?" + CHOICES, "answer": "B", "reasoning": "..."},
-        ],
-        ["C, A", "B"],
-        ["A", "C"],
-    ),
-    "chartqa": (
-        {"type": TEXT, "question": TEXT, "answer": TEXT},
-        [
-            {"type": "human_test", "question": "How much?", "answer": "100"},
-            {"type": "augmented_test", "question": "Who?", "answer": "Female"},
-        ],
-        ["104", "female"],
-        ["106", "male"],
-    ),
-    "mmk12": (
-        {"id": TEXT, "question": TEXT, "answer": TEXT, "subject": TEXT},
-        [{"id": "1", "question": "<image>\nHow long?" + CHOICES, "answer": "D", "subject": "physics"}],
-        ["D"],
-        ["A"],
-    ),
-    "hallusionbench": (
-        {"category": TEXT, "subcategory": TEXT, "question": TEXT, "gt_answer": TEXT, "gt_answer_details": TEXT},
-        [
-            {
-                "category": "VD",
-                "subcategory": "illusion",
-                "question": "Same?",
-                "gt_answer": "1",
-                "gt_answer_details": "",
-            },
-            {"category": "VS", "subcategory": "chart", "question": "More?", "gt_answer": "0", "gt_answer_details": ""},
-        ],
-        ["Yes", "no"],
-        ["no", "yes"],
-    ),
-    "screenspot": (
-        {"file_name": TEXT, "bbox": List(NUMBER), "instruction": TEXT, "data_type": TEXT, "data_source": TEXT},
-        [
-            {
-                "file_name": "1.png",
-                "bbox": [0.5, 0.2, 0.6, 0.4],
-                "instruction": "close",
-                "data_type": "icon",
-                "data_source": "ios",
-            }
-        ],
-        ["(110, 30)"],
-        ["(130, 30)"],
-    ),
-    "pets37": (
-        {"image_id": TEXT, "label": ClassLabel(names=["abyssinian", "great_pyrenees"])},
-        [{"image_id": "a", "label": 0}, {"image_id": "b", "label": 1}],
-        ["Abyssinian", "Great Pyrenees"],
-        ["great pyrenees", "abyssinian"],
-    ),
-}
-
-
-def raw_rows(name, without=()):
-    features, rows, _, _ = FIXTURES[name]
-    picture = BENCHMARKS[name].image
-    features = Features({key: value for key, value in features.items() if key not in without} | {picture: Image()})
-    rows = [{key: value for key, value in row.items() if key not in without} | {picture: png()} for row in rows]
-    return Dataset.from_list(rows, features=features)
 
 
 def test_every_benchmark_has_a_fixture():
@@ -255,15 +94,76 @@ def test_an_unknown_benchmark_is_refused():
         get_benchmark("chartqaa")
 
 
-def test_benchmarks_on_the_command_line(tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    return write_copies(tmp_path_factory.mktemp("copies"))
+
+
+def test_every_benchmark_by_command_on_a_local_copy(tmp_path, monkeypatch, capsys, copies):
     monkeypatch.setenv("MMR1_HOME", str(tmp_path / "home"))
-    loaded = {source[0]: name for name, benchmark in BENCHMARKS.items() for source in benchmark.sources}
-    monkeypatch.setattr("mmr1_trl.data.load.load_raw", lambda name, *_: (raw_rows(loaded[name]), None))
-    words = ["--model", "figures/tiny", "--max_new_tokens", "3", "--output_dir", str(tmp_path / "out")]
-    assert main(["eval", *words, "--benchmarks", "chartqa", "figures", "screenspot", "--num_rows", "4"]) == 0
-    overview = capsys.readouterr().out.splitlines()[-6:]
-    for name, prompts in (("chartqa", 2), ("figures", 4), ("screenspot", 1)):
-        assert json.loads((tmp_path / "out" / name / "summary.json").read_text())["num_prompts"] == prompts
+    words = ["--model", "figures/tiny", "--max_new_tokens", "3", "--output_dir", str(tmp_path / "out"), "--num_rows"]
+    words += ["4", "--benchmarks_folder", str(copies), "--export", "lmms_eval", "vlmevalkit"]
+    names = [*BENCHMARKS, "figures"]
+    assert main(["eval", *words, "--benchmarks", *names]) == 0
+    overview = capsys.readouterr().out.splitlines()[-len(names) - 2 :]
+    for name in names:
+        prompts = 4 if name == "figures" else len(FIXTURES[name][1])
+        folder = tmp_path / "out" / name
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["num_prompts"] == prompts and set(summary["by"]) >= set(get_by(name))
         assert any(line.startswith(name) and f" {prompts} " in line for line in overview)
+        samples = [json.loads(line) for line in next(folder.glob("lmms_eval/*/*.jsonl")).read_text().splitlines()]
+        assert [sample["doc_id"] for sample in samples] == list(range(prompts))
+        table = pd.read_csv(next(folder.glob("vlmevalkit/*/*.tsv")), sep="\t", keep_default_na=False)
+        assert table["prediction"].tolist() == [sample["resps"][0][0] for sample in samples]
+    assert list((tmp_path / "out" / "chartqa").glob("vlmevalkit/figures__tiny/figures__tiny_ChartQA_TEST.tsv"))
     assert main(["eval", *words, "--benchmarks", "chartqaa"]) == 2
     assert "Did you mean 'chartqa'" in capsys.readouterr().err
+
+
+def get_by(name):
+    return ("family", "level") if name == "figures" else BENCHMARKS[name].by
+
+
+def test_a_local_copy_may_be_a_folder_and_a_missing_one_is_named(tmp_path):
+    DatasetDict({"test": raw_rows("chartqa")}).save_to_disk(tmp_path / "chartqa")
+    assert len(load_benchmark(BENCHMARKS["chartqa"], num_rows=1, folder=tmp_path)) == 1
+    with pytest.raises(BadInputError, match=r"neither mathvista.parquet nor a folder mathvista \(there: chartqa\)"):
+        load_benchmark(BENCHMARKS["mathvista"], folder=tmp_path)
+    with pytest.raises(BadInputError, match="no such folder"):
+        load_benchmark(BENCHMARKS["mathvista"], folder=tmp_path / "nowhere")
+
+
+def test_rows_keep_their_place_when_others_are_left_out():
+    raw = raw_rows("mathvision").to_list()
+    raw[1]["answer"] = ""
+    rows = prepare_benchmark(
+        BENCHMARKS["mathvision"], Dataset.from_list(raw, features=raw_rows("mathvision").features)
+    )
+    assert rows["doc_id"] == [0, 2] and rows["published_id"] == ["1", "1"]
+
+
+def test_base64_pictures_are_decoded():
+    rows = prepare_benchmark(BENCHMARKS["r1_onevision"], raw_rows("r1_onevision"))
+    assert all(row["images"][0]["bytes"].startswith(b"\x89PNG") for row in rows)
+    asked = [row["prompt"][-1]["content"] for row in rows]
+    assert not any("Hint" in text for text in asked) and asked[0].count("4 cm") == asked[1].count("4 cm") == 1
+    assert [row["answer_type"] for row in rows] == ["multiple_choice", "multiple_choice", "number", "number"]
+
+
+def test_pairs_and_figures_of_hallusionbench():
+    # Two sets; the first has two questions about figure 0 and one question about figures 0 and 1.
+    keys = ("category", "subcategory", "set_id", "figure_id", "question_id")
+    rows = [("VD", "math", "0", "0", "0", 1), ("VD", "math", "0", "1", "0", 0), ("VD", "math", "0", "0", "1", 1)]
+    rows += [("VS", "math", "0", "0", "0", 1)]
+    predictions = [
+        {**dict(zip(keys, row)), "row": i, "sample": -1, "extracted": "yes", "correct": float(row[-1]), "length": 1}
+        | {"truncated": False, "formatted": None}
+        for i, row in enumerate(rows)
+    ]
+    result = summarize(predictions, all_right=BENCHMARKS["hallusionbench"].all_right)
+    scores = {name: (score["accuracy"], score["num_groups"]) for name, score in result.all_right.items()}
+    assert result.greedy_accuracy == 0.75
+    assert scores == {"qAcc": (pytest.approx(2 / 3), 3), "fAcc": (pytest.approx(2 / 3), 3)}
+    table = evaluation_table(result.summary()).text()
+    assert "qAcc (3 groups)" in table and "66.7 % (" in table

@@ -78,7 +78,10 @@ def test_a_file_with_other_columns_and_a_broken_picture(tmp_path, capsys):
         (["--model", "figures/tiny", "--dtype", "half"], "float32"),
         (["--model", "figures/tiny", "--num_rows", "4", "--by", "famly"], "Did you mean 'family'"),
         (["--model", "figures/tiny", "--num_rows", "4", "--prompt_style", "figure"], "figures"),
-        (["--model", "figures/tiny", "--num_processes", "2"], "one process"),
+        (["--model", "figures/tiny", "--num_processes", "0"], "at least 1"),
+        (["--model", "figures/tiny", "--export", "lmms-eval"], "Did you mean 'lmms_eval'"),
+        (["--model", "figures/tiny", "--export", "lmms_eval"], "--output_dir"),
+        (["--model", "figures/tiny", "--benchmarks_folder", "x"], "--benchmarks"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(words, message, capsys):
@@ -120,7 +123,7 @@ def test_the_commands_of_the_guide_are_understood(line):
     mmr1, command, *words = shlex.split(line)
     assert mmr1 == "mmr1"
     if command == "eval":
-        args = parse_eval(words)
+        args = parse_eval(words).build()[0]
         assert all(name == "figures" or get_benchmark(name) for name in args.benchmarks or [])
     else:
         assert command == "report" and parse_report(words).runs

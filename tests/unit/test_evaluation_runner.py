@@ -11,8 +11,8 @@ from PIL import Image
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.evaluation import runner
-from mmr1_trl.evaluation.progress import weights_fingerprint
+from mmr1_trl.evaluation import generation
+from mmr1_trl.evaluation.generation import TransformersGenerator
 from mmr1_trl.evaluation.results import summarize
 from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.models import build_tiny_vlm
@@ -228,8 +228,8 @@ def test_an_interrupted_evaluation_goes_on_and_gives_the_same_result(tiny, tmp_p
         calls.append(kwargs["num_samples"])
         return original(*args, **kwargs)
 
-    original = runner.generate
-    monkeypatch.setattr(runner, "generate", generate)
+    original = generation.generate
+    monkeypatch.setattr(generation, "generate", generate)
     log = tmp_path / "new" / "unfinished.jsonl"
     with pytest.raises(KeyboardInterrupt):
         evaluate_model(model, processor, dataset, log_file=log, **options)
@@ -239,7 +239,7 @@ def test_an_interrupted_evaluation_goes_on_and_gives_the_same_result(tiny, tmp_p
         evaluate_model(model, processor, dataset, log_file=log, temperature=0.5, **options)
     with pytest.raises(BadInputError, match="another data"):
         evaluate_model(model, processor, dataset.select([0, 1, 2]), log_file=log, **options)
-    monkeypatch.setattr(runner, "generate", lambda *args, **kwargs: generate(*args, stop_at=99, **kwargs))
+    monkeypatch.setattr(generation, "generate", lambda *args, **kwargs: generate(*args, stop_at=99, **kwargs))
     result = evaluate_model(model, processor, dataset, log_file=log, **options)
     assert len(calls) == 8  # three greedy batches, one of them mixed with a broken picture, and five of samples
     assert result.predictions == expected.predictions and result.skipped == expected.skipped
@@ -247,9 +247,9 @@ def test_an_interrupted_evaluation_goes_on_and_gives_the_same_result(tiny, tmp_p
 
 
 def test_trained_weights_have_another_fingerprint(tiny):
-    model, _ = build_tiny_vlm("qwen2_5_vl", seed=0)
-    before = weights_fingerprint(model)
-    assert before == weights_fingerprint(tiny[0])
+    model, processor = build_tiny_vlm("qwen2_5_vl", seed=0)
+    before = TransformersGenerator(model, processor).fingerprint()
+    assert before == TransformersGenerator(*tiny).fingerprint()
     with torch.no_grad():
         model.lm_head.weight += 1e-4
-    assert weights_fingerprint(model) != before
+    assert TransformersGenerator(model, processor).fingerprint() != before

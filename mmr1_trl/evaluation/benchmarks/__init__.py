@@ -11,6 +11,7 @@ from mmr1_trl.evaluation.benchmarks.mathvision import MATHVISION
 from mmr1_trl.evaluation.benchmarks.mathvista import MATHVISTA
 from mmr1_trl.evaluation.benchmarks.mmk12 import MMK12
 from mmr1_trl.evaluation.benchmarks.pets37 import PETS37
+from mmr1_trl.evaluation.benchmarks.r1_onevision import R1_ONEVISION
 from mmr1_trl.evaluation.benchmarks.screenspot import SCREENSPOT
 
 
@@ -23,6 +24,7 @@ BENCHMARKS = {
         LOGICVISTA,
         CHARTQA,
         MMK12,
+        R1_ONEVISION,
         HALLUSIONBENCH,
         SCREENSPOT,
         PETS37,

@@ -1,9 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What a benchmark is: where its rows are, and how one of them becomes a question with a checkable answer."""
 
+import base64
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
@@ -26,13 +28,22 @@ class Benchmark:
             Column of the picture.
         read (`Callable[[dict], dict]`):
             Turns a raw row (without its picture) into `question`, `answer` and, where they apply, `options`,
-            `answer_type`, `tolerance` and `precision`, plus the columns in `by`.
+            `answer_type`, `tolerance` and `precision`, plus the columns in `by` and `all_right`.
         by (`tuple[str, ...]`, *optional*):
             Columns of the result to break the accuracy down by.
         prompt_style (`str`, *optional*, defaults to `"plain"`):
             How the question is put unless the user says otherwise.
         note (`str`, *optional*):
             How the published numbers are scored differently.
+        id (`str`, *optional*):
+            Column of the number or name that the dataset itself gives a row.
+        base64_images (`bool`, *optional*, defaults to `False`):
+            Whether the pictures are stored as base64 text.
+        all_right (`dict[str, tuple[str, ...]]`, *optional*):
+            Scores that count groups of rows, right when every row of the group is: the score's name, and the columns
+            that a group has in common.
+        lmms_eval (`str`, *optional*), vlmevalkit (`str`, *optional*):
+            What the benchmark is called in lmms-eval and in VLMEvalKit, for `--export`.
     """
 
     name: str
@@ -42,9 +53,19 @@ class Benchmark:
     by: tuple[str, ...] = ()
     prompt_style: str = "plain"
     note: str = ""
+    id: str | None = None
+    base64_images: bool = False
+    all_right: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lmms_eval: str | None = None
+    vlmevalkit: str | None = None
 
 
-def load_benchmark(benchmark: Benchmark, num_rows: int | None = None, prompt_style: str | None = None) -> Any:
+def load_benchmark(
+    benchmark: Benchmark,
+    num_rows: int | None = None,
+    prompt_style: str | None = None,
+    folder: str | Path | None = None,
+) -> Any:
     """
     Load a benchmark as rows to evaluate on.
 
@@ -55,6 +76,8 @@ def load_benchmark(benchmark: Benchmark, num_rows: int | None = None, prompt_sty
             Only the first so many rows.
         prompt_style (`str`, *optional*):
             How the question is put; the benchmark's own way by default.
+        folder (`str` or `Path`, *optional*):
+            Folder with a local copy, instead of the Hub: `<name>.parquet` (or `.jsonl`, ...) or a folder `<name>`.
 
     Returns:
         `datasets.Dataset`: `prompt`, `images`, `solution`, `answer_type`, `options`, `prompt_id` and so on.
@@ -64,6 +87,12 @@ def load_benchmark(benchmark: Benchmark, num_rows: int | None = None, prompt_sty
     """
     from mmr1_trl.data.load import load_raw
 
+    if folder is not None:
+        copy = _local_copy(benchmark.name, Path(folder))
+        raw, _ = load_raw(str(copy), benchmark.sources[0][2])
+        if num_rows is not None:
+            raw = raw.select(range(min(num_rows, len(raw))))
+        return prepare_benchmark(benchmark, raw, prompt_style)
     failures = []
     for name, config, split in benchmark.sources:
         try:
@@ -72,7 +101,18 @@ def load_benchmark(benchmark: Benchmark, num_rows: int | None = None, prompt_sty
             failures.append(str(error))
             continue
         return prepare_benchmark(benchmark, raw, prompt_style)
-    raise BadInputError(f"The benchmark {benchmark.name!r} cannot be loaded. " + " ".join(failures))
+    raise BadInputError(
+        f"The benchmark {benchmark.name!r} cannot be loaded. {' '.join(failures)} A copy on this machine is read by "
+        f"--benchmarks_folder FOLDER, from FOLDER/{benchmark.name}.parquet or a folder FOLDER/{benchmark.name}."
+    )
+
+
+def _local_copy(name: str, folder: Path) -> Path:
+    found = [path for path in (folder / name, *sorted(folder.glob(f"{name}.*"))) if path.exists()]
+    if not found:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no such folder"
+        raise BadInputError(f"{folder} has neither {name}.parquet nor a folder {name} (there: {there or 'nothing'}).")
+    return found[0]
 
 
 def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None = None) -> Any:
@@ -88,7 +128,8 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
             How the question is put; the benchmark's own way by default.
 
     Returns:
-        `datasets.Dataset`: As from [`load_benchmark`].
+        `datasets.Dataset`: As from [`load_benchmark`], with `doc_id`, the row's number in the published split, and
+        `published_id`, what the dataset itself calls it.
     """
     from datasets import ClassLabel, Dataset, concatenate_datasets
 
@@ -99,13 +140,14 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
         raise BadInputError(f"The benchmark {benchmark.name!r} has no column {benchmark.image!r}; it has {columns}.")
     names = {key: feature.names for key, feature in raw.features.items() if isinstance(feature, ClassLabel)}
     rows = []
-    for row in raw.remove_columns(benchmark.image):
+    for number, row in enumerate(raw.remove_columns(benchmark.image)):
         row |= {key: values[row[key]] for key, values in names.items()}
+        published = number if benchmark.id is None else row.get(benchmark.id, number)
         try:
-            rows.append(benchmark.read(row))
+            rows.append({"doc_id": number, "published_id": str(published), **benchmark.read(row)})
         except KeyError as error:
             raise BadInputError(f"The benchmark {benchmark.name!r} has no {error}; it has {columns}.") from error
-    pictures = raw.select_columns(benchmark.image)
+    pictures = _decoded(raw, benchmark.image) if benchmark.base64_images else raw.select_columns(benchmark.image)
     table = Dataset.from_list([{**dict.fromkeys(benchmark.by), **row} for row in rows])
     return prepare_dataset(
         concatenate_datasets([table, pictures], axis=1),
@@ -116,6 +158,15 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
         prompt_style=prompt_style or benchmark.prompt_style,
         on_bad_row="skip",
     )
+
+
+def _decoded(raw: Any, column: str) -> Any:
+    """The column of base64 texts as pictures, which are not opened here."""
+    from datasets import Dataset, Features, Image
+
+    texts = [text.removeprefix("data:").rpartition("base64,")[2] for text in raw[column]]
+    pictures = [{column: {"bytes": base64.b64decode(text), "path": None}} for text in texts]
+    return Dataset.from_list(pictures, features=Features({column: Image(decode=False)}))
 
 
 def inline_choices(question: str) -> list[str] | None:

@@ -27,4 +27,6 @@ CHARTQA = Benchmark(
     image="image",
     read=read,
     by=("type",),
+    lmms_eval="chartqa",
+    vlmevalkit="ChartQA_TEST",
 )

@@ -1,17 +1,19 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""HallusionBench (arXiv 2310.14566), the part with pictures: yes or no, right answers per question (aAcc)."""
+"""HallusionBench (arXiv 2310.14566), the part with pictures: yes or no, per question, per pair and per figure."""
 
 from mmr1_trl.evaluation.benchmarks.base import Benchmark, Row
 
 
+_SET = ("category", "subcategory", "set_id")
+
+
 def read(row: Row) -> Row:
-    """One row."""
+    """One row; the same question is asked about an original and an edited figure, and several about one figure."""
     return {
         "question": row["question"] + " Answer yes or no.",
         "answer": {"1": "yes", "0": "no"}[str(row["gt_answer"])],
         "answer_type": "yes_no",
-        "category": row["category"],
-        "subcategory": row["subcategory"],
+        **{name: str(row[name]) for name in (*_SET, "figure_id", "question_id")},
     }
 
 
@@ -21,5 +23,9 @@ HALLUSIONBENCH = Benchmark(
     image="image",
     read=read,
     by=("category", "subcategory"),
-    note="this is aAcc; qAcc and fAcc, over all questions of a pair or a figure, are lower",
+    note="greedy accuracy is aAcc; published numbers let a language model judge the answers",
+    # qAcc: one question right for every figure of its set; fAcc: every question about one figure right.
+    all_right={"qAcc": (*_SET, "question_id"), "fAcc": (*_SET, "figure_id")},
+    lmms_eval="hallusion_bench_image",
+    vlmevalkit="HallusionBench",
 )

@@ -15,4 +15,6 @@ LOGICVISTA = Benchmark(
     image="image",
     read=read,
     note="published numbers extract the letters with a language model",
+    lmms_eval="logicvista_thinking",
+    vlmevalkit="LogicVista",
 )

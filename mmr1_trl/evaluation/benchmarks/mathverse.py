@@ -27,4 +27,7 @@ MATHVERSE = Benchmark(
     read=read,
     by=("problem_version", "kind", "subject"),
     note="published numbers extract and compare answers with a language model",
+    id="sample_index",
+    lmms_eval="mathverse_testmini",
+    vlmevalkit="MathVerse_MINI",
 )

@@ -23,4 +23,7 @@ MATHVISION = Benchmark(
     image="decoded_image",  # `image` is the path of a file that the dataset does not hold
     read=read,
     by=("subject", "level"),
+    id="id",
+    lmms_eval="mathvision_test",
+    vlmevalkit="MathVision",
 )

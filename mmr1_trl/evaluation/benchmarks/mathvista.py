@@ -38,4 +38,7 @@ MATHVISTA = Benchmark(
     read=read,
     by=("task", "kind"),
     note="published numbers extract the answer with a language model",
+    id="pid",
+    lmms_eval="mathvista_testmini_format",
+    vlmevalkit="MathVista_MINI",
 )

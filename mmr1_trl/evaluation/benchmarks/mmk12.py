@@ -15,4 +15,5 @@ MMK12 = Benchmark(
     image="image",
     read=read,
     by=("subject",),
+    id="id",
 )

@@ -21,4 +21,5 @@ PETS37 = Benchmark(
     read=read,
     by=("breed",),
     prompt_style="visual_rft",
+    id="image_id",
 )

@@ -22,4 +22,5 @@ SCREENSPOT = Benchmark(
     read=read,
     by=("data_source", "data_type"),
     prompt_style="ui_r1",
+    lmms_eval="screenspot_rec_test",
 )

@@ -1,0 +1,104 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Generation for evaluation by vLLM, an optional extra."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import ProcessorMixin
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.evaluation.generation import Completion
+
+
+class VLLMGenerator:
+    """
+    Completes by a vLLM engine in this process.
+
+    Args:
+        path (`str`):
+            Folder or Hub id of the model; a folder with an adapter alone is refused.
+        processor (`ProcessorMixin`):
+            Its processor, for the chat template.
+        dtype (`str`, *optional*, defaults to `"auto"`):
+            Name of a torch type.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run code that the repository brings along.
+        gpu_memory_utilization (`float`, *optional*, defaults to `0.9`), tensor_parallel_size (`int`, *optional*,
+        defaults to `1`), max_model_length (`int`, *optional*):
+            vLLM's share of the device's memory, the devices that it spreads over, and its longest context.
+
+    Raises:
+        [`BadInputError`]: vLLM is not installed, or `path` holds an adapter.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        processor: ProcessorMixin,
+        *,
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        gpu_memory_utilization: float = 0.9,
+        tensor_parallel_size: int = 1,
+        max_model_length: int | None = None,
+    ) -> None:
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise BadInputError(
+                "--use_vllm needs vLLM, which cannot be imported here: pip install 'mmr1-trl[vllm]', or leave the "
+                "option out."
+            ) from error
+        folder = Path(path)
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise BadInputError(f"{path} holds an adapter; vLLM needs the merged model. Leave out --use_vllm.")
+        self.path, self.processor = folder, processor
+        self.llm = LLM(
+            model=path,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            gpu_memory_utilization=gpu_memory_utilization,
+            tensor_parallel_size=tensor_parallel_size,
+            max_model_len=max_model_length,
+        )
+
+    def fingerprint(self) -> str:
+        files = sorted(self.path.glob("*.safetensors")) if self.path.is_dir() else []
+        return "vllm " + " ".join([str(self.path), *(f"{file.stat().st_mtime_ns:x}" for file in files)])
+
+    def complete(
+        self,
+        conversations: list[list[dict[str, Any]]],
+        *,
+        max_new_tokens: int,
+        num_samples: int | None,
+        temperature: float,
+        seed: int,
+    ) -> list[list[Completion]]:
+        from vllm import SamplingParams
+
+        # Every option is set: vLLM would take one that is left out from the model's own generation config.
+        sampling = SamplingParams(
+            n=num_samples or 1,
+            temperature=0.0 if num_samples is None else temperature,
+            top_p=1.0,
+            top_k=-1,
+            min_p=0.0,
+            repetition_penalty=1.0,
+            max_tokens=max_new_tokens,
+            seed=seed,
+        )
+        outputs = self.llm.generate([self._prompt(messages) for messages in conversations], sampling, use_tqdm=False)
+        return [
+            [Completion(one.text, len(one.token_ids), one.finish_reason == "length") for one in output.outputs]
+            for output in outputs
+        ]
+
+    def _prompt(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        """The text with one placeholder per picture, which vLLM's own processor widens, and the pictures."""
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        blocks = [
+            block for message in messages if isinstance(message["content"], list) for block in message["content"]
+        ]
+        images = [block["image"] for block in blocks if block["type"] == "image"]
+        return {"prompt": text, **({"multi_modal_data": {"image": images}} if images else {})}
