@@ -22,6 +22,7 @@ COMMANDS = {
     "check": ("cli.check", "look for everything that would stop a run, without training"),
     "eval": ("cli.eval", "accuracy of a model on held-out pictures or a benchmark"),
     "report": ("cli.report", "curves and tables of one or several runs"),
+    "push": ("cli.push", "models, adapters, datasets, scores and reports to the Hub, checked first"),
     "configs": ("cli.configs", "list, show and copy the shipped configs"),
     "env": ("cli.env", "versions, devices and extras, for a bug report"),
 }

@@ -20,6 +20,8 @@ class SourceArguments:
             Hub.
         dataset_config (`str`, *optional*):
             Configuration name of a Hub dataset.
+        dataset_revision (`str`, *optional*):
+            Branch, tag or commit of a Hub dataset.
         dataset_train_split (`str`, *optional*, defaults to `"train"`):
             Split to train on.
         dataset_test_split (`str`, *optional*, defaults to `"test"`):
@@ -38,6 +40,7 @@ class SourceArguments:
         default="figures", metadata={"help": "figures (drawn here), a local file or folder, or a Hub id."}
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
     dataset_train_split: str = field(default="train", metadata={"help": "Split to train on."})
     dataset_test_split: str = field(
         default="test", metadata={"help": "Split to evaluate on when eval_strategy is not 'no'."}
@@ -144,8 +147,12 @@ class EvalArguments:
     Args:
         model (`str`):
             Hub id, folder, `"figures/cold_start"` or `"figures/tiny"`.
+        model_revision (`str`, *optional*, defaults to `"main"`):
+            Branch, tag (such as `step-40`) or commit of a model on the Hub.
         dataset_name (`str`, *optional*, defaults to `"figures"`):
             `"figures"` (drawn here), a local file or folder, or a dataset id on the Hub.
+        dataset_revision (`str`, *optional*):
+            Branch, tag or commit of a dataset on the Hub.
         benchmarks (`list[str]`, *optional*):
             Names of benchmarks, instead of a dataset. Each is written to a folder of its name in `output_dir`.
         benchmarks_folder (`str`, *optional*):
@@ -195,8 +202,12 @@ class EvalArguments:
     """
 
     model: str = field(default="", metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of a model on the Hub."})
     dataset_name: str = field(
         default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
+    )
+    dataset_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a dataset on the Hub."}
     )
     benchmarks: list[str] | None = field(
         default=None,

@@ -168,6 +168,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
         args.dataset_name,
         split=args.dataset_split,
         config=args.dataset_config,
+        revision=args.dataset_revision,
         num_rows=args.num_rows,
         prompt_style=args.prompt_style,
         **{name: getattr(args, name) for name in columns},
@@ -217,11 +218,15 @@ def _show(args: EvalArguments, task: _Task, result: Any) -> None:
 def _load(args: EvalArguments, device: Any) -> tuple[Any, Any]:
     """The model, or the vLLM engine that holds it, and its processor."""
     if not args.use_vllm:
-        return load_model(args.model, args.dtype, args.trust_remote_code, device)
+        return load_model(args.model, args.dtype, args.trust_remote_code, device, args.model_revision)
     from mmr1_trl.evaluation.vllm_generation import VLLMGenerator
     from mmr1_trl.models import load_processor, resolve_model
 
     path = resolve_model(args.model)
+    if args.model_revision != "main" and not Path(path).exists():
+        from huggingface_hub import snapshot_download
+
+        path = snapshot_download(path, revision=args.model_revision)
     processor = load_processor(path, trust_remote_code=args.trust_remote_code)
     engine = VLLMGenerator(
         path,
@@ -236,7 +241,11 @@ def _load(args: EvalArguments, device: Any) -> tuple[Any, Any]:
 
 
 def load_model(
-    name: str, dtype: str | None = None, trust_remote_code: bool = False, device: Any = None
+    name: str,
+    dtype: str | None = None,
+    trust_remote_code: bool = False,
+    device: Any = None,
+    revision: str = "main",
 ) -> tuple[Any, Any]:
     """
     Load a vision-language model and its processor for generation, on the accelerator if there is one.
@@ -250,6 +259,8 @@ def load_model(
             Whether to run code that the repository brings along.
         device (`torch.device`, *optional*):
             Where to put the model; on the accelerator, or the CPU without one, by default.
+        revision (`str`, *optional*, defaults to `"main"`):
+            Branch, tag or commit of a repository on the Hub.
 
     Returns:
         `tuple`: Model and processor.
@@ -266,10 +277,11 @@ def load_model(
     path = resolve_model(name)
     device = device or torch.accelerator.current_accelerator() or torch.device("cpu")
     dtype = dtype or ("float32" if device.type == "cpu" else "bfloat16")
-    processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left")
+    at: dict[str, Any] = {} if revision == "main" else {"revision": revision}
+    processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left", **at)
     try:
         model: Any = AutoModelForImageTextToText.from_pretrained(
-            path, dtype=dtype, trust_remote_code=trust_remote_code
+            path, dtype=dtype, trust_remote_code=trust_remote_code, **at
         )
     except (OSError, ValueError, SafetensorError) as error:
         first_line = str(error).strip().splitlines()[0]

@@ -16,6 +16,7 @@ from mmr1_trl.cli.train import (
     refusals,
     require_model,
     revision,
+    use_hub,
 )
 from mmr1_trl.errors import BadInputError
 
@@ -59,10 +60,10 @@ def _train(settings: Settings) -> int:
     if data_args.figures_traces == "cold_start":
         return _cold_start(settings, config)
 
-    from trl import SFTTrainer
-
     from mmr1_trl.models import load_processor, resolve_model
+    from mmr1_trl.trainers.sft import SupervisedTrainer
 
+    use_hub(config)
     model = resolve_model(require_model(model_args))
     processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
     if not model_args.use_peft:
@@ -86,7 +87,7 @@ def _train(settings: Settings) -> int:
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
 
     with refusals(model):
-        trainer = SFTTrainer(
+        trainer = SupervisedTrainer(
             model=model,
             args=config,
             train_dataset=train_rows,
@@ -159,6 +160,6 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     else:
         from mmr1_trl.data.load import load_raw
 
-        rows, _ = load_raw(data_args.dataset_name, split, data_args.dataset_config)
+        rows, _ = load_raw(data_args.dataset_name, split, data_args.dataset_config, data_args.dataset_revision)
         rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
     return rows.cast_column("images", List(Image())) if "images" in rows.column_names else rows

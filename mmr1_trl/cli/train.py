@@ -90,6 +90,7 @@ def _train(settings: Settings) -> int:
     from mmr1_trl.rewards.resolve import resolve_rewards
 
     rewards = resolve_rewards(data_args.reward_funcs)
+    use_hub(config)
     with config.main_process_first(desc="looking up the model"):  # figures/cold_start may have to be trained first
         model = resolve_model(require_model(model_args))
     processor = load_processor(
@@ -123,6 +124,25 @@ def _train(settings: Settings) -> int:
     return 0
 
 
+def use_hub(config: Any) -> None:
+    """
+    Before anything is loaded: refuse a repository that cannot be written to, and fetch a checkpoint from the Hub.
+
+    Raises:
+        [`BadInputError`]: The repository or the checkpoint cannot be used.
+    """
+    if config.push_to_hub and config.process_index == 0:
+        from mmr1_trl.hub.training import open_for_training
+
+        open_for_training(config)
+    checkpoint = resume_argument(config)
+    if isinstance(checkpoint, str) and not Path(checkpoint).is_dir():
+        from mmr1_trl.hub.fetch import checkpoint_folder
+
+        with config.main_process_first(desc="fetching the checkpoint"):
+            config.resume_from_checkpoint = checkpoint_folder(checkpoint)
+
+
 def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> Any:
     """
     Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say.
@@ -137,6 +157,7 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
         data_args.dataset_name,
         split=split,
         config=data_args.dataset_config,
+        revision=data_args.dataset_revision,
         num_rows=num_rows,
         seed=data_args.figures_seed,
         families=data_args.figures_families,
@@ -248,18 +269,36 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     if trainer.is_world_process_zero():
         write_settings(settings, config.output_dir)
     result = trainer.train(resume_from_checkpoint=resume_argument(config))
+    config.push_to_hub, push = False, config.push_to_hub  # once, when everything is there
     trainer.save_model(config.output_dir)
+    config.push_to_hub = push
     trainer.save_metrics("train", result.metrics)
     trainer.save_state()
     trainer.create_model_card(model_name=Path(config.output_dir).name, dataset_name=on_hub)
-    if config.push_to_hub:
-        trainer.push_to_hub(dataset_name=on_hub)
+    page = _push(trainer, on_hub) if push else None
     trainer.accelerator.print(
         f"\nTrained to step {trainer.state.global_step}.\n"
         f"  model     {config.output_dir}\n"
         f"  settings  {config.output_dir}/mmr1_config.yaml\n"
         f"  metrics   {config.output_dir}/train_results.json, trainer_state.json"
+        + (f"\n  uploaded  {page}" if page else "")
     )
     trainer.accelerator.end_training()
     if trainer.accelerator.num_processes > 1:
         settle()
+
+
+def _push(trainer: Any, dataset_name: str | None) -> str | None:
+    """Upload the result; return its page, or say how to upload it later: the training has succeeded either way."""
+    from mmr1_trl.hub.training import later_command
+
+    try:
+        trainer.push_to_hub(dataset_name=dataset_name)
+    except BadInputError as error:
+        print(
+            f"\nmmr1: the training is finished and saved, but was not uploaded: {error}\nmmr1: to upload it later: "
+            f"{later_command(trainer.args, trainer.hub_target)}",
+            file=sys.stderr,
+        )
+        return None
+    return None if trainer.hub_target is None else trainer.hub_target.url

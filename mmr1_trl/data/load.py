@@ -21,6 +21,7 @@ def load_data(
     split: str = "train",
     *,
     config: str | None = None,
+    revision: str | None = None,
     num_rows: int | None = None,
     seed: int = 0,
     families: list[str] | None = None,
@@ -41,6 +42,8 @@ def load_data(
             Split, or a slice of one such as `"train[:1000]"`.
         config (`str`, *optional*):
             Configuration name of a Hub dataset.
+        revision (`str`, *optional*):
+            Branch, tag or commit of a Hub dataset.
         num_rows (`int`, *optional*):
             Take only the first so many rows; for `figures`, how many are drawn.
         seed (`int`, *optional*, defaults to `0`):
@@ -67,7 +70,7 @@ def load_data(
 
         count = {} if num_rows is None else {"num_rows": num_rows}
         return load_figures(split=split, seed=seed, families=families, levels=levels, **count)
-    raw, root = load_raw(name, split, config)
+    raw, root = load_raw(name, split, config, revision)
     if num_rows is not None:
         raw = raw.select(range(min(num_rows, len(raw))))
     try:
@@ -76,7 +79,9 @@ def load_data(
         raise BadInputError(f"{name} ({split}): {error}") from error
 
 
-def load_raw(name: str, split: str = "train", config: str | None = None) -> tuple[Dataset, str | None]:
+def load_raw(
+    name: str, split: str = "train", config: str | None = None, revision: str | None = None
+) -> tuple[Dataset, str | None]:
     """
     Load a dataset as it is stored.
 
@@ -87,6 +92,8 @@ def load_raw(name: str, split: str = "train", config: str | None = None) -> tupl
             Split, or a slice of one.
         config (`str`, *optional*):
             Configuration name of a Hub dataset.
+        revision (`str`, *optional*):
+            Branch, tag or commit of a Hub dataset.
 
     Returns:
         `tuple[Dataset, str | None]`: The rows, and the folder that relative image paths start from, if local.
@@ -106,7 +113,7 @@ def load_raw(name: str, split: str = "train", config: str | None = None) -> tupl
         raise BadInputError(f"There is no file {name!r}.{near}")
     repo, _, named_split = name.partition("@")
     try:
-        return load_dataset(repo, config, split=named_split or split), None
+        return load_dataset(repo, config, split=named_split or split, revision=revision), None
     except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as error:
         raise BadInputError(
             f"{name!r} is neither 'figures', nor a local file or folder, nor a dataset that can be loaded from the "

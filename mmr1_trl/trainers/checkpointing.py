@@ -22,12 +22,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
-from transformers.utils import logging
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, rotate_checkpoints
+from transformers.utils import PushInProgress, logging
 from trl import GRPOTrainer
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.checks import require_public_base
+from mmr1_trl.hub.repository import Target
+from mmr1_trl.hub.training import in_background, open_for_training, push_checkpoint, push_result
 
 
 logger = logging.get_logger(__name__)
@@ -211,7 +214,82 @@ def reload_weights(model: PreTrainedModel, folder: Path) -> None:
     model.load_state_dict(fresh.state_dict())
 
 
-class ResumableTrainer(GRPOTrainer):
+class SafePushes(Trainer):
+    """
+    The uploads of a [`~transformers.Trainer`] (`push_to_hub`, the `hub_...` options), with care.
+
+    What cannot be uploaded is refused before training. Files are checked and freed of local paths first, the pickled
+    arguments (with the token in them) stay here, a checkpoint goes up once it is complete, and a failed upload is
+    logged and does not stop the training. Each upload is one commit with the tag `step-N`.
+    """
+
+    args: Any
+    model: Any
+    hub_target: Target | None = None
+    hub_model_id: Any
+    push_in_progress: Any
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None, revision: str | None = None) -> None:
+        """Open the repository, as in [`~transformers.Trainer`], or refuse to train for it."""
+        if not self.is_world_process_zero():
+            return
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        if not isinstance(unwrapped, PreTrainedModel):  # an adapter, which nobody could use without its base model
+            require_public_base(str(unwrapped.peft_config["default"].base_model_name_or_path))
+        self.hub_target = open_for_training(self.args, token=token, private=private, revision=revision)
+        self.hub_model_id, self.push_in_progress = self.hub_target.repo_id, None
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END or self.hub_target is None:
+            return
+        if self.push_in_progress is None or self.push_in_progress.is_done():
+            self.push_in_progress = PushInProgress()
+        elif not self.args.hub_always_push:
+            return
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        job = push_checkpoint(Path(checkpoint_folder), self.args, self.hub_target, self.state.global_step)
+        self.push_in_progress.jobs += [job] if job is not None else []
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Save the model to `output_dir`, write its card and upload both, with the records of the run.
+
+        Args:
+            commit_message (`str`, *optional*, defaults to `"End of training"`):
+                Title of the commit.
+            blocking (`bool`, *optional*, defaults to `True`):
+                Whether to wait for the upload; a `Future` is returned otherwise.
+            token, revision, private (*optional*):
+                Instead of the trainer's own `hub_...` options.
+            **kwargs:
+                For `create_model_card`, such as `dataset_name`.
+
+        Raises:
+            [`BadInputError`]: The upload failed. The result is in `output_dir`, whole.
+        """
+        if self.hub_target is None or token is not None or revision is not None:
+            self.init_hf_repo(token, private, revision)
+        self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        self.save_model(_internal_call=True)
+        if not self.is_world_process_zero():
+            return None
+        assert self.hub_target is not None  # opened above
+        kwargs.setdefault("model_name", self.hub_target.repo_id.split("/")[-1])
+        self.create_model_card(**kwargs)
+        self._finish_current_push()
+        what = (self.args, self.hub_target, self.state.global_step, commit_message or "End of training")
+        return push_result(*what) if blocking else in_background(push_result, *what)
+
+
+class ResumableTrainer(SafePushes, GRPOTrainer):
     """
     [`~trl.GRPOTrainer`] with checkpoints that resume exactly, in the middle of a generation batch too.
 
@@ -282,15 +360,20 @@ class ResumableTrainer(GRPOTrainer):
         if self.args.should_save:
             plain, tensors = self.shared_state()
             save_shared_state(folder, plain | {"identity": self.run_identity(), "step": self._step}, tensors)
-        # transformers deletes old checkpoints as the last act of saving; ours must be complete before that.
+        # transformers uploads the checkpoint and deletes old ones as the last acts of saving; ours must be complete
+        # before that.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
+        push, self.args.push_to_hub = self.args.push_to_hub, False
         try:
             super()._save_checkpoint(model, trial)
         finally:
-            self.args.save_total_limit = limit
+            self.args.save_total_limit, self.args.push_to_hub = limit, push
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             mark_complete(folder, self.state.global_step)
+        if push:
+            self._push_from_checkpoint(str(folder))
+        if self.args.should_save:
             rotate_checkpoints(
                 output_dir=run_dir,
                 save_total_limit=limit,

@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset, load_dataset
 
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.hub.fetch import split_revision
 from mmr1_trl.trainers.rows import row_digests
 
 
@@ -38,8 +39,9 @@ def read_prompt_table(
     Args:
         source (`str`):
             A column of `dataset`: pass rates, or ready-made scores if it is called `score`. Else a local `.parquet`,
-            `.json`, `.jsonl` or `.csv` file, or a dataset id on the Hub, with the columns `prompt_id` and `pass_rate`
-            (or `score`), and optionally `count`, `diversity` and `content` (a hash of each question).
+            `.json`, `.jsonl` or `.csv` file, or a dataset on the Hub (`id` or `id@revision`), with the columns
+            `prompt_id` and `pass_rate` (or `score`), and optionally `count`, `diversity` and `content` (a hash of each
+            question).
         dataset ([`~datasets.Dataset`]):
             Training rows.
         slots (`torch.Tensor` of shape `(num_rows,)`):
@@ -131,7 +133,8 @@ def _load_table(source: str, columns: list[str]) -> Dataset:
         if path.is_file():
             table = load_dataset(_BUILDERS[path.suffix], data_files=source, split="train")
         else:
-            table = load_dataset(source, split="train")
+            repo_id, revision = split_revision(source)
+            table = load_dataset(repo_id, revision=revision, split="train")
     except (OSError, ValueError, KeyError) as error:
         raise BadInputError(
             f"prompt_scores={source!r} is no column of train_dataset ({columns}), no .parquet, .json, .jsonl or .csv "

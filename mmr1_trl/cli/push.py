@@ -1,0 +1,140 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 push KIND FOLDER REPO_ID`: models, adapters, datasets, scores and reports to the Hub, checked first."""
+
+import argparse
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mmr1_trl.errors import BadInputError, did_you_mean
+
+
+KINDS = {
+    "model": "a trained model with its processor, card, settings and completions",
+    "adapter": "a LoRA adapter, likewise",
+    "dataset": "prepared rows with their pictures inside: figures, a file or a folder",
+    "scores": "the table of `mmr1 score`, for --prompt_scores REPO_ID",
+    "report": "a page of `mmr1 report` or a folder of `mmr1 eval`, into reports/ of a model",
+}
+USAGE = "mmr1 push {model,adapter,dataset,scores,report} FOLDER REPO_ID [options]"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(f"{message}. Usage: {USAGE}; `mmr1 push KIND --help` lists the options.")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the words after `mmr1 push`."""
+    common = _Parser(add_help=False, allow_abbrev=False)
+    common.add_argument("folder", metavar="FOLDER", help="what to upload; it stays as it is")
+    common.add_argument("repo_id", metavar="REPO_ID", help="owner/name on the Hub; created if it is not there")
+    _option(common, "--revision", help="branch to upload to, created if it is not there; main by default")
+    _option(common, "--tag", help="tag to set on the upload")
+    _option(common, "--private", action="store_true", help="make the repository private if it has to be created")
+    _option(
+        common, "--exclude", nargs="+", default=[], metavar="PATTERN", help="files to leave out, e.g. 'completions/*'"
+    )
+    _option(common, "--commit_message", help="title of the commit")
+    _option(common, "--dry_run", action="store_true", help="collect, check and list, but send nothing")
+    parser = _Parser(
+        prog="mmr1 push",
+        usage=USAGE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Upload to the Hub. Before anything is sent the folder is loaded, searched for tokens and for\n"
+        "paths of this machine, and listed. A failed upload goes on when the command is given again.\n\n"
+        + "\n".join(f"  {name:<9}{text}" for name, text in KINDS.items()),
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=_Parser)
+    by_name = {
+        name: kinds.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
+        for name, text in KINDS.items()
+    }
+    for name in ("model", "adapter"):
+        text = "upload the newest checkpoint too, as last-checkpoint, for others to resume from"
+        _option(by_name[name], "--with_checkpoint", action="store_true", help=text)
+    merge = "FOLDER holds an adapter: merge it into its base model and upload the whole model"
+    _option(by_name["model"], "--merge_adapter", action="store_true", help=merge)
+    _option(by_name["adapter"], "--base_model", help="Hub id of the base model, if a local copy was trained on")
+    dataset = by_name["dataset"]
+    _option(
+        dataset, "--splits", nargs="+", default=["train"], metavar="SPLIT", help="splits to upload; train by default"
+    )
+    _option(dataset, "--num_rows", type=int, help="only the first so many rows; for figures, how many are drawn")
+    _option(dataset, "--figures_seed", type=int, default=0, help="seed of figures")
+    for column in ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style"):
+        _option(dataset, f"--{column}", help="as in training" if column == "prompt_style" else "if not recognized")
+    return parser
+
+
+def _option(parser: argparse.ArgumentParser, name: str, **options: Any) -> None:
+    """Add an option under both spellings, as the other commands have it."""
+    parser.add_argument(name, *([name.replace("_", "-")] if "_" in name else []), **options)
+
+
+def run(argv: list[str]) -> int:
+    """Collect, check, show and upload what `argv` names; return the exit code."""
+    if argv and not argv[0].startswith("-") and argv[0] not in KINDS:
+        raise BadInputError(
+            f"mmr1 push has no {argv[0]!r}.{did_you_mean(argv[0], KINDS)} It uploads: {', '.join(KINDS)}. "
+            f"Usage: {USAGE}."
+        )
+    args = make_parser().parse_args(argv)
+
+    from mmr1_trl.hub.repository import PushError, Target, check_repo_id, open_repository, upload
+
+    check_repo_id(args.repo_id)
+    target = Target(
+        args.repo_id, "dataset" if args.kind in ("dataset", "scores") else "model", args.revision, args.private or None
+    )
+    with _collected(args) as manifest:
+        print(f"{args.kind.capitalize()} for {target.url}\n\n{manifest.table()}\n")
+        if args.dry_run:
+            print("Checked. Nothing was sent (--dry_run).")
+            return 0
+        try:
+            target = open_repository(target)
+            message = args.commit_message or f"Upload {args.kind} by mmr1-trl"
+            commit = upload(manifest, target, message, args.tag)
+        except PushError as error:
+            raise PushError(
+                f"{error}\nNothing here was changed. To go on, give the command again; what has arrived is not sent "
+                f"twice: mmr1 push {shlex.join(argv)}"
+            ) from error
+    print(f"Uploaded: {target.url}  (commit {commit.oid[:8]}{', tag ' + args.tag if args.tag else ''})")
+    return 0
+
+
+@contextmanager
+def _collected(args: argparse.Namespace) -> Iterator[Any]:
+    """Yield the checked manifest; what had to be made for it is gone afterwards."""
+    from mmr1_trl.hub import push
+
+    if args.kind == "model" and args.merge_adapter:
+        with push.merged(args.folder) as whole:
+            yield push.model_manifest(whole, exclude=args.exclude)
+    elif args.kind == "model":
+        yield push.model_manifest(args.folder, args.with_checkpoint, args.exclude)
+    elif args.kind == "adapter":
+        yield push.adapter_manifest(args.folder, args.base_model, args.with_checkpoint, args.exclude)
+    elif args.kind == "scores":
+        yield push.scores_manifest(args.folder, args.exclude)
+    elif args.kind == "report":
+        yield push.report_manifest(args.folder, args.exclude)
+    else:
+        with tempfile.TemporaryDirectory(prefix="mmr1-dataset-") as folder:
+            yield _dataset(args, Path(folder))
+
+
+def _dataset(args: argparse.Namespace, folder: Path) -> Any:
+    from mmr1_trl.data import load_data
+    from mmr1_trl.hub.datasets import dataset_manifest
+
+    names = ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style", "num_rows")
+    options = {name: getattr(args, name) for name in names}
+    splits = {split: load_data(args.folder, split, seed=args.figures_seed, **options) for split in args.splits}
+    return dataset_manifest(splits, folder, args.exclude)

@@ -1,0 +1,70 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What comes back from the Hub: a name with a revision, and checkpoints to resume from."""
+
+import re
+from pathlib import Path
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.push import COMPLETE, LAST_CHECKPOINT
+from mmr1_trl.hub.repository import PushError, Target, explained
+
+
+_CHECKPOINT = re.compile(
+    r"(?P<repo>[\w.-]+/[\w.-]+?)(?:/(?P<folder>last-checkpoint|checkpoint-\d+))?(?:@(?P<revision>.+))?"
+)
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Split `"owner/name@revision"`; the revision is `None` when there is none."""
+    repo_id, _, revision = name.partition("@")
+    return repo_id, revision or None
+
+
+def checkpoint_folder(name: str) -> str:
+    """
+    Return the folder of a checkpoint, downloading it if it is on the Hub.
+
+    Args:
+        name (`str`):
+            A folder, or `owner/name[/checkpoint][@revision]`: the checkpoint is `last-checkpoint` or `checkpoint-40`;
+            without one, `last-checkpoint` is taken if it is there, else the newest. The revision is a branch, a tag
+            such as `step-40`, or a commit.
+
+    Returns:
+        `str`: A local folder.
+
+    Raises:
+        [`BadInputError`]: There is no such folder, repository, revision or checkpoint, or it is half-written.
+    """
+    match = _CHECKPOINT.fullmatch(name)
+    if Path(name).is_dir() or match is None:
+        return name
+    from huggingface_hub import HfApi, snapshot_download
+
+    target = Target(match["repo"], revision=match["revision"])
+    where = f"{match['repo']}{'@' + match['revision'] if match['revision'] else ''}"
+    try:
+        with explained(target):
+            files = HfApi().list_repo_files(match["repo"], revision=match["revision"])
+            folder = match["folder"] or _newest(files)
+            if folder is None or f"{folder}/trainer_state.json" not in files:
+                there = sorted({file.split("/")[0] for file in files if file.endswith("/trainer_state.json")})
+                raise BadInputError(
+                    f"{where} has no checkpoint {folder or 'to resume from'}; it has {there or 'none'}. They are "
+                    "uploaded by --hub_strategy checkpoint or all_checkpoints, or by `mmr1 push --with_checkpoint`."
+                )
+            if f"{folder}/rlvr_state.json" in files and f"{folder}/{COMPLETE}" not in files:
+                raise BadInputError(f"{folder} in {where} is half-written (no {COMPLETE}). Take an older revision.")
+            root = snapshot_download(match["repo"], revision=match["revision"], allow_patterns=[f"{folder}/*"])
+    except PushError as error:
+        raise BadInputError(f"No checkpoint folder {name!r} here, and none on the Hub: {error}") from error
+    return str(Path(root) / folder)
+
+
+def _newest(files: list[str]) -> str | None:
+    """Return `last-checkpoint`, or the checkpoint of the highest step, or `None`."""
+    folders = {file.split("/")[0] for file in files if file.endswith("/trainer_state.json")}
+    if LAST_CHECKPOINT in folders:
+        return LAST_CHECKPOINT
+    steps = {int(name.removeprefix("checkpoint-")): name for name in folders if re.fullmatch(r"checkpoint-\d+", name)}
+    return steps[max(steps)] if steps else None

@@ -1,0 +1,193 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What an upload consists of: the files that go up, under which names, and those that stay here, with the reason."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from mmr1_trl.errors import BadInputError
+
+
+WEIGHTS = "*.safetensors"
+CHECKPOINT = "checkpoint-*"
+# What only a resumed training needs: gigabytes that nobody loads, unless a checkpoint is uploaded for resuming.
+TRAINING_STATE = (
+    "optimizer*.pt", "optimizer*.bin", "scheduler.pt", "scaler.pt", "rng_state*.pth", "rlvr_*", "latest",
+)  # fmt: skip
+# A pickle of all arguments: absolute paths, the host, and the Hub token in clear. Nothing reads it back.
+ARGUMENTS = "training_args.bin"
+SUFFIXES = {
+    ".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".md", ".yaml", ".yml", ".png", ".jpg", ".svg",
+    ".html", ".parquet", ".bib",
+}  # fmt: skip
+
+
+@dataclass
+class Entry:
+    """
+    One file of an upload.
+
+    Args:
+        path (`str`):
+            Its name in the repository.
+        source (`Path` or `bytes`):
+            The file, or what is uploaded in its place.
+        note (`str`, *optional*):
+            What was done to it.
+    """
+
+    path: str
+    source: Path | bytes
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+    def read(self) -> bytes:
+        """Return the content."""
+        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
+
+@dataclass
+class Manifest:
+    """The files of an upload, and what is left out: `(name, bytes, reason)`."""
+
+    entries: list[Entry] = field(default_factory=list)
+    left_out: list[tuple[str, int, str]] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.entries)
+
+    def add_folder(self, folder: Path, prefix: str = "", resume: bool = False, exclude: Iterable[str] = ()) -> None:
+        """
+        Take in the files of a folder.
+
+        Args:
+            folder (`Path`):
+                Where they are.
+            prefix (`str`, *optional*):
+                Folder in the repository, such as `"last-checkpoint"`.
+            resume (`bool`, *optional*, defaults to `False`):
+                Whether the optimizer and the other state of training go up as well.
+            exclude (`Iterable[str]`, *optional*):
+                Patterns of names that the user wants left out.
+        """
+        for place, folders, files in os.walk(folder):
+            here = Path(place).relative_to(folder)
+            for name in sorted(folders):
+                reason = _folder_stays(here / name)
+                if reason is not None:
+                    folders.remove(name)
+                    label = str(PurePosixPath(prefix) / (here / name).as_posix())
+                    self.left_out.append((f"{label}/", _size_of(Path(place) / name), reason))
+            folders.sort()
+            for name in sorted(files):
+                relative = PurePosixPath((here / name).as_posix())
+                reason = _file_stays(relative, resume)
+                if any(fnmatch(str(relative), pattern) for pattern in exclude):
+                    reason = "left out by --exclude"
+                file = Path(place) / name
+                if reason is None:
+                    self.entries.append(Entry(str(PurePosixPath(prefix) / relative), file))
+                else:
+                    self.left_out.append((str(PurePosixPath(prefix) / relative), file.stat().st_size, reason))
+
+    def replace(self, path: str, content: bytes, note: str = "") -> None:
+        """Upload `content` as the file `path`, in place of one that is there already."""
+        self.entries = [entry for entry in self.entries if entry.path != path]
+        self.entries.append(Entry(path, content, note))
+
+    def freeze(self, folder: Path, immutable: Path) -> None:
+        """
+        Set the files apart, so that training may go on writing and deleting while they are uploaded.
+
+        Args:
+            folder (`Path`):
+                Where to put them; created, and to be removed by the caller.
+            immutable (`Path`):
+                Files below it are never written again and are linked instead of copied, which takes no space.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, entry in enumerate(self.entries):
+            if isinstance(entry.source, bytes):
+                continue
+            copy = folder / f"{number}-{entry.source.name}"
+            try:
+                if not entry.source.is_relative_to(immutable):
+                    raise OSError("may change")
+                os.link(entry.source, copy)
+            except OSError:  # it may change, or this file system has no links
+                shutil.copyfile(entry.source, copy)
+            entry.source = copy
+
+    def table(self) -> str:
+        """Return the list of files with their sizes for a person to read."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            top = entry.path.split("/")[0] + "/" if "/" in entry.path else entry.path
+            groups.setdefault(top, []).append(entry)
+        rows = []
+        for name, entries in groups.items():
+            notes = sorted({entry.note for entry in entries if entry.note})
+            if name.endswith("/"):
+                notes.insert(0, f"{len(entries)} file{'s' * (len(entries) != 1)}")
+            rows.append((name, sum(entry.size for entry in entries), ", ".join(notes)))
+        rows.append((f"total: {len(self.entries)} files", self.size, ""))
+        lines = [f"  {name:<44} {readable(size):>10}  {note}".rstrip() for name, size, note in rows]
+        if self.left_out:
+            lines += ["", "Not uploaded:"]
+            lines += [f"  {name:<44} {readable(size):>10}  {reason}" for name, size, reason in self.left_out]
+        return "\n".join(lines)
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes as `"2.8 MB"`."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def require_folder(folder: str | Path) -> Path:
+    """Return `folder` as a path if it is one, with a helpful refusal if not."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise BadInputError(f"There is no folder {str(folder)!r}. The order is: mmr1 push KIND FOLDER REPO_ID.")
+    return path
+
+
+def _folder_stays(relative: Path) -> str | None:
+    name = relative.name
+    if name.startswith((".", "_")):
+        return "hidden or temporary"
+    if fnmatch(name, CHECKPOINT):
+        return "a checkpoint; --with_checkpoint uploads the newest one"
+    if fnmatch(name, "global_step*"):
+        return "state of training"
+    return "a tracker's log" if name in ("wandb", "runs", "trackio", "tensorboard") else None
+
+
+def _file_stays(relative: PurePosixPath, resume: bool) -> str | None:
+    name = relative.name
+    if name == ARGUMENTS:
+        return "pickled arguments: token and local paths may be inside"
+    if any(fnmatch(name, pattern) for pattern in TRAINING_STATE):
+        return None if resume else "state of training, for --with_checkpoint"
+    if name.startswith((".", "_")) or name.endswith(".tmp"):
+        return "hidden or temporary"
+    if relative.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"):
+        return "pickled; only safetensors are uploaded"
+    return None if relative.suffix in SUFFIXES or name == "LICENSE" else "not a file of a model, its card or its run"
+
+
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,247 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Uploads from a folder, each in three steps: collect and check, show, send."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.checks import ADAPTER, check_adapter, check_files, check_model
+from mmr1_trl.hub.manifest import Manifest, require_folder
+from mmr1_trl.hub.scan import clean
+
+
+LAST_CHECKPOINT = "last-checkpoint"
+COMPLETE = "rlvr_complete.json"  # what a checkpoint holds once it is written to its end (SFT: trainer_state.json)
+
+
+def model_manifest(
+    folder: str | Path, with_checkpoint: bool = False, exclude: Iterable[str] = (), token: str | None = None
+) -> Manifest:
+    """
+    Collect and check the upload of a model.
+
+    Args:
+        folder (`str` or `Path`):
+            Output folder of a run, a checkpoint, or any folder of a model with its processor.
+        with_checkpoint (`bool`, *optional*, defaults to `False`):
+            Whether the newest complete checkpoint goes up as `last-checkpoint`, for others to resume from.
+        exclude (`Iterable[str]`, *optional*):
+            Patterns of names to leave out.
+        token (`str`, *optional*):
+            The Hub token, if not the saved one: it is looked for in the files.
+
+    Returns:
+        [`~mmr1_trl.hub.manifest.Manifest`]
+
+    Raises:
+        [`BadInputError`]: It does not load, or holds something secret.
+    """
+    folder = require_folder(folder)
+    check_model(folder)
+    return _run_manifest(folder, with_checkpoint, exclude, token)
+
+
+def adapter_manifest(
+    folder: str | Path,
+    base_model: str | None = None,
+    with_checkpoint: bool = False,
+    exclude: Iterable[str] = (),
+    token: str | None = None,
+) -> Manifest:
+    """
+    Collect and check the upload of a LoRA adapter.
+
+    Args:
+        folder, with_checkpoint, exclude, token:
+            As for [`model_manifest`].
+        base_model (`str`, *optional*):
+            Hub id to name as the base model, if it was trained on a local copy.
+
+    Returns:
+        [`~mmr1_trl.hub.manifest.Manifest`]
+
+    Raises:
+        [`BadInputError`]: It does not load, its base model is on this machine only, or it holds something secret.
+    """
+    import json
+
+    folder = require_folder(folder)
+    base = check_adapter(folder, base_model)
+    manifest = _run_manifest(folder, with_checkpoint, exclude, token, base_model)
+    for entry in [entry for entry in manifest.entries if entry.path.endswith(ADAPTER)]:
+        config = json.loads(entry.read())
+        if config.get("base_model_name_or_path") != base:
+            config |= {"base_model_name_or_path": base, "revision": None}
+            manifest.replace(entry.path, json.dumps(config, indent=2).encode(), f"base model: {base}")
+    return manifest
+
+
+def _run_manifest(
+    folder: Path,
+    with_checkpoint: bool,
+    exclude: Iterable[str],
+    token: str | None,
+    base_model: str | None = None,
+) -> Manifest:
+    manifest = Manifest()
+    manifest.add_folder(folder, exclude=exclude)
+    if with_checkpoint:
+        checkpoint = newest_checkpoint(folder)
+        check_files(checkpoint)
+        add_checkpoint(manifest, checkpoint, LAST_CHECKPOINT)
+    clean(manifest, folder, token)
+    return manifest
+
+
+def add_checkpoint(manifest: Manifest, checkpoint: Path, path_in_repo: str) -> None:
+    """Take a whole checkpoint in, with the state of training, but without the card that PEFT puts there."""
+    manifest.add_folder(checkpoint, path_in_repo, resume=True, exclude=["README.md"])
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """
+    Return the newest complete checkpoint of a run.
+
+    Raises:
+        [`BadInputError`]: There is none.
+    """
+    by_step = {}
+    for path in folder.glob("checkpoint-*"):
+        step = path.name.removeprefix("checkpoint-")
+        resumable = (path / COMPLETE).is_file() or not (path / "rlvr_state.json").is_file()
+        if step.isdigit() and resumable and (path / "trainer_state.json").is_file():
+            by_step[int(step)] = path
+    if not by_step:
+        raise BadInputError(f"{folder} holds no complete checkpoint (checkpoint-*). Leave out --with_checkpoint.")
+    return by_step[max(by_step)]
+
+
+@contextmanager
+def merged(folder: str | Path) -> Iterator[Path]:
+    """
+    Merge an adapter into its base model, in a temporary folder that is gone afterwards.
+
+    Args:
+        folder (`str` or `Path`):
+            Folder of a PEFT adapter, whose files stay as they are.
+
+    Yields:
+        `Path`: A folder with the whole model, its processor, and the card and records of the run.
+
+    Raises:
+        [`BadInputError`]: It is no adapter, or the base model cannot be loaded.
+    """
+    import json
+    import shutil
+
+    folder = require_folder(folder)
+    if not (folder / ADAPTER).is_file():
+        raise BadInputError(f"{folder} holds no adapter to merge (no {ADAPTER}). Leave out --merge_adapter.")
+    check_files(folder)
+    config = json.loads((folder / ADAPTER).read_text())
+    base, revision = config["base_model_name_or_path"], config.get("revision")
+    with tempfile.TemporaryDirectory(prefix="mmr1-merged-") as place:
+        whole = Path(place) / folder.absolute().name
+        _merge(folder, base, revision, whole)
+        for file in folder.iterdir():
+            records = file.is_dir() and file.name == "completions"
+            if records:
+                shutil.copytree(file, whole / file.name)
+            elif file.is_file() and not file.name.startswith("adapter_") and not (whole / file.name).exists():
+                shutil.copyfile(file, whole / file.name)
+        yield whole
+
+
+def _merge(folder: Path, base: str, revision: str | None, output: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    from mmr1_trl.models import load_processor, resolve_model
+
+    where: dict[str, Any] = {"revision": revision} if revision else {}
+    has_processor = (folder / "tokenizer_config.json").is_file()
+    try:
+        model: Any = AutoModelForImageTextToText.from_pretrained(resolve_model(base), dtype="auto", **where)
+        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BadInputError(
+            f"The adapter cannot be merged into {base!r}: {str(error).strip().splitlines()[0]}"
+        ) from error
+    model.save_pretrained(output)
+    # The adapter's folder has the processor that it was trained with, but not the config that it is loaded by.
+    if not has_processor:
+        load_processor(resolve_model(base), **where).save_pretrained(output)
+
+
+def scores_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str | None = None) -> Manifest:
+    """
+    Collect and check the upload of what `mmr1 score` wrote: the table, the rows that it kept, and the settings.
+
+    Args:
+        folder, exclude, token:
+            As for [`model_manifest`].
+
+    Returns:
+        [`~mmr1_trl.hub.manifest.Manifest`]
+
+    Raises:
+        [`BadInputError`]: There is no table of scores, it cannot be read, or it holds something secret.
+    """
+    import pyarrow.parquet as pq
+
+    folder = require_folder(folder)
+    table = folder / "scores.parquet"
+    if not table.is_file():
+        raise BadInputError(f"{folder} holds no scores.parquet. Name the --output_dir of `mmr1 score`.")
+    try:
+        names = set(pq.read_schema(table).names)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{table} is broken: {error}. Give the `mmr1 score` command again.") from error
+    if not {"prompt_id", "pass_rate"} <= names:
+        raise BadInputError(f"{table} is not a table of `mmr1 score`: it lacks prompt_id or pass_rate.")
+    manifest = Manifest()
+    manifest.add_folder(folder, exclude=exclude)
+    clean(manifest, folder, token)
+    return manifest
+
+
+REPORT = (".html", ".png", ".json", ".parquet", ".yaml")
+
+
+def report_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str | None = None) -> Manifest:
+    """
+    Collect and check the upload of a report (`mmr1 report`) or of an evaluation (`mmr1 eval`), under `reports/`.
+
+    Args:
+        folder, exclude, token:
+            As for [`model_manifest`].
+
+    Returns:
+        [`~mmr1_trl.hub.manifest.Manifest`]: Page, curves, numbers and predictions; no weights.
+
+    Raises:
+        [`BadInputError`]: There is no page and no evaluation, or something secret in it.
+    """
+    folder = require_folder(folder)
+    manifest = Manifest()
+    manifest.add_folder(folder, f"reports/{folder.absolute().name}", exclude=exclude)
+    model = [entry for entry in manifest.entries if not entry.path.endswith(REPORT) or _is_of_model(entry.path)]
+    manifest.entries = [entry for entry in manifest.entries if entry not in model]
+    manifest.left_out += [(entry.path, entry.size, "not a part of a report") for entry in model]
+    if not any(entry.path.endswith((".html", "/summary.json")) for entry in manifest.entries):
+        raise BadInputError(
+            f"{folder} holds no page and no evaluation. Make one by `mmr1 report {folder}` or `mmr1 eval "
+            "--output_dir`."
+        )
+    clean(manifest, folder, token)
+    return manifest
+
+
+def _is_of_model(path: str) -> bool:
+    name = path.split("/", 2)[2]
+    return name in ("config.json", "generation_config.json", "adapter_config.json") or name.startswith(
+        ("tokenizer", "processor_config", "preprocessor_config", "special_tokens", "vocab", "model.safetensors")
+    )
