@@ -11,7 +11,9 @@ from mmr1_trl.errors import BadInputError
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise BadInputError(f"{message}. Usage: mmr1 report RUN [RUN ...] [--output PAGE.html]")
+        raise BadInputError(
+            f"{message}. Usage: mmr1 report RUN [RUN ...] [--output PAGE.html] [--x_axis steps|rollouts]"
+        )
 
 
 def parse_report(argv: list[str]) -> argparse.Namespace:
@@ -20,13 +22,19 @@ def parse_report(argv: list[str]) -> argparse.Namespace:
         prog="mmr1 report",
         allow_abbrev=False,
         description=(
-            "Write one self-contained HTML page, and a PNG of the curves, for training runs (several are overlaid; "
+            "Write one self-contained HTML page, and PNGs of the curves, for training runs (several are overlaid; "
             "those whose folder names differ only in a seed, such as mssr-seed0 and mssr-seed1, become a band), for "
             "one evaluation, or for two evaluations of the same rows (the first is compared with the second)."
         ),
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folder of a run or of `mmr1 eval`")
     parser.add_argument("--output", help="the page to write; report.html in the first folder by default")
+    parser.add_argument(
+        "--x_axis",
+        choices=("steps", "rollouts"),
+        default="steps",
+        help="draw curves over optimizer steps, or over all rollouts, those for scoring included",
+    )
     return parser.parse_args(argv)
 
 
@@ -44,7 +52,7 @@ def run(argv: list[str]) -> int:
     if all(evaluations):
         _report_evaluations(args.runs, output)
     elif not any(evaluations):
-        _report_runs(args.runs, output)
+        _report_runs(args.runs, output, args.x_axis)
     else:
         raise BadInputError("A report shows training runs or evaluations, not both: name folders of one kind.")
     return 0
@@ -60,12 +68,15 @@ def _report_evaluations(folders: list[str], output: Path) -> None:
     print(f"Report:  {evaluation_report(evaluations, 'the same prompts').write(output).resolve()}")
 
 
-def _report_runs(folders: list[str], output: Path) -> None:
+def _report_runs(folders: list[str], output: Path, x_axis: str) -> None:
     from mmr1_trl.reporting.build import runs_report
     from mmr1_trl.reporting.curves import draw_curves
     from mmr1_trl.reporting.runs import load_run
+    from mmr1_trl.reporting.score_map import draw_score_maps
 
     runs = [load_run(folder) for folder in folders]
-    page = runs_report(runs).write(output)
-    curves = draw_curves(runs, output.with_name(f"{output.stem}_curves.png"))
+    page = runs_report(runs, x_axis).write(output)
+    curves = draw_curves(runs, output.with_name(f"{output.stem}_curves.png"), x_axis=x_axis)
     print(f"Report:  {page.resolve()}\nCurves:  {curves.resolve()}")
+    if scores := draw_score_maps(runs, output.with_name(f"{output.stem}_scores.png"), x_axis):
+        print(f"Scores:  {scores.resolve()}")

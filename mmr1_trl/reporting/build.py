@@ -10,6 +10,7 @@ from mmr1_trl.reporting.curves import draw_svgs
 from mmr1_trl.reporting.page import Gauge, Report, Sample
 from mmr1_trl.reporting.runs import Run, group_runs
 from mmr1_trl.reporting.samples import Evaluation, compared_samples, evaluation_samples, run_samples
+from mmr1_trl.reporting.score_map import score_map_svgs
 from mmr1_trl.reporting.tables import (
     Table,
     before_after_by,
@@ -30,6 +31,8 @@ BANDS = (
     "Faint lines are the logged values, strong lines a running mean over a twentieth of the run; runs that differ in "
     "the seed are one band from the smallest to the largest."
 )
+STAGES = "Shaded spans of the entropy curve: there the schedule lifts entropy (explore) or lowers it (exploit)."
+SCORES = "Prompt scores are what prompts are drawn by; the stronger the color, the more prompts have that score."
 
 
 def evaluation_report(evaluations: Mapping[str, Evaluation], dataset: str) -> Report:
@@ -105,6 +108,7 @@ def training_report(title: str, run: Run, before: Evaluation, after: Evaluation)
         gauges=before_after_gauges(before.summary, after.summary),
         tables=before_after_tables(before.summary, after.summary),
         curves=draw_svgs([run]),
+        maps=score_map_svgs([run]),
         groups=[run.name],
         samples={
             **compared_samples({"before": before, "after": after}, comparison),
@@ -114,22 +118,38 @@ def training_report(title: str, run: Run, before: Evaluation, after: Evaluation)
     )
 
 
-def runs_report(runs: Sequence[Run]) -> Report:
-    """The page of one or several training runs."""
+def runs_report(runs: Sequence[Run], x_axis: str = "steps") -> Report:
+    """
+    The page of one or several training runs.
+
+    Args:
+        runs (`Sequence[Run]`):
+            The runs; those that differ only in a seed share a color, and the completions shown are the first one's.
+        x_axis (`str`, *optional*, defaults to `"steps"`):
+            `"steps"` or `"rollouts"`.
+
+    Returns:
+        [`Report`]: The page.
+    """
     groups = group_runs(runs)
     steps = max(run.history[-1]["step"] for run in runs)
+    rollouts = max(entry.get("num_rollouts") or 0 for run in runs for entry in run.history)
+    length = f"up to {steps:,} optimizer steps" + (f" and {rollouts:,.0f} rollouts" if rollouts else "")
     samples: dict[str, list[Sample]] = {}
-    for run in runs:
-        prefix = f"{run.name}: " if len(runs) > 1 else ""
-        samples |= {prefix + title: rows for title, rows in run_samples(run).items()}
+    for members in groups.values():
+        prefix = f"{members[0].name}: " if len(runs) > 1 else ""
+        samples |= {prefix + title: rows for title, rows in run_samples(members[0]).items()}
+    maps = score_map_svgs(runs, x_axis)
     return Report(
         title=" · ".join(groups) if len(groups) < 5 else f"{len(groups)} configurations",
-        summary=f"{len(runs)} run{'s' if len(runs) > 1 else ''}, up to {steps} optimizer steps.",
+        summary=f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {length}.",
         tables=[runs_table(runs)],
-        curves=draw_svgs(runs),
+        curves=draw_svgs(runs, x_axis),
+        over={"steps": "optimizer steps", "rollouts": "all rollouts, those for scoring included"}[x_axis],
+        maps=maps,
         groups=[f"{label} ({len(members)} seeds)" if len(members) > 1 else label for label, members in groups.items()],
         samples=samples,
-        notes=[BANDS],
+        notes=[BANDS] + [STAGES] * any(run.series(("entropy/coef",))[0] for run in runs) + [SCORES] * bool(maps),
     )
 
 

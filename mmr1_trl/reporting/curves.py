@@ -3,7 +3,7 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.reporting.runs import Run, group_runs
@@ -50,32 +51,37 @@ PANELS = (
     Panel("No signal, drawn uniformly (share)", ("vas/frac_zero_variance_uniform",)),
     Panel("Prompts drawn so far (share)", ("vas/coverage",)),
     Panel("Loss", ("loss",)),
+    Panel("Time per step (s)", ("step_time",)),
 )
+ENTROPY = "Token entropy (nats)"
+X_LABELS = {"steps": "optimizer step", "rollouts": "rollouts"}
 
 # Mid-tones that read on white and on near-black alike, and that color-blind readers can tell apart.
 COLORS = ("#3f86d0", "#e0803a", "#2fa27c", "#a374d6", "#d4566a", "#9a8c3c", "#4fb0c6", "#8a8f98")
-_INK = "#7f8896"
-_STYLE: dict[Any, Any] = {
+INK = "#7f8896"
+# Sign of the entropy coefficient -> what the schedule does, and in which color it is shaded.
+STAGES = {1: ("explore", COLORS[2]), -1: ("exploit", COLORS[1]), 0: ("", "none")}
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _INK,
+    "axes.edgecolor": INK,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.grid": True,
-    "grid.color": _INK,
+    "grid.color": INK,
     "grid.alpha": 0.18,
     "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
 
 
-def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3) -> Path:
+def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3, x_axis: str = "steps") -> Path:
     """
     Draw every panel that at least one run has values for into one PNG.
 
@@ -86,6 +92,8 @@ def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3) -> Path
             The PNG to write.
         columns (`int`, *optional*, defaults to `3`):
             Panels side by side.
+        x_axis (`str`, *optional*, defaults to `"steps"`):
+            `"steps"` or `"rollouts"`.
 
     Returns:
         `Path`: `path`.
@@ -96,12 +104,12 @@ def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3) -> Path
     groups = group_runs(runs)
     panels = present_panels(runs)
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * columns, 2.6 * rows + 0.4), layout="constrained", facecolor="white")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for axis, panel in zip(axes, panels):
-            draw_panel(axis, panel, groups)
-            axis.set_xlabel("optimizer step", color=_INK)
+            draw_panel(axis, panel, groups, x_axis)
+            axis.set_xlabel(X_LABELS[x_axis], color=INK)
         for axis in axes[len(panels) :]:
             axis.set_visible(False)
         if len(groups) > 1:
@@ -113,7 +121,7 @@ def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3) -> Path
     return path
 
 
-def draw_svgs(runs: Sequence[Run]) -> dict[str, str]:
+def draw_svgs(runs: Sequence[Run], x_axis: str = "steps") -> dict[str, str]:
     """
     Draw every panel as an SVG to put inline into a page. Text, axes and grid take the page's text color, so that one
     drawing serves a light and a dark page.
@@ -124,59 +132,111 @@ def draw_svgs(runs: Sequence[Run]) -> dict[str, str]:
     groups = group_runs(runs)
     drawings = {}
     for panel in present_panels(runs):
-        # The salt gives the clip paths of every panel their own ids within the page, the same in every run.
-        with matplotlib.rc_context({**_STYLE, "svg.hashsalt": panel.title}):
-            figure = Figure(figsize=(4.2, 2.5), layout="constrained")
-            figure.patch.set_alpha(0)
-            axis = figure.subplots()
-            axis.patch.set_alpha(0)
-            draw_panel(axis, panel, groups)
+
+        def draw(axis: Axes, panel: Panel = panel) -> None:
+            draw_panel(axis, panel, groups, x_axis)
             axis.set_title("")
-            buffer = io.StringIO()
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
-        markup = buffer.getvalue()
-        markup = markup[markup.index("<svg") :].replace(_INK, "currentColor")
-        markup = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', markup, count=1)
-        drawings[panel.title] = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+
+        drawings[panel.title] = inline_svg(draw, panel.title)
     return drawings
 
 
+def inline_svg(draw: Callable[[Axes], None], salt: str) -> str:
+    """
+    Markup of what `draw` puts on an axis, to stand in a page.
+
+    Args:
+        draw (`Callable[[Axes], None]`):
+            Draws.
+        salt (`str`):
+            Gives the clip paths of every drawing their own ids within the page, the same in every run.
+
+    Returns:
+        `str`: An `<svg>` element without size, whose text, axes and grid have the color of the page's text.
+    """
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
+        figure = Figure(figsize=(4.2, 2.5), layout="constrained")
+        figure.patch.set_alpha(0)
+        axis = figure.subplots()
+        axis.patch.set_alpha(0)
+        draw(axis)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", dpi=144, metadata={"Date": None})
+    markup = buffer.getvalue()
+    markup = markup[markup.index("<svg") :].replace(INK, "currentColor")
+    markup = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', markup, count=1)
+    return re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+
+
 def present_panels(runs: Sequence[Run]) -> list[Panel]:
-    """The panels for which at least one run has a value."""
+    """The panels for which at least one run has a value; accuracy is left out where it is the whole reward."""
     panels = [panel for panel in PANELS if any(run.series(panel.keys)[0] for run in runs)]
     if not panels:
         raise BadInputError(
             f"Nothing to draw: {', '.join(run.name for run in runs)} logged none of the known quantities."
         )
+    reward, accuracy = PANELS[:2]
+    if all(run.series(reward.keys) == run.series(accuracy.keys) for run in runs):
+        panels = [panel for panel in panels if panel is not reward]
     return panels
 
 
-def draw_panel(axis: Axes, panel: Panel, groups: Mapping[str, Sequence[Run]]) -> None:
+def draw_panel(axis: Axes, panel: Panel, groups: Mapping[str, Sequence[Run]], x_axis: str = "steps") -> None:
     """Draw `panel` for every group of runs: one run as its values with a running mean, several as the mean of the
     running means with a band from the smallest to the largest."""
     axis.set_title(panel.title)
     for index, runs in enumerate(groups.values()):
         color = COLORS[index % len(COLORS)]
-        curves = [curve for run in runs if (curve := run.series(panel.keys))[0]]
+        curves = [curve for run in runs if (curve := run.series(panel.keys, x_axis))[0]]
         if len(curves) > 1:
-            steps, values = _common_steps(curves)
+            positions, values = _common_positions(curves)
             if panel.smoothed:
                 values = np.array([smooth(row) for row in values])
-            axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
-            axis.plot(steps, values.mean(0), color=color, linewidth=1.6, marker=_marker(steps))
+            axis.fill_between(positions, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
+            axis.plot(positions, values.mean(0), color=color, linewidth=1.6, marker=_marker(positions))
         elif curves:
-            steps, raw = curves[0]
+            xs, raw = curves[0]
             if panel.smoothed:
-                axis.plot(steps, raw, color=color, linewidth=0.8, alpha=0.35)
+                axis.plot(xs, raw, color=color, linewidth=0.8, alpha=0.35)
             values = smooth(raw) if panel.smoothed else np.array(raw)
-            axis.plot(steps, values, color=color, linewidth=1.6, marker=_marker(steps))
+            axis.plot(xs, values, color=color, linewidth=1.6, marker=_marker(xs))
     if panel.title.endswith("(share)"):
         axis.set_ylim(bottom=0)
+    if panel.title == ENTROPY:
+        _shade_stages(axis, groups, x_axis)
+    if x_axis == "rollouts":
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _marker(steps: Sequence[float]) -> str | None:
+def _shade_stages(axis: Axes, groups: Mapping[str, Sequence[Run]], x_axis: str) -> None:
+    """Shade where the entropy schedule lifts or lowers entropy: the spans of the first run that has one."""
+    runs = (run for members in groups.values() for run in members)
+    positions, coefficients = next((c for run in runs if (c := run.series(("entropy/coef",), x_axis))[0]), ([], []))
+    start = 0
+    for i in range(1, len(positions) + 1):
+        if i < len(positions) and np.sign(coefficients[i]) == np.sign(coefficients[start]):
+            continue
+        name, color = STAGES[int(np.sign(coefficients[start]))]
+        end = positions[i] if i < len(positions) else positions[-1]
+        if name:
+            axis.axvspan(positions[start], end, color=color, alpha=0.1, linewidth=0)
+            axis.annotate(
+                name,
+                (positions[start], 1.0),
+                xycoords=axis.get_xaxis_transform(),
+                xytext=(3, -3),
+                textcoords="offset points",
+                va="top",
+                fontsize=8,
+                color=INK,
+            )
+        start = i
+
+
+def _marker(positions: Sequence[float] | np.ndarray) -> str | None:
     """A dot where there is no line to draw."""
-    return "o" if len(steps) == 1 else None
+    return "o" if len(positions) == 1 else None
 
 
 def smooth(values: Sequence[float]) -> np.ndarray:
@@ -186,8 +246,8 @@ def smooth(values: Sequence[float]) -> np.ndarray:
     return np.array([data[max(0, i - half) : i + half + 1].mean() for i in range(len(data))])
 
 
-def _common_steps(curves: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], np.ndarray]:
-    """The steps that all curves have, and their values there, shape (curves, steps)."""
-    tables = [dict(zip(steps, values)) for steps, values in curves]
-    steps = sorted(set.intersection(*(set(table) for table in tables)))
-    return steps, np.array([[table[step] for step in steps] for table in tables], dtype=float)
+def _common_positions(curves: Sequence[tuple[list[float], list[float]]]) -> tuple[np.ndarray, np.ndarray]:
+    """The positions in the range that all curves cover, and the curves' values there, shape (curves, positions)."""
+    first, last = max(xs[0] for xs, _ in curves), min(xs[-1] for xs, _ in curves)
+    positions = np.unique([x for xs, _ in curves for x in xs if first <= x <= last])
+    return positions, np.array([np.interp(positions, xs, ys) for xs, ys in curves])

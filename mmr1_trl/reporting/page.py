@@ -102,6 +102,10 @@ class Report:
             Tables; each may have a title.
         curves (`dict[str, str]`):
             SVG markup by title, from [`~mmr1_trl.reporting.curves.draw_svgs`].
+        over (`str`):
+            What the curves are drawn over.
+        maps (`dict[str, str]`):
+            SVG markup of the prompt scores over the run, by title.
         groups (`list[str]`):
             Names of the runs in the curves, in color order.
         samples (`dict[str, list[Sample]]`):
@@ -115,6 +119,8 @@ class Report:
     gauges: list[Gauge] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     curves: dict[str, str] = field(default_factory=dict)
+    over: str = "optimizer steps"
+    maps: dict[str, str] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -124,8 +130,9 @@ class Report:
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         template = environment.from_string(files("mmr1_trl.reporting").joinpath("page.html.jinja").read_text("utf-8"))
         curves = {title: Markup(markup) for title, markup in self.curves.items()}
+        maps = {title: Markup(markup) for title, markup in self.maps.items()}
         legend = [(name, COLORS[i % len(COLORS)]) for i, name in enumerate(self.groups)]
-        return template.render(report=self, curves=curves, legend=legend)
+        return template.render(report=self, curves=curves, maps=maps, legend=legend, over=self.over)
 
     def write(self, path: str | Path) -> Path:
         """Write the page to `path` and return it."""

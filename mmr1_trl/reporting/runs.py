@@ -32,20 +32,45 @@ class Run:
     folder: Path
     history: list[dict[str, Any]]
 
-    def series(self, keys: Iterable[str]) -> tuple[list[float], list[float]]:
+    def series(self, keys: Iterable[str], x_axis: str = "steps") -> tuple[list[float], list[float]]:
         """
-        Steps and values of the first of `keys` that the run logged; two empty lists if it logged none of them.
+        Positions and values of the first of `keys` that the run logged; two empty lists if it logged none of them.
+
+        Args:
+            keys (`Iterable[str]`):
+                Names in the log, the best first.
+            x_axis (`str`, *optional*, defaults to `"steps"`):
+                `"steps"` (optimizer steps) or `"rollouts"` (completions sampled so far, those for scoring included).
+                Values at the same position are averaged.
+
+        Raises:
+            `BadInputError`: If the run did not log its rollouts.
         """
+        positions = self.rollouts() if x_axis == "rollouts" else [entry["step"] for entry in self.history]
         for key in keys:
-            points = [
-                (entry["step"], entry[key])
-                for entry in self.history
-                if entry.get(key) is not None and not math.isnan(entry[key])
-            ]
+            points: dict[float, list[float]] = {}
+            for x, entry in zip(positions, self.history):
+                if entry.get(key) is not None and not math.isnan(entry[key]):
+                    points.setdefault(x, []).append(entry[key])
             if points:
-                steps, values = zip(*points)
-                return list(steps), list(values)
+                return list(points), [sum(values) / len(values) for values in points.values()]
         return [], []
+
+    def rollouts(self) -> list[float]:
+        """The rollouts made at each log entry; entries between two generation batches take the last count."""
+        counts, last = [], 0.0
+        for entry in self.history:
+            last = entry.get("num_rollouts") or last
+            counts.append(last)
+        if last == 0.0:
+            raise BadInputError(f"{self.name} has not logged how many rollouts it made; take --x_axis steps.")
+        return counts
+
+    def score_history(self) -> list[dict[str, Any]]:
+        """The histograms of the prompt scores (variance-aware sampling), oldest first; empty without any."""
+        path = self.folder / "prompt_scores.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def completions(self) -> list[Path]:
         """The files of logged completions (`log_completions=True`), oldest step first."""

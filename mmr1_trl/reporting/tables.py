@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmr1_trl.reporting.curves import PANELS
+from mmr1_trl.reporting.curves import present_panels
 from mmr1_trl.reporting.runs import Run, group_runs
 
 
@@ -107,7 +107,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """
     groups = group_runs(runs)
     rows = []
-    for panel in PANELS:
+    for panel in present_panels(runs):
         cells = [_ends([run.series(panel.keys)[1] for run in members]) for members in groups.values()]
         if any(cell != "–" for cell in cells):
             rows.append([panel.title, *cells])
@@ -122,8 +122,12 @@ def _ends(curves: Sequence[Sequence[float]]) -> str:
     tenths = [max(1, len(values) // 10) for values in curves]
     first = [sum(values[:tenth]) / tenth for values, tenth in zip(curves, tenths)]
     last = [sum(values[-tenth:]) / tenth for values, tenth in zip(curves, tenths)]
-    around = f" ({min(last):.3g} to {max(last):.3g})" if len(curves) > 1 else ""
-    return f"{sum(first) / len(first):.3g} → {sum(last) / len(last):.3g}{around}"
+    around = f" ({_short(min(last))} to {_short(max(last))})" if len(curves) > 1 else ""
+    return f"{_short(sum(first) / len(first))} → {_short(sum(last) / len(last))}{around}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _shares(summary: Mapping[str, Any]) -> list[tuple[str, float | None, Sequence[float] | None]]:

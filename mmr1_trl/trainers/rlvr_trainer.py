@@ -43,7 +43,7 @@ from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, check_rows, fingerprint, prompt_slots
 from mmr1_trl.trainers.score_table import read_prompt_table
-from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates
+from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.vas_callback import VASCallback
 from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision
 
@@ -237,6 +237,7 @@ class RLVRTrainer(ResumableTrainer):
             self.reader.bad_rows.update(gather_object(sorted(self.reader.bad_rows)))
             self._metrics["train"]["data/bad_rows"].append(float(len(self.reader.bad_rows)))
 
+        self._metrics["train"]["num_rollouts"] = [float(rollouts_made(self))]  # a sum so far: the newest one counts
         rewards = self._weighted_rewards()
         share = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
         slots = self.accelerator.gather(self.prompt_slots[torch.tensor(rows)].to(rewards.device)).cpu()

@@ -220,3 +220,16 @@ def initial_pass_rates(trainer: "RLVRTrainer", num_rollouts: int, smooth: bool) 
     successes, trials = count_outcomes(records, num_prompts)
     rates = jeffreys(successes, trials) if smooth else successes / trials
     return torch.where(trials > 0, rates, torch.full_like(rates, math.nan))
+
+
+def rollouts_made(trainer: "RLVRTrainer") -> int:
+    """
+    Count the completions that a run has sampled so far, on all ranks: for training, for the initial values of the
+    value tracker and for the scores of variance-aware sampling; not those of an evaluation.
+    """
+    args = trainer.args
+    assert args.generation_batch_size is not None
+    made = trainer.prompt_source.batches_drawn * args.generation_batch_size
+    if trainer.baseline is not None:
+        made += args.tracker_initial_rollouts * (int(trainer.prompt_slots.max()) + 1)
+    return made if trainer.scores is None else made + trainer.scores.scoring_rollouts

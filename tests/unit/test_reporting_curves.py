@@ -7,11 +7,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.reporting.curves import draw_curves, draw_svgs, present_panels, smooth
+from mmr1_trl.reporting.curves import ENTROPY, Panel, draw_curves, draw_panel, draw_svgs, present_panels, smooth
 from mmr1_trl.reporting.runs import group_runs, load_run
+from mmr1_trl.reporting.score_map import draw_score_maps, score_map_svgs, score_shares
 from mmr1_trl.reporting.tables import before_after_by, before_after_table, category_table, evaluation_table, runs_table
 
 
@@ -143,3 +145,79 @@ def test_runs_table_compares_the_ends(tmp_path):
     rows = {row[0]: list(row[1:]) for row in table.rows}
     assert rows["Reward"] == ["0.575 → 1.48 (0.975 to 1.98)", "0.25 → 1"]
     assert "KL to the reference" not in rows
+
+
+def history_run(folder, entries):
+    folder.mkdir(parents=True)
+    (folder / "log_history.json").write_text(json.dumps(entries))
+    return load_run(folder)
+
+
+def test_rollouts_are_carried_over_steps_without_generation(tmp_path):
+    # Two updates per generation batch of 8, and 100 rollouts for scores before the third.
+    counts = [8, None, 16, None, 124]
+    entries = [
+        {"step": step, "entropy": float(step)}
+        | ({} if count is None else {"num_rollouts": count, "reward": step / 10})
+        for step, count in enumerate(counts, start=1)
+    ]
+    run = history_run(tmp_path / "run", [*entries, {"step": 5, "eval_reward": 0.5}])
+    assert run.series(["entropy"], "rollouts") == ([8, 16, 124], [1.5, 3.5, 5.0])
+    assert run.series(["reward"], "rollouts") == ([8, 16, 124], [0.1, 0.3, 0.5])
+    assert run.series(["eval_reward"], "rollouts") == ([124], [0.5])
+    assert run.series(["entropy"])[0] == [1, 2, 3, 4, 5]
+    other = load_run(write_run(tmp_path / "old"))
+    with pytest.raises(BadInputError, match="old has not logged how many rollouts"):
+        draw_svgs([run, other], "rollouts")
+    assert len(draw_svgs([run], "rollouts")) == 3
+
+
+def test_bands_of_runs_that_logged_at_other_places(tmp_path):
+    runs = [
+        history_run(tmp_path / f"a-seed{every}", [{"step": s, "entropy": 0.5 * s} for s in range(1, 20, every)])
+        for every in (2, 3)
+    ]
+    axis = Figure().subplots()
+    draw_panel(axis, Panel("x", ("entropy",), smoothed=False), group_runs(runs))
+    steps, means = axis.lines[0].get_data()
+    assert steps.tolist() == sorted({*range(1, 20, 2), *range(1, 20, 3)}) and means == pytest.approx(steps / 2)
+
+
+def test_stages_of_the_entropy_schedule_are_shaded(tmp_path):
+    coefficients = [0.1] * 6 + [0.0] + [-0.1] * 3
+    entries = [{"step": i, "entropy": 0.3, "entropy/coef": c} for i, c in enumerate(coefficients, start=1)]
+    groups = group_runs([history_run(tmp_path / "run", entries)])
+    axis = Figure().subplots()
+    draw_panel(axis, Panel(ENTROPY, ("entropy",)), groups)
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axis.patches]
+    assert spans == [(1, 7), (8, 10)] and [text.get_text() for text in axis.texts] == ["explore", "exploit"]
+    axis = Figure().subplots()
+    draw_panel(axis, Panel("Gradient norm", ("entropy",)), groups)
+    assert not axis.patches
+
+
+def test_accuracy_that_is_the_whole_reward_is_drawn_once(tmp_path):
+    entries = [{"step": i, "reward": i / 9, "rewards/accuracy_reward/mean": i / 9} for i in range(1, 10)]
+    run = history_run(tmp_path / "run", entries)
+    assert [panel.title for panel in present_panels([run])] == ["Accuracy on the training prompts"]
+    entries[3]["reward"] = 2.0
+    both = present_panels([history_run(tmp_path / "other", entries)])
+    assert [panel.title for panel in both] == ["Reward", "Accuracy on the training prompts"]
+
+
+def test_score_histograms_come_onto_one_range(tmp_path):
+    lines = [
+        {"step": 1, "counts": [3, 1], "edges": [0.0, 0.1, 0.2], "scoring_rollouts": 8, "training_rollouts": 8},
+        {"step": 4, "counts": [4], "edges": [0.2, 0.4], "scoring_rollouts": 16, "training_rollouts": 24},
+    ]
+    edges, shares = score_shares(lines)
+    assert edges[[0, -1]].tolist() == [0.0, 0.4] and shares.sum(1) == pytest.approx([1.0, 1.0])
+    half = len(edges) // 2
+    assert shares[0, : half // 2].sum() == pytest.approx(0.75) and shares[1, half:].sum() == pytest.approx(1.0)
+    run = load_run(write_run(tmp_path / "run"))
+    assert score_map_svgs([run]) == {} and draw_score_maps([run], tmp_path / "none.png") is None
+    (run.folder / "prompt_scores.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 9, "cou')
+    assert list(score_map_svgs([run])) == ["Prompt scores"]
+    assert "data:image/png;base64," in score_map_svgs([run])["Prompt scores"]
+    assert draw_score_maps([run], tmp_path / "scores.png").stat().st_size > 2000
+    assert Image.open(tmp_path / "scores.png").size[0] > 500

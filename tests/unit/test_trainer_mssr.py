@@ -223,6 +223,7 @@ def test_initial_rollouts_and_smoothing(make_trainer, make_rows):
         )
         trainer.train()
         assert sum(calls[:-1]) == 30 and calls[-1] == 8
+        assert trainer.state.log_history[0]["num_rollouts"] == 38
         expected = torch.tensor([1 - low if i % 3 == 1 else low for i in range(10)], dtype=torch.float64)
         torch.testing.assert_close(seen[0], expected)
 

@@ -327,6 +327,8 @@ def test_scoring_leaves_no_trace_in_training(make_trainer, tmp_path):
     scored.train()
     assert losses(scored) == losses(plain)
     assert scored.scores.refreshes == 2 and scored.scores.scoring_rollouts == 2 * 16 * 3
+    assert scored.state.log_history[0]["num_rollouts"] == 48 + plain.state.log_history[0]["num_rollouts"]
+    assert scored.state.log_history[-2]["num_rollouts"] == 96 + scored.scores.training_rollouts
     history = [json.loads(line) for line in (tmp_path / "b" / "prompt_scores.jsonl").read_text().splitlines()]
     assert [line["event"] for line in history] == ["refresh", "refresh"] and sum(history[0]["counts"]) == 16
     names = {"score_mean", "effective_sample_size", "coverage", "scoring_rollouts", "training_rollouts"}
