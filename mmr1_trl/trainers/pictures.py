@@ -92,9 +92,9 @@ class PictureStore:
             del image_processor.preprocess
 
     def _add(self, batch: PictureBatch, keys: list[bytes], processed: BatchFeature) -> None:
-        grids = processed["image_grid_thw"]
+        grids = processed["image_grid_thw"].cpu()
         self.preprocessed += len(keys)
-        for key, grid, pixels in zip(keys, grids, processed["pixel_values"].split(grids.prod(-1).tolist())):
+        for key, grid, pixels in zip(keys, grids, processed["pixel_values"].cpu().split(grids.prod(-1).tolist())):
             batch.numbers[key] = self._next
             batch.pixels[self._next] = pixels
             batch.grids[self._next] = grid

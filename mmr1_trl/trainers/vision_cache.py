@@ -73,13 +73,18 @@ def keep_adapters_out(peft_config: Any, freeze_merger: bool) -> Any:
 
     Args:
         peft_config ([`~peft.LoraConfig`]):
-            Adapter configuration; what it excludes already stays excluded.
+            Adapter configuration; what it excludes already stays excluded. Adapters of another kind are left as they
+            are, and those of their parameters that end up in the tower are frozen.
         freeze_merger (`bool`):
             Whether the projection is frozen as well.
 
     Returns:
         A copy of the configuration.
     """
+    from peft import LoraConfig  # not installed everywhere
+
+    if not isinstance(peft_config, LoraConfig):
+        return peft_config
     inside = r"" if freeze_merger else r"(?!merger\.|deepstack_merger_list\.)"
     pattern = rf"(?:.*\.)?(?:{_TOWER})\.{inside}.*"
     if freeze_merger:
@@ -328,8 +333,10 @@ def _reason_against(trainer: Any, model: torch.nn.Module) -> str | None:
         return f"{type(model).__name__} is none of the Qwen-VL models"
     if trainer.is_deepspeed_enabled and is_deepspeed_zero3_enabled():
         return "it has not been tried with ZeRO-3, which traces the order of a model's layers"
-    if trainer.is_fsdp_enabled:
-        return "it has not been tried with FSDP"
+    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
+        return "it has been tried with version 2 of FSDP only (fsdp_version: 2)"
+    if trainer.is_fsdp_enabled and trainer.tools:
+        return "tools may add pictures on one rank and not on another, which FSDP does not forgive"
     return None
 
 

@@ -4,6 +4,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -139,6 +140,23 @@ def test_a_frozen_tower_is_neither_optimized_nor_adapted(train, family, merger):
     assert any(is_frozen(name, True) for name in names) != merger
 
 
+@pytest.mark.parametrize(("family", "adapters"), [("qwen2_5_vl", True), ("qwen2_5_vl", False), ("llava", False)])
+def test_training_does_not_go_back_through_a_frozen_tower(train, make_trainer, make_rows, family, adapters):
+    """On the plain path, with gradient checkpointing, and with the hooks that adapters bring."""
+    options = {"peft_config": lora()} if adapters else {}
+    trainer = make_trainer(
+        family=family, rows=make_rows(8), num_generations=2, max_steps=2, encode_once=False, freeze_vision_tower=True,
+        gradient_checkpointing=True, **options,
+    )  # fmt: skip
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    block = next(m for n, m in model.named_modules() if is_frozen(n, False) and n.endswith(("blocks.0", "layers.0")))
+    seen = []
+    block.register_forward_hook(lambda module, args, output: seen.append((torch.is_grad_enabled(), output)))
+    trainer.train()
+    outputs = [output if isinstance(output, torch.Tensor) else output[0] for enabled, output in seen if enabled]
+    assert outputs and not any(output.requires_grad for output in outputs)
+
+
 def test_other_families_say_that_they_take_the_plain_path(train, caplog):
     trainer = train(True, family="idefics3", rows=None, max_steps=1, **FROZEN)
     assert trainer.vision is None
@@ -167,9 +185,16 @@ def test_resume_in_mid_window(train, make_trainer, tmp_path, encode_once):
         assert torch.equal(mine, other), name
 
 
-def words(folder, *more):
+REWARD = """
+def by_tokens(completion_ids, solution, **kwargs):
+    return [float((sum(ids) + len(gold)) % 3 == 0) for ids, gold in zip(completion_ids, solution)]
+"""
+
+
+def words(*more):
     return [
         sys.executable, "-m", "mmr1_trl.cli", "grpo", "--model_name_or_path", "figures/tiny", "--num_train_rows", "24",
+        "--reward_funcs", "my_reward.by_tokens",
         "--max_completion_length", "6", "--logging_steps", "1", "--report_to", "none", "--disable_tqdm", "true",
         "--learning_rate", "1e-3", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
         "--num_generations", "4", "--max_steps", "4", "--save_strategy", "no", "--freeze_vision_tower", "true",
@@ -181,17 +206,33 @@ def words(folder, *more):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_on_the_command_line(tmp_path, monkeypatch, processes):
     monkeypatch.setenv("MMR1_HOME", str(tmp_path / "home"))
+    (tmp_path / "my_reward.py").write_text(REWARD)
     runs = []
     for name, options in (("once", []), ("plain", ["--encode_once", "false"])):
         options += ["--output_dir", name, "--per_device_train_batch_size", 8 // processes]
         options += ["--num_processes", processes] if processes > 1 else []
-        result = subprocess.run(words(tmp_path, *options), cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        result = subprocess.run(words(*options), cwd=tmp_path, capture_output=True, text=True, timeout=240)
         assert result.returncode == 0, result.stderr[-3000:]
         logged = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
-        losses = [(entry["loss"], entry["grad_norm"], entry["reward"]) for entry in logged if "loss" in entry]
+        losses = [(entry["loss"], entry["grad_norm"], entry["entropy"]) for entry in logged if "loss" in entry]
         runs.append((losses, load_file(tmp_path / name / "model.safetensors"), logged[0].get("vision/encoded")))
     (losses, weights, encoded), (plain_losses, plain_weights, nothing) = runs
     assert losses == plain_losses and any(loss for loss, *_ in losses)
     assert encoded and nothing is None
     for name in weights:
         assert torch.equal(weights[name], plain_weights[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_ranks_with_different_pictures_call_a_sharded_tower_equally_often(family):
+    """Two ranks with three and with two distinct pictures: neither waits for the other, and nothing changes."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    result = subprocess.run(
+        [*torchrun, "fixtures.sharded_tower", family], cwd=Path(__file__).parents[1], capture_output=True, text=True,
+        timeout=240,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    ranks = [json.loads(line) for line in sorted(result.stdout.splitlines()) if line.startswith('{"rank')]
+    assert [rank["encoded"] for rank in ranks] == [3, 2]
+    assert all(rank["tower_calls"] == 1 and rank["equal"] == [True] * 3 for rank in ranks)

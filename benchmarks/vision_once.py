@@ -1,0 +1,265 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What it saves to decode, pre-process and encode each picture once: `RLVRTrainer` against TRL's own `GRPOTrainer`.
+
+    python benchmarks/vision_once.py                                         # on a CPU
+    python benchmarks/vision_once.py --model qwen2_5_vl_3b_shapes --repeats 1  # random weights, on a GPU
+
+Both trainers do the same work (same model, rows, seed and rollouts; the script stops if their losses differ), each run
+in a process of its own, and runs of the two alternate. Step times are given in seconds on the clock and, on a CPU, in
+seconds of the processor, which other work on the machine disturbs less. Counts are per prompt and generation batch.
+Writes `benchmarks/results/vision_once.md` and `.json`, with the name of the model added for models with true shapes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from grpo_vs_trl import reward, rows
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
+    TrainerCallback,
+)
+from transformers.image_utils import make_flat_list_of_images
+from trl import GRPOConfig, GRPOTrainer
+
+from mmr1_trl import RLVRConfig, RLVRTrainer
+from mmr1_trl.models import build_tiny_vlm
+
+
+RESULTS = Path(__file__).parent / "results"
+ROLLOUTS = 8  # per prompt
+
+# text, vision: hidden, MLP, layers, heads, and layers with attention over the whole picture
+SHAPES: dict[str, Any] = {
+    "vision_heavy": {"text": (192, 512, 4, 3, 1), "vision": (192, 512, 4, 3, [3]), "mrope": [8, 12, 12]},
+    "qwen2_5_vl_3b_shapes": {
+        "text": (2048, 11008, 36, 16, 2), "vision": (1280, 3420, 32, 16, [7, 15, 23, 31]), "mrope": [16, 24, 24],
+        "vocab_size": 151936,
+    },
+}  # fmt: skip
+
+SETTINGS: list[dict[str, Any]] = [
+    {"name": "tiny, 56 px, frozen", "model": "tiny", "frozen": True, "checkpointing": False, "prompts": 2, "steps": 9},
+    {"name": "tiny, 56 px, trained", "model": "tiny", "checkpointing": False, "prompts": 2, "steps": 9},
+    {"name": "tiny, 56 px, frozen, 4 updates", "model": "tiny", "frozen": True, "checkpointing": False, "prompts": 2,
+     "steps": 12, "window": 4},
+    {"name": "vision-heavy, 448 px, frozen", "model": "vision_heavy", "pixels": 448, "frozen": True},
+    {"name": "vision-heavy, 448 px, frozen, no checkpointing", "model": "vision_heavy", "pixels": 448, "frozen": True,
+     "checkpointing": False},
+    {"name": "vision-heavy, 448 px, trained", "model": "vision_heavy", "pixels": 448},
+    {"name": "vision-heavy, 1024 px, frozen", "model": "vision_heavy", "pixels": 1024, "frozen": True},
+]  # fmt: skip
+
+
+def true_shapes(model: str) -> list[dict[str, Any]]:
+    frozen = [{"name": f"{model}, {px} px, frozen", "pixels": px, "frozen": True} for px in (448, 1024)]
+    trained = [{"name": f"{model}, {px} px, trained", "pixels": px} for px in (448, 1024)]
+    return [setting | {"model": model, "tokens": 256, "steps": 3} for setting in frozen + trained]
+
+
+# ---- One run, in a process of its own ----
+
+
+def build_model(name: str) -> tuple[Any, Any]:
+    model, processor = build_tiny_vlm()
+    if name == "tiny":
+        return model, processor
+    shapes = SHAPES[name]
+    text, vision = shapes["text"], shapes["vision"]
+    tokenizer = processor.tokenizer
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    config = Qwen2_5_VLConfig(
+        text_config=dict(zip(names, text)) | {
+            "vocab_size": shapes.get("vocab_size", len(tokenizer)), "max_position_embeddings": 32768,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": shapes["mrope"]},
+            "tie_word_embeddings": True, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config=dict(zip(("hidden_size", "intermediate_size", "depth", "num_heads"), vision)) | {
+            "fullatt_block_indexes": vision[4], "out_hidden_size": text[0], "window_size": 112,
+        },
+        tie_word_embeddings=True,
+        **{f"{n}_token_id": getattr(model.config, f"{n}_token_id") for n in ("image", "video", "vision_start")},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        wide = Qwen2_5_VLForConditionalGeneration(config)
+    wide.generation_config = model.generation_config
+    processor.image_processor = Qwen2VLImageProcessorPil(
+        size={"shortest_edge": 56 * 56, "longest_edge": 2048 * 2048}, patch_size=14, merge_size=2
+    )
+    return wide.train(), processor
+
+
+class Steps(TrainerCallback):
+    """Both clocks at the end of each optimizer step."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[float, float]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append((time.perf_counter(), time.process_time()))
+
+
+def count_calls(trainer: Any, counts: dict[str, int]) -> None:
+    """Count pictures that are decoded, pre-processed by the processor itself, and passed through the tower."""
+    decode = datasets.Image.decode_example
+
+    def counted_decode(*args: Any, **kwargs: Any) -> Any:
+        counts["decoded"] += 1
+        return decode(*args, **kwargs)
+
+    datasets.Image.decode_example = counted_decode
+    processor_class: Any = type(trainer.processing_class.image_processor)
+    preprocess = processor_class.preprocess
+
+    def counted_preprocess(self: Any, images: Any, *args: Any, **kwargs: Any) -> Any:
+        counts["preprocessed"] += len(make_flat_list_of_images(images))
+        return preprocess(self, images, *args, **kwargs)
+
+    processor_class.preprocess = counted_preprocess
+
+    def counted_tower(module: Any, args: Any, kwargs: Any) -> None:
+        counts["encoded"] += len(kwargs["grid_thw"])
+
+    trainer.model.model.visual.register_forward_pre_hook(counted_tower, with_kwargs=True)
+
+
+def run(setting: dict[str, Any], ours: bool) -> dict[str, Any]:
+    """Train for a few steps; return times of all steps but the first window, peak memory, counts and losses."""
+    torch.set_num_threads(1)
+    cuda = torch.cuda.is_available()
+    model, processor = build_model(setting["model"])
+    frozen, window = setting.get("frozen", False), setting.get("window", 1)
+    prompts, steps = setting.get("prompts", 1), setting.get("steps", 1)
+    options: dict[str, Any] = {}
+    if frozen and ours:
+        options = {"freeze_vision_tower": True, "freeze_merger": True}
+    elif frozen:
+        model.model.visual.requires_grad_(False)
+    config_class, trainer_class = (RLVRConfig, RLVRTrainer) if ours else (GRPOConfig, GRPOTrainer)
+    times = Steps()
+    counts = {"decoded": 0, "preprocessed": 0, "encoded": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        args = config_class(
+            output_dir=folder, use_cpu=not cuda, bf16=cuda, num_generations=ROLLOUTS,
+            per_device_train_batch_size=ROLLOUTS * prompts // window, steps_per_generation=window,
+            gradient_accumulation_steps=1, max_completion_length=setting.get("tokens", 12), learning_rate=1e-4,
+            max_steps=steps, logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
+            gradient_checkpointing=setting.get("checkpointing", True), **options,
+        )  # fmt: skip
+        trainer = trainer_class(
+            model=model, reward_funcs=reward, args=args, train_dataset=rows(setting.get("pixels"), max(8, 2 * steps)),
+            processing_class=processor, callbacks=[times],
+        )  # fmt: skip
+        count_calls(trainer, counts)
+        before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        start = time.perf_counter(), time.process_time()
+        trainer.train()
+    if ours:
+        counts["decoded"] = trainer.reader.decoded
+    ends = [start, *times.ends[window - 1 :: window]]  # whole windows, so that every value holds one generation
+    durations = [[(b - a) / window for a, b in zip(one, two)] for one, two in zip(ends, ends[1:])]
+    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    batches = steps // window
+    return {
+        "times": durations[1:] or durations,  # the first one warms up, unless it is the only one
+        "peak_mib": peak / 2**20,
+        "growth_mib": (peak - (0 if cuda else before)) / 2**20,
+        "counts": {name: count / (prompts * batches) for name, count in counts.items()},
+        "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+    }
+
+
+# ---- All runs ----
+
+
+def measure(setting: dict[str, Any], repeats: int) -> dict[str, Any]:
+    """Run both trainers `repeats` times, in alternating order."""
+    runs: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for repeat in range(repeats):
+        for ours in (True, False) if repeat % 2 else (False, True):
+            words = [sys.executable, "-W", "ignore", __file__, "--run", json.dumps([setting, ours])]
+            result = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            if result.returncode:
+                raise SystemExit(result.stderr[-3000:])
+            runs[ours].append(json.loads(result.stdout.splitlines()[-1]))
+    losses = runs[True][0]["losses"], runs[False][0]["losses"]
+    if not np.allclose(*losses, rtol=0, atol=0 if setting.get("frozen") and not torch.cuda.is_available() else 1e-4):
+        raise SystemExit(f"{setting['name']}: the two trainers did different work: {losses}")
+    summary: dict[str, Any] = {"setting": setting["name"], "repeats": repeats, "losses": losses[0]}
+    for clock, name in enumerate(("wall_s", "cpu_s")):
+        for ours, who in ((False, "trl"), (True, "mmr1")):
+            summary[f"{who}_{name}"] = statistics.median(t[clock] for r in runs[ours] for t in r["times"])
+        ratios = [
+            statistics.median(t[clock] for t in a["times"]) / statistics.median(t[clock] for t in b["times"])
+            for a, b in zip(runs[True], runs[False])
+        ]
+        summary[f"{name}_ratio"] = [statistics.median(ratios), min(ratios), max(ratios)]
+    for ours, who in ((False, "trl"), (True, "mmr1")):
+        for name in ("peak_mib", "growth_mib"):
+            summary[f"{who}_{name}"] = statistics.median(r[name] for r in runs[ours])
+        summary[f"{who}_counts"] = runs[ours][0]["counts"]
+    return summary
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    lines = [
+        "| setting | TRL s/step | mmr1 s/step | ratio (range) | ratio, processor time | peak memory, MiB | ratio "
+        "| decoded, pre-processed, encoded: TRL | mmr1 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in results:
+        middle, low, high = r["wall_s_ratio"]
+        counts = (", ".join(f"{value:g}" for value in r[f"{who}_counts"].values()) for who in ("trl", "mmr1"))
+        lines.append(
+            f"| {r['setting']} | {r['trl_wall_s']:.3f} | {r['mmr1_wall_s']:.3f} | **{middle:.2f}** "
+            f"({low:.2f} to {high:.2f}) | {r['cpu_s_ratio'][0]:.2f} | {r['trl_peak_mib']:.0f} and "
+            f"{r['mmr1_peak_mib']:.0f} | {r['mmr1_peak_mib'] / r['trl_peak_mib']:.2f} | {' | '.join(counts)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=[name for name in SHAPES if "shapes" in name], help="true shapes, on a GPU")
+    parser.add_argument(
+        "--settings", default="", help="only settings with this in their name; keeps the others' results"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each trainer per setting")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        print(json.dumps(run(*json.loads(arguments.run))))
+        return
+    file = RESULTS / f"vision_once{'_' + arguments.model if arguments.model else ''}.json"
+    settings = true_shapes(arguments.model) if arguments.model else SETTINGS
+    known = {r["setting"]: r for r in json.loads(file.read_text())["results"]} if file.is_file() else {}
+    for setting in settings:
+        if arguments.settings in setting["name"]:
+            result = known[setting["name"]] = measure(setting, arguments.repeats)
+            print(table([result]).splitlines()[-1], flush=True)
+            results = [known[s["name"]] for s in settings if s["name"] in known]
+            machine = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
+            file.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+            file.with_suffix(".md").write_text(table(results))
+
+
+if __name__ == "__main__":
+    main()
