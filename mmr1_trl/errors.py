@@ -1,7 +1,8 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""The one exception that a user can cause, and the "did you mean" that goes with it."""
+"""How a run ends other than well: by bad input, by a limit that it met, by a signal; and the "did you mean"."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -12,6 +13,34 @@ class BadInputError(ValueError):
     The message says what is wrong, where, and the nearest valid value or command. The command line prints it without
     a traceback and exits with code 2; in Python it is a `ValueError` like TRL's own.
     """
+
+
+class TrainingStopped(RuntimeError):
+    """
+    Training met something that it cannot go on from: values that are not finite, no memory, no room on the disk.
+
+    The message says what, with the numbers of the run, and what to change. What was saved before is whole. The command
+    line prints it without a traceback and exits with code 3.
+    """
+
+
+class Preempted(SystemExit):
+    """
+    A signal ended the run, after a checkpoint was saved that resumes it exactly.
+
+    It is a `SystemExit`, so that a script ends where the signal would have ended it, with the code of that signal.
+
+    Args:
+        signum (`int`):
+            The signal; the exit code is 128 more, 143 for SIGTERM and 138 for SIGUSR1.
+        checkpoint (`str`):
+            Folder of the checkpoint.
+    """
+
+    def __init__(self, signum: int, checkpoint: str) -> None:
+        super().__init__(128 + signum)
+        self.signal = signal.Signals(signum)
+        self.checkpoint = checkpoint
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

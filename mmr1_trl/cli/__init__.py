@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from mmr1_trl.cli.launch import give_way, hand_to_launcher
-from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.errors import BadInputError, TrainingStopped, did_you_mean
 
 
 # command -> (module with `run(argv) -> exit code`, one line of help)
@@ -73,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
             The words after `mmr1`. Defaults to `sys.argv[1:]`.
 
     Returns:
-        `int`: The exit code: 0; 2 for bad input, with one message on stderr; 130 after Ctrl-C.
+        `int`: The exit code: 0; 2 for bad input and 3 for training that could not go on, with one message on stderr;
+            130 after Ctrl-C, 128 and the number of the signal after another signal.
     """
     argv = sys.argv[1:] if argv is None else argv
     # transformers on its own old names, which TRL's defaults and hooks call: no reader could do anything about it.
@@ -94,11 +95,11 @@ def main(argv: list[str] | None = None) -> int:
                 f"The commands are: {', '.join(commands)}."
             )
         return importlib.import_module(commands[argv[0]][0]).run(argv[1:])
-    except BadInputError as error:
+    except (BadInputError, TrainingStopped) as error:
         if not hand_to_launcher(error):
             _leave_progress_bars()
             print(f"mmr1: error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, BadInputError) else 3
     except KeyboardInterrupt:
         print("mmr1: interrupted.", file=sys.stderr)
         return 130

@@ -19,6 +19,7 @@ from pathlib import Path
 from mmr1_trl.errors import BadInputError
 
 
+PREEMPTED = (128 + signal.SIGTERM, 128 + signal.SIGUSR1)  # exit codes of `errors.Preempted`
 LAUNCHED = "MMR1_TRL_LAUNCHED"  # set for the processes that `launch` starts
 
 
@@ -134,6 +135,9 @@ def _guarded(launch: Callable[[], None]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     os.environ[LAUNCHED] = "1"
+    # The processes save a checkpoint on these signals (trainers/preemption.py), which takes a step and a save.
+    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         launch()
@@ -145,9 +149,9 @@ def _guarded(launch: Callable[[], None]) -> int:
         return _exit_code(failed.returncode)
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
-        if failure.exitcode == 2:
+        if failure.exitcode in (2, 3):  # the process handed its message to us
             print(f"mmr1: error: {failure.message}", file=sys.stderr)
-        else:
+        elif failure.exitcode not in PREEMPTED:
             print(f"mmr1: process {rank} failed first (exit code {failure.exitcode}), see above.", file=sys.stderr)
         return _exit_code(failure.exitcode)
     finally:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.launch import run_or_launch, settle
+from mmr1_trl.cli.launch import PREEMPTED, run_or_launch, settle
 from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, parse
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, Preempted
 
 
 # command -> (config, trainer, what --help says), the classes by their name in `mmr1_trl`
@@ -77,9 +77,14 @@ def train(command: str, argv: list[str]) -> int:
     settings = parse_training(command, argv)
     refuse_to_overwrite(settings, "rlvr_complete.json")
     try:
-        return run_or_launch(command, argv, settings.launch_args, lambda: _train(settings))
+        code = run_or_launch(command, argv, settings.launch_args, lambda: _train(settings))
     except KeyboardInterrupt:
-        return report_interrupt(command, argv, settings, "rlvr_complete.json")
+        code = 130
+    except Preempted as preempted:
+        code = 128 + preempted.signal
+    if code in (130, *PREEMPTED):
+        report_interrupt(command, argv, settings, "rlvr_complete.json")
+    return code
 
 
 def _train(settings: Settings) -> int:
@@ -264,17 +269,25 @@ def adapters(model_args: Any) -> dict[str, Any]:
 
 def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     """Train with a built trainer, then save the model, its card, the metrics and the settings, and say where."""
+    from mmr1_trl.trainers.exhaustion import saving
+
     config = trainer.args
     on_hub = None if dataset_name == "figures" or Path(dataset_name).exists() else dataset_name.partition("@")[0]
     if trainer.is_world_process_zero():
         write_settings(settings, config.output_dir)
-    result = trainer.train(resume_from_checkpoint=resume_argument(config))
+    try:
+        result = trainer.train(resume_from_checkpoint=resume_argument(config))
+    except Preempted:
+        _leave(trainer)
+        raise
+    folder = Path(config.output_dir)
     config.push_to_hub, push = False, config.push_to_hub  # once, when everything is there
-    trainer.save_model(config.output_dir)
-    config.push_to_hub = push
-    trainer.save_metrics("train", result.metrics)
-    trainer.save_state()
-    trainer.create_model_card(model_name=Path(config.output_dir).name, dataset_name=on_hub)
+    with saving("The trained model", folder, folder):
+        trainer.save_model(config.output_dir)
+        config.push_to_hub = push
+        trainer.save_metrics("train", result.metrics)
+        trainer.save_state()
+        trainer.create_model_card(model_name=folder.name, dataset_name=on_hub)
     page = _push(trainer, on_hub) if push else None
     trainer.accelerator.print(
         f"\nTrained to step {trainer.state.global_step}.\n"
@@ -283,6 +296,10 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         f"  metrics   {config.output_dir}/train_results.json, trainer_state.json"
         + (f"\n  uploaded  {page}" if page else "")
     )
+    _leave(trainer)
+
+
+def _leave(trainer: Any) -> None:
     trainer.accelerator.end_training()
     if trainer.accelerator.num_processes > 1:
         settle()

@@ -130,7 +130,7 @@ class TrackerBaseline:
         """
         total, count = reduce(self._kl_sum).tolist()
         self._kl_sum = torch.zeros(2, dtype=torch.float64)
-        kl = total / count if count else None
+        kl = total / count if count and math.isfinite(total) else None  # a skipped step may have none
         if kl is not None:
             self.tracker.observe_kl(kl)
         slots = self._pending_slots

@@ -27,10 +27,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, rotat
 from transformers.utils import PushInProgress, logging
 from trl import GRPOTrainer
 
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, Preempted, TrainingStopped
 from mmr1_trl.hub.checks import require_public_base
 from mmr1_trl.hub.repository import Target
 from mmr1_trl.hub.training import in_background, open_for_training, push_checkpoint, push_result
+from mmr1_trl.trainers.exhaustion import out_of_memory_advice, saving
+from mmr1_trl.trainers.preemption import Preemption
 
 
 logger = logging.get_logger(__name__)
@@ -338,6 +340,8 @@ class ResumableTrainer(SafePushes, GRPOTrainer):
 
         Raises:
             [`BadInputError`]: There is no checkpoint to resume, or it does not fit this run.
+            [`TrainingStopped`]: The accelerator's memory or the disk is full, or a step is not finite.
+            [`Preempted`]: SIGTERM or SIGUSR1 came, and a checkpoint was saved.
         """
         if resume_from_checkpoint is True:
             newest, skipped = newest_complete_checkpoint(str(self.args.output_dir))
@@ -346,11 +350,28 @@ class ResumableTrainer(SafePushes, GRPOTrainer):
             resume_from_checkpoint = str(newest)
         if resume_from_checkpoint:
             check_resumable(Path(resume_from_checkpoint), self.run_identity())
-        return super().train(resume_from_checkpoint or None, *args, **kwargs)
+        run_dir = Path(str(self.args.output_dir))
+        preemption = Preemption(self.accelerator)
+        self.add_callback(preemption)
+        try:
+            with preemption.listening(), saving("A file of the run", run_dir, run_dir):
+                output = super().train(resume_from_checkpoint or None, *args, **kwargs)
+        except torch.OutOfMemoryError as error:
+            batch = self._buffered_inputs[0] if self._buffered_inputs else None
+            raise TrainingStopped(out_of_memory_advice(self, error, batch)) from error
+        finally:
+            self.remove_callback(preemption)
+        if preemption.agreed and self.state.global_step < self.state.max_steps:
+            raise Preempted(preemption.agreed, str(run_dir / f"checkpoint-{self.state.global_step}"))
+        return output
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run_dir = self._get_output_dir(trial=trial)
-        folder = Path(run_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        run_dir = Path(self._get_output_dir(trial=trial))
+        folder = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        with saving(f"The checkpoint of step {self.state.global_step}", folder, run_dir):
+            self._save_all(model, trial, run_dir, folder)
+
+    def _save_all(self, model: Any, trial: Any, run_dir: Path, folder: Path) -> None:
         if self.args.should_save:
             prepare_folder(folder)
         self.accelerator.wait_for_everyone()
@@ -375,7 +396,7 @@ class ResumableTrainer(SafePushes, GRPOTrainer):
             self._push_from_checkpoint(str(folder))
         if self.args.should_save:
             rotate_checkpoints(
-                output_dir=run_dir,
+                output_dir=str(run_dir),
                 save_total_limit=limit,
                 best_model_checkpoint=self.state.best_model_checkpoint,
                 use_mtime=True,

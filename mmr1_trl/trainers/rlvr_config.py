@@ -33,6 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "entropy_alarm": ("warn", "stop"),
     "on_bad_row": ("error", "skip"),
+    "on_nonfinite": ("error", "skip"),
 }
 
 
@@ -178,6 +179,12 @@ class RLVRConfig(GRPOConfig):
         on_bad_row (`str`, *optional*, defaults to `"error"`):
             What to do with a row whose picture cannot be read: `"error"` stops with its number, `"skip"` names it,
             counts it and takes the next row instead.
+
+        > Parameters that control what happens when something goes wrong
+
+        on_nonfinite (`str`, *optional*, defaults to `"error"`):
+            What to do when the loss, a log-ratio or the gradient of an optimizer step is NaN or infinite: `"error"`
+            stops before the weights change and names the prompts, `"skip"` names them and passes over the step.
     """
 
     advantage_baseline: str = field(
@@ -303,6 +310,10 @@ class RLVRConfig(GRPOConfig):
     label_noise_seed: int = field(default=0, metadata={"help": "Seed of the label noise."})
     on_bad_row: str = field(
         default="error", metadata={"help": "A picture that cannot be read stops the run ('error') or is skipped."}
+    )
+    on_nonfinite: str = field(
+        default="error",
+        metadata={"help": "A step whose loss or gradient is NaN or infinite stops the run ('error') or is skipped."},
     )
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer
 from mmr1_trl.trainers.completions import add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
+from mmr1_trl.trainers.nonfinite import NonFiniteGuard
 from mmr1_trl.trainers.pictures import redeem_tickets
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
@@ -107,6 +108,7 @@ class RLVRTrainer(ResumableTrainer):
     _tag_names = ["trl", "mmr1-trl", "grpo"]
     _name = "GRPO"
     _config_class = RLVRConfig
+    _check_enough_rows = staticmethod(check_enough_rows)
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class RLVRTrainer(ResumableTrainer):
         for name, part in eval_dataset.items() if isinstance(eval_dataset, dict) else [("", eval_dataset)]:
             if part is not None:
                 check_rows(part, f"eval_dataset {name}".strip())
-        check_enough_rows(train_dataset, args)
+        self._check_enough_rows(train_dataset, args)
         if args.label_noise:
             train_dataset = apply_label_noise(train_dataset, args.label_noise, args.label_noise_seed)
         self.entropy_schedule = EntropySchedule(
@@ -191,6 +193,7 @@ class RLVRTrainer(ResumableTrainer):
             tables = Path(str(args.output_dir)) / "completions" if args.log_completions else None
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
         self.vision = prepare_vision(self)
+        self.nonfinite = NonFiniteGuard(self, args.on_nonfinite)
 
         self._initialized = args.tracker_initial_rollouts == 0
         self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
@@ -236,6 +239,7 @@ class RLVRTrainer(ResumableTrainer):
         if self.args.on_bad_row == "skip":  # each rank meets bad rows of its own; all of them count
             self.reader.bad_rows.update(gather_object(sorted(self.reader.bad_rows)))
             self._metrics["train"]["data/bad_rows"].append(float(len(self.reader.bad_rows)))
+        output["rows"] = torch.tensor(rows, device=output["completion_ids"].device)
 
         self._metrics["train"]["num_rollouts"] = [float(rollouts_made(self))]  # a sum so far: the newest one counts
         rewards = self._weighted_rewards()
@@ -337,6 +341,7 @@ class RLVRTrainer(ResumableTrainer):
 
     def _after_loss_forward(self, inputs: dict[str, Any], logps: torch.Tensor, entropies: torch.Tensor) -> None:
         self._loss_entropies = entropies
+        self.nonfinite.watch(inputs, logps)
         if self.args.entropy_shaping and inputs["advantages"].dim() == 1:
             # Generation and update are aligned: this forward is the sampling policy's, and TRL reads the advantages
             # after it. When they are not, the advantages came here shaped.
@@ -365,6 +370,7 @@ class RLVRTrainer(ResumableTrainer):
         if self.entropy_schedule.kind != "none":
             assert entropies is not None
             loss = loss + self._entropy_term(entropies, inputs, loss.detach())
+        self.nonfinite.watch_loss(loss)
         return loss
 
     def _entropy_term(
@@ -390,6 +396,9 @@ class RLVRTrainer(ResumableTrainer):
         metrics["entropy/response_mean"].append(response_mean)
         metrics["entropy/loss_share"].append(loss_share)
         return term
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        return self.nonfinite.check(super()._get_grad_norm(model, grad_norm), self._metrics["train"])
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         output = super().training_step(model, inputs, num_items_in_batch)

@@ -1,0 +1,72 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""SIGTERM and SIGUSR1, by which clusters announce the end of a job, save a checkpoint before the run ends."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from accelerate import Accelerator
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Preemption(TrainerCallback):
+    """
+    Saves and stops at the end of the optimizer step in which a signal arrives, on whichever rank.
+
+    That is the first moment at which a checkpoint resumes exactly: within a step there are gradients and random
+    numbers that no checkpoint holds. Whoever kills the process has to wait for one step and one save.
+
+    Args:
+        accelerator ([`~accelerate.Accelerator`]):
+            Of the trainer: the ranks agree on the step.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.received = 0  # by this process
+        self.agreed = 0  # by all
+        self._time = 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch the signals; afterwards they do again what they did before."""
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
+            yield
+            return
+        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        # A launcher and a scheduler may both send one, so a second signal is no reason to hurry.
+        if not self.received:
+            self.received, self._time = number, time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        received = torch.tensor([self.received], device=self.accelerator.device)
+        self.agreed = int(self.accelerator.gather(received).max())
+        if self.agreed:
+            control.should_log = True  # what was measured since the last log would be lost
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        if self.agreed and state.is_world_process_zero:
+            after = f" {time.monotonic() - self._time:.1f} s after it" if self.received else ""
+            name = signal.Signals(self.agreed).name
+            logger.warning(f"{name}: saved a checkpoint of step {state.global_step}{after}.")
