@@ -28,6 +28,7 @@ def parameters(function):
         ("_calculate_rewards", ["self", "inputs", "prompts", "completions", "completion_ids_list"]),
         ("_compute_loss", ["self", "model", "inputs"]),
         ("training_step", ["self", "model", "inputs", "num_items_in_batch"]),
+        ("_get_grad_norm", ["self", "model", "grad_norm"]),
         ("_save_checkpoint", ["self", "model", "trial"]),
         ("_load_optimizer_and_scheduler", ["self", "checkpoint"]),
         ("_load_from_checkpoint", ["self", "resume_from_checkpoint", "model"]),
@@ -166,6 +167,13 @@ def test_entropies_of_the_loss_forward_carry_a_gradient(make_trainer, monkeypatc
     monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", watched)
     make_trainer(num_generations=2, max_steps=1).train()
     assert seen and all(seen)
+
+
+def test_the_gradient_norm_is_asked_for_before_the_step_can_be_stopped():
+    """The guard against NaN decides in `_get_grad_norm` and acts in `on_pre_optimizer_step`."""
+    source = inspect.getsource(Trainer._run_epoch)
+    order = ["self._get_grad_norm(", "on_pre_optimizer_step(", "self.optimizer.step()", "on_step_end(", "_maybe_log_"]
+    assert [source.index(part) for part in order] == sorted(source.index(part) for part in order)
 
 
 def test_trainer_attributes(make_trainer):

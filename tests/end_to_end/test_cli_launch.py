@@ -75,3 +75,19 @@ def test_no_process_outlives_its_launcher(tmp_path, sent, code):
     if sent == signal.SIGINT:
         assert errors.rstrip().endswith("--resume_from_checkpoint true")
     wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_preempted_processes_save_together(tmp_path, sent, code):
+    process = start(tmp_path, "--output_dir", "out", "--max_steps", "100000", "--save_steps", "100000")
+    wait_until(lambda: list(tmp_path.glob("out/mmr1_config.yaml")) or process.poll() is not None)
+    time.sleep(4.0)  # into the training, whose first steps leave no trace
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert errors.rstrip().endswith("--resume_from_checkpoint true"), errors
+    assert errors.count(f"{sent.name}: saved a checkpoint of step") == 1 and "Traceback" not in errors
+    (checkpoint,) = tmp_path.glob("out/checkpoint-*")
+    assert (checkpoint / "rlvr_complete.json").is_file()
+    assert not (tmp_path / "out/model.safetensors").exists(), "a run that was stopped looks finished"
+    wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
