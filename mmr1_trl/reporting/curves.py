@@ -204,6 +204,11 @@ def draw_panel(axis: Axes, panel: Panel, groups: Mapping[str, Sequence[Run]], x_
         axis.set_ylim(bottom=0)
     if panel.title == ENTROPY:
         _shade_stages(axis, groups, x_axis)
+    format_positions(axis, x_axis)
+
+
+def format_positions(axis: Axes, x_axis: str) -> None:
+    """Write rollouts, of which there are many, as 5k and 10k."""
     if x_axis == "rollouts":
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.xaxis.set_major_locator(MaxNLocator(5))

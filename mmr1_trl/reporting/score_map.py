@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from mmr1_trl.reporting.curves import COLORS, INK, STYLE, X_LABELS, inline_svg
+from mmr1_trl.reporting.curves import COLORS, INK, STYLE, X_LABELS, format_positions, inline_svg
 from mmr1_trl.reporting.runs import Run
 
 
@@ -54,6 +54,7 @@ def draw_score_map(axis: Axes, run: Run, x_axis: str = "steps") -> None:
     axis.pcolormesh(columns, edges, shares.T, cmap=_SHARES, norm=PowerNorm(0.5, vmin=0), rasterized=True)
     axis.set_ylabel("score", color=INK)
     axis.grid(False)
+    format_positions(axis, x_axis)
 
 
 def score_map_svgs(runs: Sequence[Run], x_axis: str = "steps") -> dict[str, str]:
