@@ -182,10 +182,13 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
     if task.folder is None:
         return []
     from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit, file_name
+    from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.reporting.build import evaluation_report
     from mmr1_trl.reporting.samples import load_evaluation
 
     result.save(task.folder, task.rows)
+    named = task.title in (args.benchmarks or ())
+    write_record(task.folder, args.model, *((task.title, None) if named else (args.dataset_name, args.dataset_split)))
     evaluation = {args.model: load_evaluation(task.folder)}
     page = evaluation_report(evaluation, task.title).write(task.folder / "report.html")
     lines = [f"\nWritten to {task.folder}; to look at it: {page}"]

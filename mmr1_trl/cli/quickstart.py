@@ -121,6 +121,7 @@ def _cold_start(args: QuickstartArguments) -> None:
 def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
     from mmr1_trl.cli.eval import load_model
     from mmr1_trl.data.figures import load_figures
+    from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.evaluation.runner import evaluate_model
 
     dataset = load_figures(split="test", num_rows=args.eval_rows, seed=args.seed)
@@ -136,6 +137,7 @@ def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
         prompt_style="figures",
     )
     result.save(folder, dataset)
+    write_record(folder, model_name, "figures", "test")
     print(f"greedy accuracy {result.greedy_accuracy:.3f}, sampled {result.sampled_accuracy:.3f}")
 
 
@@ -160,6 +162,7 @@ def _train(args: QuickstartArguments) -> None:
 
 def _report(folder: Path, state: _State) -> None:
     from mmr1_trl.evaluation.compare import compare
+    from mmr1_trl.hub.cards import write_model_card
     from mmr1_trl.reporting.build import comparison_sentence, training_report
     from mmr1_trl.reporting.curves import draw_curves
     from mmr1_trl.reporting.runs import load_run
@@ -187,6 +190,7 @@ def _report(folder: Path, state: _State) -> None:
         f"# mmr1 quickstart\n\n{sentence}\n\n{table.markdown()}\n\n{families.markdown()}\n\n{times}\n",
         encoding="utf-8",
     )
+    write_model_card(folder / "train")
     print(f"\n=== result\n{sentence}\n\n{table.text()}\n\n{families.text()}\n\n{times}")
     print(f"\nReport:   {(folder / 'report.html').resolve()}\nCurves:   {curves.resolve()}")
     print(f"Summary:  {(folder / 'summary.json').resolve()}\nModel:    {(folder / 'train').resolve()}")

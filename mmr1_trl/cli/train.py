@@ -272,7 +272,7 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     from mmr1_trl.trainers.exhaustion import saving
 
     config = trainer.args
-    on_hub = None if dataset_name == "figures" or Path(dataset_name).exists() else dataset_name.partition("@")[0]
+    trainer.base_model_name, trainer.dataset_name = settings.values.get("model_name_or_path"), dataset_name
     if trainer.is_world_process_zero():
         write_settings(settings, config.output_dir)
     try:
@@ -287,8 +287,8 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         config.push_to_hub = push
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()
-        trainer.create_model_card(model_name=folder.name, dataset_name=on_hub)
-    page = _push(trainer, on_hub) if push else None
+        trainer.create_model_card()
+    page = _push(trainer) if push else None
     trainer.accelerator.print(
         f"\nTrained to step {trainer.state.global_step}.\n"
         f"  model     {config.output_dir}\n"
@@ -305,12 +305,12 @@ def _leave(trainer: Any) -> None:
         settle()
 
 
-def _push(trainer: Any, dataset_name: str | None) -> str | None:
+def _push(trainer: Any) -> str | None:
     """Upload the result; return its page, or say how to upload it later: the training has succeeded either way."""
     from mmr1_trl.hub.training import later_command
 
     try:
-        trainer.push_to_hub(dataset_name=dataset_name)
+        trainer.push_to_hub()
     except BadInputError as error:
         print(
             f"\nmmr1: the training is finished and saved, but was not uploaded: {error}\nmmr1: to upload it later: "

@@ -81,7 +81,9 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3, x_axis: str = "steps") -> Path:
+def draw_curves(
+    runs: Sequence[Run], path: str | Path, columns: int = 3, x_axis: str = "steps", limit: int | None = None
+) -> Path:
     """
     Draw every panel that at least one run has values for into one PNG.
 
@@ -94,6 +96,8 @@ def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3, x_axis:
             Panels side by side.
         x_axis (`str`, *optional*, defaults to `"steps"`):
             `"steps"` or `"rollouts"`.
+        limit (`int`, *optional*):
+            Draw only the first so many panels, which are the most telling ones.
 
     Returns:
         `Path`: `path`.
@@ -102,7 +106,7 @@ def draw_curves(runs: Sequence[Run], path: str | Path, columns: int = 3, x_axis:
         `BadInputError`: If no run logged any of the known quantities.
     """
     groups = group_runs(runs)
-    panels = present_panels(runs)
+    panels = present_panels(runs)[:limit]
     rows = -(-len(panels) // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * columns, 2.6 * rows + 0.4), layout="constrained", facecolor="white")

@@ -31,6 +31,7 @@ from mmr1_trl.errors import BadInputError, Preempted, TrainingStopped
 from mmr1_trl.hub.checks import require_public_base
 from mmr1_trl.hub.repository import Target
 from mmr1_trl.hub.training import in_background, open_for_training, push_checkpoint, push_result
+from mmr1_trl.trainers.cards import CardMixin
 from mmr1_trl.trainers.exhaustion import out_of_memory_advice, saving
 from mmr1_trl.trainers.preemption import Preemption
 
@@ -291,7 +292,7 @@ class SafePushes(Trainer):
         return push_result(*what) if blocking else in_background(push_result, *what)
 
 
-class ResumableTrainer(SafePushes, GRPOTrainer):
+class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc]  # TRL's cards take other arguments
     """
     [`~trl.GRPOTrainer`] with checkpoints that resume exactly, in the middle of a generation batch too.
 

@@ -53,7 +53,7 @@ def test_a_run_with_bad_pictures_long_prompts_noise_and_tolerance(folder, capsys
     state = json.loads((folder / "run/checkpoint-1/rlvr_state.json").read_text())
     assert state["identity"]["rows"] == 11  # without the long one
     assert sum(entry.get("data/bad_rows", 0) for entry in entries) >= 1
-    assert "Model Card for run" in (folder / "run/README.md").read_text()
+    assert "# run\n" in (folder / "run/README.md").read_text()
     capsys.readouterr()
     assert main(["report", "run"]) == 0
     assert main(["mssr", *OPTIONS, "--dataset_name", "rows.jsonl", "--output_dir", "run"]) == 2

@@ -1,0 +1,43 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What an evaluation was of: `evaluation.json` beside its `summary.json`, so that a model card can name it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+RECORD = "evaluation.json"
+
+
+def write_record(folder: str | Path, model: str, dataset: str, split: str | None) -> None:
+    """
+    Write down what was evaluated.
+
+    Args:
+        folder (`str` or `Path`):
+            Folder of the evaluation.
+        model (`str`):
+            The model as the user names it. Of a folder the last part is kept, and the step that its training had
+            reached, by which a later card knows whether the numbers still hold.
+        dataset (`str`), split (`str`, *optional*):
+            What was evaluated on: a benchmark, which has its own split, or `"figures"`, a Hub id or a file.
+    """
+    place, data = Path(model), Path(dataset)
+    step = None
+    if (place / "trainer_state.json").is_file():
+        step = json.loads((place / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    record = {
+        "model": place.resolve().name if place.is_dir() else model,
+        "step": step,
+        "dataset": data.name if data.exists() else dataset,
+        "split": split,
+    }
+    Path(folder, RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """Return what [`write_record`] wrote; of an older evaluation, the name of its folder as the dataset."""
+    path = Path(folder, RECORD)
+    if not path.is_file():
+        return {"model": None, "step": None, "dataset": Path(folder).resolve().name, "split": None}
+    return json.loads(path.read_text(encoding="utf-8"))

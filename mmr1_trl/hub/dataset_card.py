@@ -1,0 +1,154 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The card of prepared rows, made from the parquet files themselves."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from datasets import Dataset, Features, Value
+from huggingface_hub import DatasetCardData
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.render import existing_license, hub_id, public_name, repo_name, write_card
+
+
+# What `mmr1_trl.data.prepare_dataset` and the embedded pictures put into a row.
+COLUMNS = {
+    "prompt": "the question as messages, in the wording that training uses",
+    "images": "its pictures, encoded, inside the file",
+    "solution": "the answer that a completion is checked against",
+    "answer_type": "how the answer is compared",
+    "options": "the choices, where there are any",
+    "prompt_id": "names the prompt; scores and resumed runs find it by this",
+    "tolerance": "relative tolerance of a numeric answer",
+    "prompt_style": "the wording and the form of the answer",
+    "image_size": "width and height that boxes and points refer to",
+    "family": "the kind of question",
+    "level": "its difficulty, from 1",
+    "is_noisy": "whether the answer was replaced by a wrong one on purpose",
+    "clean_solution": "the answer before that",
+}
+
+
+def write_dataset_card(
+    folder: Path, repo_id: str | None = None, source: str | None = None, license: str | None = None
+) -> Path:
+    """
+    Write `README.md` for prepared rows in parquet files.
+
+    Args:
+        folder (`Path`):
+            Holds `<split>.parquet` or `<split>-00000-of-00002.parquet`, in itself or in subfolders.
+        repo_id (`str`, *optional*):
+            Where it is uploaded to.
+        source (`str`, *optional*):
+            What the rows were prepared from: a Hub id, `"figures"` or a file.
+        license (`str`, *optional*):
+            License of the rows, as the Hub writes it. Defaults to that of an existing card; the embedded pictures are
+            under the package's own.
+
+    Returns:
+        `Path`: The card. One that somebody has written by hand is left as it is.
+
+    Raises:
+        [`BadInputError`]: There are no parquet files, or one cannot be read.
+    """
+    folder = Path(folder)
+    splits = find_splits(folder)
+    tables = {split: _read(files) for split, files in splits.items()}
+    first = next(iter(tables.values()))
+    features = Features.from_arrow_schema(pq.read_schema(next(iter(splits.values()))[0]))
+    drawn = {"family", "level", "prompt_id"} <= set(features) and (source is None or source == "figures")
+    counts = {split: len(table) for split, table in tables.items()}
+    name, origin = repo_name(folder, repo_id), hub_id(source)
+    data = DatasetCardData(
+        license=license or existing_license(folder) or ("apache-2.0" if drawn else None),
+        pretty_name=name,
+        task_categories=["image-text-to-text" if "images" in features else "text-generation"],
+        size_categories=_size_category(sum(counts.values())),
+        tags=["trl", "mmr1-trl", "rlvr"],
+        source_datasets=[origin] if origin else None,
+        configs=[{"config_name": "default", "data_files": _data_files(folder, splits)}],
+    )
+    return write_card(
+        folder,
+        "dataset_card.md.jinja",
+        data,
+        name=name,
+        repo_id=repo_id,
+        source={"name": public_name(source), "hub_id": origin},
+        drawn=drawn,
+        columns={column: (_type(feature), COLUMNS.get(column, "")) for column, feature in features.items()},
+        counts=counts,
+        prompts={split: _distinct(table) for split, table in tables.items()},
+        answer_types=Counter(first["answer_type"][:]).most_common() if "answer_type" in first.column_names else [],
+        style=first["prompt_style"][0] if "prompt_style" in first.column_names else None,
+        fingerprints={split: _fingerprint(table) for split, table in tables.items()},
+    )
+
+
+def find_splits(folder: Path) -> dict[str, list[Path]]:
+    """
+    Group the parquet files of a folder by split, as the Hub does it by their names.
+
+    Raises:
+        [`BadInputError`]: There are none.
+    """
+    splits: dict[str, list[Path]] = {}
+    for file in sorted(folder.rglob("*.parquet")):
+        split = re.sub(r"-\d{5}-of-\d{5}$", "", file.stem)
+        splits.setdefault(split if re.fullmatch(r"\w+", split) else "train", []).append(file)
+    if not splits:
+        raise BadInputError(f"{folder} holds no .parquet file, so there is nothing to write a dataset card about.")
+    order = ("train", "validation", "test")
+    return dict(sorted(splits.items(), key=lambda item: (order.index(item[0]) if item[0] in order else 9, item[0])))
+
+
+def _read(files: list[Path]) -> Dataset:
+    """The columns that the card counts and hashes; no pictures."""
+    import pyarrow as pa
+
+    wanted = ("prompt", "solution", "prompt_id", "answer_type", "prompt_style")
+    try:
+        schema = pq.read_schema(files[0])
+        columns = [name for name in wanted if name in schema.names]
+        table = pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInputError(f"{files[0].parent} holds a .parquet file that cannot be read: {error}") from error
+    return Dataset(table.replace_schema_metadata(None))
+
+
+def _fingerprint(table: Dataset) -> str | None:
+    """The fingerprint by which checkpoints and scores know their rows."""
+    from mmr1_trl.trainers.rows import fingerprint
+
+    return fingerprint(table) if "prompt" in table.column_names else None
+
+
+def _distinct(table: Dataset) -> int | None:
+    return len(set(table["prompt_id"][:])) if "prompt_id" in table.column_names else None
+
+
+def _data_files(folder: Path, splits: dict[str, list[Path]]) -> list[dict[str, Any]]:
+    return [
+        {"split": split, "path": [file.relative_to(folder).as_posix() for file in files]}
+        for split, files in splits.items()
+    ]
+
+
+def _type(feature: Any) -> str:
+    """A feature in words: `list of Image`, `string`, `struct`."""
+    inner = getattr(feature, "feature", None)
+    if inner is not None:
+        return f"list of {_type(inner)}"
+    if isinstance(feature, dict):
+        return "struct"
+    return feature.dtype if isinstance(feature, Value) else type(feature).__name__
+
+
+def _size_category(rows: int) -> str:
+    """The Hub's name for so many rows."""
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return next((name for bound, name in bounds if rows < bound), "1M<n<10M")

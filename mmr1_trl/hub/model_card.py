@@ -1,0 +1,234 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The card of a model or an adapter, made from what its run left on disk."""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from mmr1_trl.data.prompt_style import PROMPT_STYLES
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.evaluation.benchmarks import BENCHMARKS
+from mmr1_trl.evaluation.record import read_record
+from mmr1_trl.hub.render import existing_license, public_name, repo_name, write_card
+from mmr1_trl.hub.run_facts import ADAPTER_FILE, SETTINGS_FILE, read_facts, read_json
+
+
+ASSETS = "assets"
+MAIN_CURVES, ALL_CURVES, EXAMPLE = "curves.png", "all_curves.png", "example.png"
+MAIN_PANELS = 6
+# For models that were not trained on the drawn pictures, whose own questions are terse.
+QUESTION = "How many dots are in the top left part of the picture?"
+
+
+def write_model_card(folder: Path, run: Path | None = None, repo_id: str | None = None) -> Path:
+    """
+    Write `README.md`, with its pictures in `assets/`, for a model or an adapter.
+
+    Args:
+        folder (`Path`):
+            Folder of the model; of a run still in progress its output folder.
+        run (`Path`, *optional*):
+            Folder of the run that made it: `mmr1_run.json`, `mmr1_config.yaml`, `trainer_state.json`, evaluations in
+            its subfolders. Defaults to `folder`.
+        repo_id (`str`, *optional*):
+            Where it is uploaded to; the quick start loads it from there.
+
+    Returns:
+        `Path`: The card. One that somebody has written by hand is left as it is.
+
+    Raises:
+        [`BadInputError`]: There is no such folder.
+    """
+    folder, run = Path(folder), Path(run or folder)
+    if not folder.is_dir():
+        raise BadInputError(f"There is no folder {str(folder)!r} to write a card in.")
+    facts = read_facts(run)
+    name = repo_name(folder, repo_id)
+    adapter = _adapter(folder, facts)
+    base = facts.get("base_model") or {"name": "", "hub_id": None}
+    state = read_json(folder / "trainer_state.json") or read_json(run / "trainer_state.json")
+    step = state.get("global_step", facts.get("step"))
+    results = find_results(run, {name, run.resolve().name, folder.resolve().name}, base["name"], step)
+    question, messages, needs = _example(folder / ASSETS, facts.get("prompt_style"))
+    index = [entry for result in results if result["own"] for entry in _index_entries(result)]
+    data = ModelCardData(
+        base_model=base["hub_id"],
+        datasets=(facts.get("dataset") or {}).get("hub_id"),
+        library_name="peft" if adapter else "transformers",
+        license=existing_license(folder),
+        model_name=name if index else None,
+        pipeline_tag="image-text-to-text",
+        tags=_tags(facts, adapter),
+        eval_results=index or None,
+    )
+    return write_card(
+        folder,
+        "model_card.md.jinja",
+        data,
+        name=name,
+        repo_id=repo_id,
+        facts=facts,
+        base=base,
+        dataset=facts.get("dataset") or {"name": "", "hub_id": None},
+        adapter=adapter,
+        merged=bool(facts.get("adapter")) and not adapter,
+        step=step,
+        seconds=next((e["train_runtime"] for e in state.get("log_history", []) if "train_runtime" in e), None),
+        curves=_draw_curves(folder, run, whole=step is None or step >= facts.get("planned_steps", 0)),
+        table=_results_table(results),
+        results=results,
+        notes={result["dataset"]: BENCHMARKS[result["dataset"]].note for result in results if result["benchmark"]},
+        question=question,
+        messages=messages,
+        needs=needs,
+        has_settings=(run / SETTINGS_FILE).is_file(),
+        processor_beside=any((folder / file).is_file() for file in ("processor_config.json", "tokenizer_config.json"))
+        or not (folder / ADAPTER_FILE).is_file(),
+    )
+
+
+def find_results(run: Path, names: set[str], base: str, step: int | None) -> list[dict[str, Any]]:
+    """
+    Collect the evaluations in the subfolders of a run that are of its model as it is now, or of its base model.
+
+    Args:
+        run (`Path`):
+            Folder of the run. The evaluations of `mmr1 quickstart` lie beside it.
+        names (`set[str]`):
+            What the model may be called in them.
+        base (`str`):
+            What its base model is called.
+        step (`int`, *optional*):
+            The step that training has reached; evaluations of another step are left out.
+
+    Returns:
+        `list[dict]`: `summary`, `own` (or of the base model), and what [`~evaluation.record.read_record`] says.
+    """
+    places = [*run.glob("*/summary.json"), *run.glob("*/*/summary.json")]
+    if (run.resolve().parent / "quickstart.json").is_file():
+        places += [run.resolve().parent / part / "summary.json" for part in ("before", "after")]
+    results = []
+    for path in sorted(places):
+        summary = read_json(path)
+        if "greedy_accuracy" not in summary or any(p.name.startswith("checkpoint-") for p in path.parents):
+            continue
+        record = read_record(path.parent)
+        own = (record["model"] is None and path.is_relative_to(run)) or record["model"] in names
+        if own and None not in (record["step"], step) and record["step"] != step:
+            continue
+        if own or record["model"] == base:
+            benchmark = record["dataset"] in BENCHMARKS
+            record["dataset"] = public_name(record["dataset"])
+            results.append({**record, "own": own, "benchmark": benchmark, "summary": summary})
+    return results
+
+
+def _results_table(results: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """One row per evaluation of the model, with the base model's accuracy where it was measured on as many rows."""
+    from mmr1_trl.reporting.tables import percent
+
+    def title(result: dict[str, Any]) -> str:
+        return result["dataset"] + (f" ({result['split']})" if result["split"] else "")
+
+    def key(result: dict[str, Any]) -> tuple[str, int]:
+        return title(result), result["summary"]["num_prompts"]
+
+    bases = {key(result): result["summary"] for result in results if not result["own"]}
+    rows = []
+    for result in results:
+        if result["own"]:
+            summary, before = result["summary"], bases.get(key(result))
+            intervals = summary["interval"]
+            rows.append(
+                {
+                    "dataset": title(result),
+                    "prompts": f"{summary['num_prompts']:,}",
+                    "before": _cell(before, "greedy_accuracy") if before else "–",
+                    "greedy": _cell(summary, "greedy_accuracy"),
+                    "sampled": percent(summary["sampled_accuracy"], intervals.get("sampled_accuracy")),
+                    "unparsed": percent(summary["unparsed"]),
+                    "truncated": percent(summary["truncated"]),
+                }
+            )
+    return rows
+
+
+def _cell(summary: dict[str, Any], key: str) -> str:
+    from mmr1_trl.reporting.tables import percent
+
+    return percent(summary[key], summary["interval"].get(key))
+
+
+def _index_entries(result: dict[str, Any]) -> list[EvalResult]:
+    summary, dataset = result["summary"], result["dataset"]
+    known = BENCHMARKS[dataset].sources[0] if result["benchmark"] else (dataset, None, result["split"])
+    shared: dict[str, Any] = {
+        "task_type": "image-text-to-text",
+        "task_name": "Image-Text-to-Text",
+        "dataset_type": known[0],
+        "dataset_name": dataset,
+        "dataset_config": known[1],
+        "dataset_split": known[2],
+        "metric_type": "accuracy",
+    }
+    metrics = {"Greedy accuracy (rule-based)": summary["greedy_accuracy"]}
+    if summary["sampled_accuracy"] is not None:
+        metrics[f"Sampled accuracy, mean of {summary['num_samples']} (rule-based)"] = summary["sampled_accuracy"]
+    return [EvalResult(**shared, metric_name=name, metric_value=round(value, 4)) for name, value in metrics.items()]
+
+
+def _adapter(folder: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The settings of the adapter in `folder`; a run in progress has not written them yet."""
+    config = read_json(folder / ADAPTER_FILE)
+    if config:
+        return {name: config.get(name) for name in ("peft_type", "r", "lora_alpha", "target_modules")}
+    return None if any(folder.glob("model*.safetensors")) else facts.get("adapter")
+
+
+def _tags(facts: dict[str, Any], adapter: Any) -> list[str]:
+    tags = ["trl", "mmr1-trl", *facts.get("method_tags", [])]
+    return [*dict.fromkeys([*tags, *(["lora"] if adapter else []), *facts.get("tags", [])])]
+
+
+def _draw_curves(folder: Path, run: Path, whole: bool) -> dict[str, str]:
+    """Draw what was logged so far; no picture of an empty log, and the large one only of a `whole` run."""
+    from mmr1_trl.reporting.curves import draw_curves, present_panels
+    from mmr1_trl.reporting.runs import load_run
+
+    try:
+        history = load_run(run)
+        panels = len(present_panels([history]))
+    except BadInputError:
+        return {}
+    draw_curves([history], folder / ASSETS / MAIN_CURVES, limit=MAIN_PANELS)
+    pictures = {"main": f"{ASSETS}/{MAIN_CURVES}", "all": ""}
+    if whole and panels > MAIN_PANELS:
+        draw_curves([history], folder / ASSETS / ALL_CURVES)
+        pictures["all"] = f"{ASSETS}/{ALL_CURVES}"
+    return pictures
+
+
+def _example(assets: Path, style_name: str | None) -> tuple[str, list[dict[str, Any]], int]:
+    """
+    Draw the picture of the quick start. It is one of the embedded ones, so that no training data goes out with a card.
+
+    Returns:
+        `tuple`: Question, the messages as the model was trained to read them, and how many tokens an answer may need.
+    """
+    from mmr1_trl.data.figures import load_figures
+
+    row = load_figures("test", num_rows=1)[0]
+    assets.mkdir(exist_ok=True)
+    row["images"][0].save(assets / EXAMPLE)
+    if style_name == "figures":
+        question, spoken = row["prompt"][-1]["content"], row["prompt"]
+    else:
+        question = QUESTION
+        spoken = PROMPT_STYLES[style_name if style_name in PROMPT_STYLES else "plain"].messages(question)
+    messages: list[dict[str, Any]] = []
+    for message in spoken:
+        content = [{"type": "text", "text": message["content"]}]
+        picture = [{"type": "image"}] if message["role"] == "user" else []
+        messages.append({"role": message["role"], "content": [*picture, *content]})
+    return question, messages, 32 if style_name == "figures" else 1024
