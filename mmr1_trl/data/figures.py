@@ -86,8 +86,8 @@ UNEVEN = {
     "add": TraceMixture(),
     "range": TraceMixture(),
     "gap": TraceMixture(direct=0.5, shortcut=0.1, slip=0.3),
-    "sum3": TraceMixture(shortcut=0.97),
-    "times": TraceMixture(shortcut=0.97),
+    "sum3": TraceMixture(shortcut=0.92),
+    "times": TraceMixture(shortcut=0.92),
 }
 
 

@@ -75,6 +75,7 @@ class ScoreConfig(RLVRConfig):
         self.num_generations, self.num_generations_eval = 1, None
         self.prompt_sampling, self.vas_refresh, self.vas_variant = "uniform", "online", "paper"
         self.prompt_scores, self.tracker_initial_rollouts = None, 0
+        self.vas_diversity_weight = 0.2 if self.vas_diversity_weight is None else self.vas_diversity_weight
         self.eval_strategy, self.save_strategy, self.load_best_model_at_end = "no", "no", False
         self.report_to = "none"
         super().__post_init__()
@@ -173,7 +174,7 @@ class Scorer(RLVRTrainer):
         digests = row_digests(self.train_dataset)
         pass_rates = torch.tensor([r["successes"] / r["trials"] for r in records], dtype=torch.float64)
         diversity = torch.tensor([r["diversity"] for r in records], dtype=torch.float64)
-        weights = self.args.vas_outcome_weight, self.args.vas_diversity_weight
+        weights = self.args.vas_outcome_weight, self.args.vas_diversity_weight or 0.0
         columns: dict[str, list[Any]] = {
             "prompt_id": rows if ids is None else [ids[row] for row in rows],
             "pass_rate": pass_rates.tolist(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmr1_trl.methods.outcome_population import OutcomePopulation, expected_outcome_variance
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.value_tracker import ValueTracker
 from mmr1_trl.methods.variance_promotion import (
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "scoring_journal.jsonl"
 
-# `online` alone has no memory of its own to protect, so it starts from the weakest prior: N0 = 1 / (1 - 0.5) = 2
-# pseudo-rollouts, the uniform Beta(1, 1) at an initial value of 0.5.
-ONLINE_RHO_MIN = 0.5
+# Power of the `online` scores. Draws in proportion to the scores themselves are diluted by many prompts of low score.
+SHARPNESS = 2
 # What a pass rate from `prompt_scores` without a `count` is worth, in rollouts.
 ROLLOUTS_BEHIND_A_PASS_RATE = 8.0
 # Share of a prompt's newest group in its running diversity.
@@ -45,6 +45,7 @@ BLOCK = 65_536
 STATE = ("pass_rates", "diversity", "scores", "last_draw", "touched")
 COUNTERS = (
     "scoring_rollouts", "training_rollouts", "refreshes", "last_refresh", "origin", "diversity_sum", "diversity_count",
+    "population_moments",
 )  # fmt: skip
 
 
@@ -53,10 +54,11 @@ class PromptScores:
     Scores of all prompts, from where `prompt_sampling` and `vas_refresh` say.
 
     - `"full"`, `"subset"`: rollouts for all prompts, or for a rotating share, every `vas_update_steps` steps;
-    - `"online"`: forgetting counts of the training rollouts. With `a` successes and `b` failures the outcome variance
-      is its expectation under Beta(a, b), `a b / ((a + b)(a + b + 1))`, so that a prompt which failed twice is not yet
-      given up. Counts and diversity fade back to what an unknown prompt has, by half per epoch's worth of batches
-      since the prompt's last visit, so that no prompt starves;
+    - `"online"`: forgetting counts of the training rollouts. The outcome variance is its expectation under the Beta
+      distribution of a prompt's counts and of the population's prior, so that a prompt which failed twice is given up
+      only where most prompts always fail or always succeed. Counts and diversity fade back to those of an unknown
+      prompt, by half per epoch's worth of batches since the prompt's last visit, so that no prompt starves. Draws are
+      by the square of the score;
     - `"off"`: from `prompt_scores`, for the whole run;
     - `prompt_sampling="uncertainty"`: `sqrt(v (1 - v)) + 0.05` of the value tracker.
 
@@ -92,17 +94,23 @@ class PromptScores:
         self.slots = slots
         self.batches_per_epoch = batches_per_epoch
         self.one_row_each = torch.equal(slots, torch.arange(len(slots)))
+        self.diversity_weight = args.vas_diversity_weight or 0.0
         self.measure = self._make_measure(pad_token_id)
         self.own_tracker: ValueTracker | None = None
         if tracker is None and self.mode == "online":
             self.own_tracker = ValueTracker(
                 num_prompts,
-                rho_min=min(ONLINE_RHO_MIN, args.tracker_rho_max),
+                rho_min=min(0.5, args.tracker_rho_max),
                 rho_max=args.tracker_rho_max,
                 forgetting="fixed",
-                initial_value=args.tracker_initial_value,
             )
+            # Evidence only: what is believed without any comes from the population, which moves.
+            self.own_tracker.alpha.zero_()
+            self.own_tracker.beta.zero_()
         self.tracker = tracker if tracker is not None else self.own_tracker
+        self.population = OutcomePopulation(
+            args.tracker_initial_value, 2.0 if tracker is None else tracker.initial_count
+        )
 
         unknown = torch.full((num_prompts,), torch.nan, dtype=torch.float64)
         self.pass_rates = unknown.clone() if table is None else table.pass_rates
@@ -124,7 +132,7 @@ class PromptScores:
             self._start_from(table)
 
     def _make_measure(self, pad_token_id: int) -> DiversityMeasure | None:
-        if self.args.vas_diversity_weight == 0:
+        if self.diversity_weight == 0:
             return None
         if self.args.vas_variant == "released_code" and self.args.vas_diversity_metric == "self_bleu":
             assert self.args.max_completion_length is not None
@@ -180,15 +188,26 @@ class PromptScores:
             return
         ages = (self.batch - self.last_draw[prompts]).double()
         kept = torch.exp2(-ages / max(1, self.batches_per_epoch))
-        prior = self.tracker.initial_count * torch.tensor(self.args.tracker_initial_value, dtype=torch.float64)
-        a = torch.lerp(prior, a, kept)
-        b = torch.lerp(self.tracker.initial_count - prior, b, kept)
-        scores = self.args.vas_outcome_weight * a * b / ((a + b) * (a + b + 1.0))
-        if self.args.vas_diversity_weight > 0:
+        prior_a, prior_b = self.population.prior
+        # MSSR's tracker holds a prior of its own, which the population's takes the place of as it fades.
+        missing = 1.0 if self.own_tracker is not None else 1.0 - kept
+        scores = self.args.vas_outcome_weight * expected_outcome_variance(
+            a * kept + missing * prior_a, b * kept + missing * prior_b
+        )
+        if self.diversity_weight > 0:
             mean = torch.tensor(self.mean_diversity, dtype=torch.float64)
             diversity = self.diversity[prompts].nan_to_num(self.mean_diversity)
-            scores += self.args.vas_diversity_weight * torch.lerp(mean, diversity, kept)
-        self.scores[prompts] = scores
+            scores += self.diversity_weight * torch.lerp(mean, diversity, kept)
+        self.scores[prompts] = scores**SHARPNESS
+
+    @property
+    def population_moments(self) -> tuple[float, float]:
+        """Mean pass rate and mean outcome variance of the population, as checkpoints keep them."""
+        return self.population.mean, self.population.variance
+
+    @population_moments.setter
+    def population_moments(self, moments: tuple[float, float]) -> None:
+        self.population.mean, self.population.variance = moments
 
     @property
     def mean_diversity(self) -> float:
@@ -220,9 +239,15 @@ class PromptScores:
         """
         slots, rewards = slots.cpu(), rewards.cpu()
         group = trainer.num_generations
-        if self.own_tracker is not None:
+        if self.mode == "online":
             outcomes = (rewards > self.args.tracker_success_threshold).double()
-            self.own_tracker.update(slots, outcomes.masked_fill(torch.isnan(rewards), torch.nan))
+            outcomes = outcomes.masked_fill(torch.isnan(rewards), torch.nan)
+            if self.own_tracker is not None:
+                self.own_tracker.update(slots, outcomes)
+            by_group = outcomes.view(-1, group)
+            # Those drawn by score are no fair sample of the prompts; without any others they have to do.
+            uniform = by_group[trainer.prompt_source.num_weighted :]
+            self.population.observe(uniform if len(uniform) else by_group)
         if self.mode == "online" and self.measure is not None and group > 1:
             groups = [completion_ids[start : start + group] for start in range(0, len(slots), group)]
             self._observe_diversity(slots[::group], measure_groups(trainer, groups, self.measure))
@@ -309,7 +334,7 @@ class PromptScores:
                 self.pass_rates,
                 self.diversity.nan_to_num(self.mean_diversity),
                 self.args.vas_outcome_weight,
-                self.args.vas_diversity_weight,
+                self.diversity_weight,
             )
         )
         if self.args.vas_variant == "released_code":

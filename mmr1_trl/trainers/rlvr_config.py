@@ -113,8 +113,9 @@ class RLVRConfig(GRPOConfig):
             Share of the prompts that a refresh of `"subset"` scores (ours).
         vas_outcome_weight (`float`, *optional*, defaults to `0.8`):
             Weight of the outcome variance `p(1 - p)` in the score.
-        vas_diversity_weight (`float`, *optional*, defaults to `0.2`):
-            Weight of the diversity of a prompt's rollouts in the score.
+        vas_diversity_weight (`float`, *optional*):
+            Weight of the diversity of a prompt's rollouts in the score. Defaults to 0.2, the paper's, and to 0 with
+            `vas_refresh="online"`, which goes by outcomes alone.
         vas_diversity_metric (`str`, *optional*, defaults to `"self_bleu"`):
             Diversity of a prompt's rollouts: `"self_bleu"` (as `1 - self-BLEU`), `"distinct_n"` or
             `"edit_distance"`.
@@ -243,8 +244,9 @@ class RLVRConfig(GRPOConfig):
         default=0.125, metadata={"help": "Share of the prompts that a refresh of 'subset' scores."}
     )
     vas_outcome_weight: float = field(default=0.8, metadata={"help": "Weight of p(1 - p) in the score."})
-    vas_diversity_weight: float = field(
-        default=0.2, metadata={"help": "Weight of the rollouts' diversity in the score."}
+    vas_diversity_weight: float | None = field(
+        default=None,
+        metadata={"help": "Weight of the rollouts' diversity in the score: 0.2 unless given, 0 with 'online'."},
     )
     vas_diversity_metric: str = field(
         default="self_bleu",
@@ -434,6 +436,8 @@ class RLVRConfig(GRPOConfig):
                     "(`mmr1 mssr`)."
                 )
             return
+        if self.vas_diversity_weight is None:
+            self.vas_diversity_weight = 0.0 if self.vas_refresh == "online" else 0.2
         if self.prompt_sampling == "uncertainty":
             if self.advantage_baseline != "value_tracker" or self.vas_refresh != "online":
                 raise BadInputError(

@@ -119,11 +119,12 @@ def test_released_code_walks_one_permutation():
 
 
 def test_online_scores_against_brute_force():
-    args = config(tracker_rho_max=0.9)
+    args = config(tracker_rho_max=0.9, vas_diversity_weight=0.2)
     slots = torch.tensor([0, 1, 1, 2])  # two rows of the same prompt
     scores = PromptScores(slots, args, batches_per_epoch=3, pad_token_id=0)
     trainer = fake_trainer(num_generations=2)
-    a, b = [1.0] * 3, [1.0] * 3
+    a, b = [0.0] * 3, [0.0] * 3
+    mean_rate, variance, strength = 0.5, 1 / 6, 2.0  # Beta(1, 1)
     diversity, last = [math.nan] * 3, [-1] * 3
     texts = {0: [[1, 2, 3], [1, 2, 3]], 1: [[1, 2, 3], [4, 5, 6]], 2: [[1, 2, 3], [1, 2, 4]]}
     batches = [([0, 1], [1.0, 0.0, math.nan, 1.0]), ([1, 1], [1.0, 1.0, 0.0, 1.0]), ([2, 0], [0.0, 0.0, 1.0, 1.0])]
@@ -134,9 +135,9 @@ def test_online_scores_against_brute_force():
         mean = sum(known) / len(known) if known else 0.0
         for row, slot in enumerate(slots.tolist()):
             kept = 0.5 ** ((number - last[slot]) / 3)
-            x, y = 1 + kept * (a[slot] - 1), 1 + kept * (b[slot] - 1)
+            x, y = kept * a[slot] + mean_rate * strength, kept * b[slot] + (1 - mean_rate) * strength
             d = mean if math.isnan(diversity[slot]) else mean + kept * (diversity[slot] - mean)
-            expected = 0.8 * x * y / ((x + y) * (x + y + 1)) + 0.2 * d
+            expected = (0.8 * x * y / ((x + y) * (x + y + 1)) + 0.2 * d) ** 2
             assert weights[row].item() == pytest.approx(expected, abs=1e-12)
         completion_slots = [slot for slot in prompts for _ in range(2)]
         ids = [sequence for slot in prompts for sequence in texts[slot]]
@@ -146,6 +147,14 @@ def test_online_scores_against_brute_force():
             if not math.isnan(reward):
                 a[slot], b[slot] = 0.9 * a[slot] + reward, 0.9 * b[slot] + 1 - reward
             last[slot] = number
+        # The uniformly drawn groups, of which there are all or those after the weighted ones.
+        groups = [rewards[:2], rewards[2:]][trainer.prompt_source.num_weighted :]
+        groups = [group for group in groups if not any(map(math.isnan, group))]
+        if groups:
+            mean_rate += 0.1 * (sum(map(sum, groups)) / (2 * len(groups)) - mean_rate)
+            variance += 0.1 * (sum((x - y) ** 2 / 2 for x, y in groups) / len(groups) - variance)
+        between = mean_rate * (1 - mean_rate) - variance
+        strength = variance / between
         for slot in set(prompts):
             new = trajectory_diversity(texts[slot])
             diversity[slot] = new if math.isnan(diversity[slot]) else (diversity[slot] + new) / 2
@@ -163,7 +172,9 @@ def test_a_prompt_not_seen_for_long_comes_back():
         trainer.prompt_source.batches_drawn = number
         values.append(scores.for_batch(trainer)[0].item())
     assert 0 < values[0] < values[1] < values[2] < values[3]
-    assert values[3] == pytest.approx(0.8 / 6)  # Beta(1, 1): nothing is known any more
+    # Nothing is known of it any more but what is known of all.
+    a, b = scores.population.prior
+    assert values[3] == pytest.approx((0.8 * a * b / ((a + b) * (a + b + 1))) ** 2)
 
 
 def test_scores_of_a_large_set_are_brought_up_to_date_in_turn(monkeypatch):
@@ -189,8 +200,8 @@ def test_scores_of_a_large_set_are_brought_up_to_date_in_turn(monkeypatch):
 def test_given_pass_rates_start_the_online_counts():
     given = table([0.0, 0.25, math.nan], counts=[4.0, 1000.0, math.nan])
     scores = PromptScores(torch.arange(3), config(tracker_rho_max=0.9), 3, pad_token_id=0, table=given)
-    assert scores.own_tracker.alpha.tolist() == pytest.approx([1.0, 3.5, 1.0])  # a memory of 1 / (1 - 0.9) = 10
-    assert scores.own_tracker.beta.tolist() == pytest.approx([5.0, 8.5, 1.0])
+    assert scores.own_tracker.alpha.tolist() == pytest.approx([0.0, 2.5, 0.0])  # a memory of 1 / (1 - 0.9) = 10
+    assert scores.own_tracker.beta.tolist() == pytest.approx([4.0, 7.5, 0.0])
 
 
 def test_with_mssr_the_tracker_is_shared():
@@ -202,7 +213,9 @@ def test_with_mssr_the_tracker_is_shared():
     assert scores.own_tracker is None and not any("tracker" in name for name in scores.state_dict())
     kept = 0.5 ** (1 / 3)
     x, y = 4 - 4 * kept, 4 + 4 * kept
-    assert weights.tolist() == pytest.approx([0.8 * x * y / (8 * 9), 0.8 * 16 / 72, 0.8 * 16 / 72])
+    assert weights.tolist() == pytest.approx(
+        [(0.8 * x * y / (8 * 9)) ** 2, (0.8 * 16 / 72) ** 2, (0.8 * 16 / 72) ** 2]
+    )
 
 
 def test_uncertainty_is_spo():
