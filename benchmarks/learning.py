@@ -115,7 +115,7 @@ class _Measure(TrainerCallback):
     def measure(self, rollouts: int) -> None:
         trainer = self.trainer
         result = evaluate_model(
-            trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, self.rows, num_samples=2,
+            trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, self.rows, num_samples=1,
             max_new_tokens=trainer.args.max_completion_length, batch_size=250, seed=self.seed, prompt_style="figures",
             progress=False,
         )  # fmt: skip

@@ -1,0 +1,142 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What drawing prompts by their variance is worth, per rollout.
+
+python benchmarks/study_vas.py learning --seeds 5
+"""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+import torch
+from learning import Arm, Setting, run_study
+from torch.nn.functional import pad
+
+from mmr1_trl import RLVRTrainer
+
+
+SETTING = Setting(
+    model="figures/uneven_start",
+    train_families=("add", "range", "sum3", "times", "count", "locate", "longest", "classify"),
+    eval_families=("add", "range", "sum3", "times"),
+    num_train_rows=256,
+    num_eval_rows=400,
+    budget=10_240,
+    eval_every=1024,
+    options={
+        "num_generations": 8,
+        "per_device_train_batch_size": 64,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 3e-5,
+        "beta": 0.0,
+        "epsilon_high": 0.3,
+        "max_completion_length": 32,
+        "freeze_vision_tower": True,
+        "freeze_merger": True,
+    },
+)
+
+
+class DynamicSamplingTrainer(RLVRTrainer):
+    """
+    DAPO's dynamic sampling, https://huggingface.co/papers/2503.14476 (Sec. 3.2): sample on, and throw groups without a
+    learning signal away, until the batch is full. On one process, and with one update per generation batch.
+    """
+
+    MOST_DRAWS = 8
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        wanted = self.args.prompts_per_generation * self.num_generations
+        parts: list[dict[str, Any]] = []
+        kept = sampled = 0
+        while kept < wanted and sampled < self.MOST_DRAWS * wanted:
+            output = super()._generate_and_score_completions(inputs)
+            groups = self._weighted_rewards().view(-1, self.num_generations)
+            useful = (groups.max(dim=1).values > groups.min(dim=1).values).repeat_interleave(self.num_generations)
+            sampled += len(useful)
+            useful = useful & (useful.cumsum(0) <= wanted - kept)
+            kept += int(useful.sum())
+            if useful.any() or (not parts and sampled == self.MOST_DRAWS * wanted):
+                parts.append(_select(output, useful if useful.any() else torch.ones_like(useful)))
+        self._metrics["train"]["study/dropped_share"].append(1.0 - kept / sampled)
+        return _join(parts)
+
+
+def _select(output: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
+    """Keep some rows of what TRL's generation returns; the figures have one picture of one size per row."""
+    patches = rows.repeat_interleave(output["pixel_values"].shape[0] // len(rows))
+    chosen = {
+        key: value[patches if key == "pixel_values" else rows]
+        for key, value in output.items()
+        if isinstance(value, torch.Tensor) and value.dim() > 0
+    }
+    return chosen | {"num_images": [n for n, keep in zip(output["num_images"], rows.tolist()) if keep]}
+
+
+def _join(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put selections together; prompts are padded on their left to the longest, and completions on their right."""
+    prompt, completion = (max(part[key].shape[1] for part in parts) for key in ("prompt_ids", "completion_ids"))
+    joined: dict[str, Any] = {}
+    for key in [key for key in parts[0] if key != "num_images"]:
+        values = []
+        for part in parts:
+            left, right = prompt - part["prompt_ids"].shape[1], completion - part["completion_ids"].shape[1]
+            if key.startswith("prompt"):
+                right = 0
+            elif key.startswith("completion"):
+                left = 0
+            elif key != "mm_token_type_ids":  # one per prompt and completion token
+                left = right = 0
+            values.append(pad(part[key], (left, right)) if left or right else part[key])
+        joined[key] = torch.cat(values)
+    joined["num_items_in_batch"] = joined["completion_mask"].sum()
+    return joined | {"num_images": [n for part in parts for n in part["num_images"]]}
+
+
+VAS = {"prompt_sampling": "variance_aware"}
+FULL = VAS | {"vas_refresh": "full", "vas_rollouts": 8, "vas_update_steps": 48}
+LEARNING = (
+    Arm("uniform"),
+    Arm("VAS online", VAS | {"vas_refresh": "online", "vas_diversity_weight": 0.0}),
+    Arm("VAS full", FULL),
+    Arm("dynamic sampling", {"encode_once": False}, DynamicSamplingTrainer),
+)
+# Each changes one thing of "base", the procedure of the paper at this scale.
+ABLATIONS = (
+    Arm("uniform"),
+    Arm("base: lambda .5, weights .8/.2, N 8, T 48", FULL),
+    Arm("lambda .2", FULL | {"vas_weighted_fraction": 0.2}),
+    Arm("lambda .8", FULL | {"vas_weighted_fraction": 0.8}),
+    Arm("lambda 1", FULL | {"vas_weighted_fraction": 1.0}),
+    Arm("weights 1/0", FULL | {"vas_outcome_weight": 1.0, "vas_diversity_weight": 0.0}),
+    Arm("weights .5/.5", FULL | {"vas_outcome_weight": 0.5, "vas_diversity_weight": 0.5}),
+    Arm("N 4", FULL | {"vas_rollouts": 4}),
+    Arm("N 16", FULL | {"vas_rollouts": 16}),
+    Arm("T 24", FULL | {"vas_update_steps": 24}),
+    Arm("T 96", FULL | {"vas_update_steps": 96}),
+)
+
+
+def report(runs: list[dict[str, Any]]) -> None:
+    """Write the tables and the plots."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--parts", nargs="+", default=["learning", "ablations"])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--replot", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    jobs = []
+    for part in () if arguments.replot else arguments.parts:
+        arms = LEARNING if part == "learning" else ABLATIONS
+        setting = SETTING if part == "learning" else replace(SETTING, budget=8192)
+        jobs += [(part, setting, arm, seed) for seed in arguments.seeds for arm in arms]
+    report(run_study("study_vas", jobs, arguments.workers))
+
+
+if __name__ == "__main__":
+    main()
