@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+from PIL.Image import Resampling
 
 from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.errors import BadInputError
@@ -220,15 +221,17 @@ def _example(assets: Path, style_name: str | None) -> tuple[str, list[dict[str, 
 
     row = load_figures("test", num_rows=1)[0]
     assets.mkdir(exist_ok=True)
-    row["images"][0].save(assets / EXAMPLE)
+    picture = row["images"][0]
     if style_name == "figures":
         question, spoken = row["prompt"][-1]["content"], row["prompt"]
     else:
+        picture = picture.resize((picture.width * 6, picture.height * 6), Resampling.NEAREST)
         question = QUESTION
         spoken = PROMPT_STYLES[style_name if style_name in PROMPT_STYLES else "plain"].messages(question)
+    picture.save(assets / EXAMPLE)
     messages: list[dict[str, Any]] = []
     for message in spoken:
         content = [{"type": "text", "text": message["content"]}]
-        picture = [{"type": "image"}] if message["role"] == "user" else []
-        messages.append({"role": message["role"], "content": [*picture, *content]})
+        before = [{"type": "image"}] if message["role"] == "user" else []
+        messages.append({"role": message["role"], "content": [*before, *content]})
     return question, messages, 32 if style_name == "figures" else 1024

@@ -34,10 +34,16 @@ def parameters(function):
         ("_load_from_checkpoint", ["self", "resume_from_checkpoint", "model"]),
         ("_load_best_model", ["self"]),
         ("_get_output_dir", ["self", "trial"]),
+        ("create_model_card", ["self", "model_name", "dataset_name", "tags"]),
     ],
 )
 def test_method_signatures(method, expected):
     assert parameters(getattr(GRPOTrainer, method)) == expected
+
+
+def test_cards_are_written_with_every_checkpoint_and_from_the_paper_of_the_class():
+    assert "self.create_model_card(" in inspect.getsource(GRPOTrainer._save_checkpoint)
+    assert {"title", "id", "citation"} <= set(GRPOTrainer._paper)
 
 
 def test_forward_seam_takes_compute_entropy():
