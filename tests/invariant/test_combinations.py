@@ -25,7 +25,14 @@ COMBINATIONS = [
     if names[:2] != ("group", "uncertainty")  # it draws by the tracker
 ]
 PREFIXES = {"tracker": "mssr/", "variance_aware": "vas/", "uncertainty": "vas/", "two_stage": "entropy/"}
-TIMES = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time", "train_loss"}
+TIMES = {
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "step_time",
+    "train_loss",
+    "vision/seconds_saved",
+}
 
 
 def history(trainer):

@@ -13,7 +13,14 @@ from mmr1_trl import MSSRConfig, MSSRTrainer, VASConfig, VASTrainer
 from mmr1_trl.errors import BadInputError
 
 
-IGNORED = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time", "train_loss"}
+IGNORED = {
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "step_time",
+    "train_loss",
+    "vision/seconds_saved",
+}
 
 
 def first_token_reward(completion_ids, solution, **kwargs):
