@@ -20,6 +20,7 @@ COMMANDS = {
     "two-stage": ("cli.two_stage", "GRPO with the two-stage entropy schedule (arXiv 2511.07738)"),
     "score": ("cli.score", "pass rates and variance promotion scores of a dataset"),
     "check": ("cli.check", "look for everything that would stop a run, without training"),
+    "profile": ("cli.profile", "where the time and the memory of a training step go, as a table and a picture"),
     "eval": ("cli.eval", "accuracy of a model on held-out pictures or a benchmark"),
     "report": ("cli.report", "curves and tables of one or several runs"),
     "push": ("cli.push", "models, adapters, datasets, scores and reports to the Hub, checked first"),

@@ -88,6 +88,22 @@ def train(command: str, argv: list[str]) -> int:
 
 
 def _train(settings: Settings) -> int:
+    trainer, dataset_name = build_trainer(settings)
+    finish(trainer, settings, dataset_name)
+    return 0
+
+
+def build_trainer(settings: Settings) -> tuple[Any, str]:
+    """
+    Load model, processor and rows and make the trainer of a training command.
+
+    Args:
+        settings ([`Settings`]):
+            Of [`parse_training`].
+
+    Returns:
+        `tuple[RLVRTrainer, str]`: The trainer and what the user calls the dataset.
+    """
     data_args, config, model_args = settings.build()
 
     import mmr1_trl
@@ -125,8 +141,7 @@ def _train(settings: Settings) -> int:
             processing_class=processor,
             **adapters(model_args),
         )
-    finish(trainer, settings, data_args.dataset_name)
-    return 0
+    return trainer, data_args.dataset_name
 
 
 def use_hub(config: Any) -> None:

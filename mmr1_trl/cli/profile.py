@@ -1,0 +1,90 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 profile`: where the time and the memory of a training step go, as a table and a picture."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from mmr1_trl.cli.launch import run_or_launch, settle
+from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.parsing import Settings
+from mmr1_trl.cli.shipped_configs import find_config
+from mmr1_trl.cli.train import METHODS, build_trainer, parse_training
+from mmr1_trl.errors import BadInputError
+
+
+_USAGE = """usage: mmr1 profile [METHOD] [--steps N] [--config NAME_OR_PATH] [options of `mmr1 METHOD`]
+
+Train a few steps and show where their time and memory go. METHOD is grpo, mssr, vas or two-stage; a shipped config,
+and the mmr1_config.yaml of a run, say it themselves. Nothing is saved but profile.json and profile.png in --output_dir
+(by default runs/profile).
+
+  mmr1 profile --config figures/mssr
+  mmr1 profile mssr --config my.yaml --steps 32 --output_dir runs/where
+
+options:
+  --steps N     optimizer steps to measure, after one generation batch of warm-up; rounded up to whole generation
+                batches (default: 8)"""
+
+
+def run(argv: list[str]) -> int:
+    """Profile with the words after `mmr1 profile`; return the exit code."""
+    if not argv or {"-h", "--help"} & set(argv):
+        print(_USAGE)
+        return 0
+    own = argparse.ArgumentParser(prog="mmr1 profile", add_help=False, allow_abbrev=False, exit_on_error=False)
+    own.add_argument("--steps", type=int, default=8)
+    try:
+        arguments, words = own.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise BadInputError(f"{error}.") from error
+    if arguments.steps < 1:
+        raise BadInputError(f"--steps must be at least 1, not {arguments.steps}.")
+    method = words.pop(0) if words and words[0] in METHODS else _method_of_config(words)
+    settings = parse_training(method, words)
+    if settings.origin("output_dir") != "command line":
+        settings.values["output_dir"] = "runs/profile"
+    folder = require_writable(settings.values["output_dir"])
+    # A profile is no run: it neither resumes nor saves nor reports.
+    settings.values |= {"save_strategy": "no", "eval_strategy": "no", "report_to": "none", "push_to_hub": False}
+    settings.values |= {"resume_from_checkpoint": None, "disable_tqdm": True, "logging_steps": 1}
+    settings.values.pop("load_best_model_at_end", None)
+    return run_or_launch("profile", argv, settings.launch_args, lambda: _profile(settings, arguments.steps, folder))
+
+
+def _method_of_config(words: list[str]) -> str:
+    """Return the method that the head of a config names, as those of this package and of finished runs do."""
+    if "--config" in words[:-1]:
+        head = find_config(words[words.index("--config") + 1]).read_text(encoding="utf-8").split("\n\n")[0]
+        found = re.search(rf"^#.*\bmmr1 ({'|'.join(METHODS)})\b", head, re.MULTILINE)
+        if found:
+            return found[1]
+    raise BadInputError(f"Say which method to profile: mmr1 profile {'|'.join(METHODS)} --config ...")
+
+
+def _profile(settings: Settings, steps: int, folder: Path) -> int:
+    from rich.console import Console
+
+    from mmr1_trl.reporting.profile import draw_profile, profile_table
+    from mmr1_trl.trainers.profiling import PARTS, StepProfile
+
+    trainer, _ = build_trainer(settings)
+    updates = -(-trainer.args.window // trainer.args.gradient_accumulation_steps)  # of one generation batch
+    steps = -(-steps // updates) * updates
+    trainer.args.max_steps = updates + steps
+    profile = StepProfile(trainer, warm_up=updates)
+    with profile.measuring():
+        trainer.train()
+    if trainer.is_world_process_zero():
+        summary = profile.summary()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "profile.json").write_text(json.dumps(summary, indent=1) + "\n")
+        name = settings.config_path.stem if settings.config_path else settings.command
+        draw_profile(summary, folder / "profile.png", f"mmr1 {settings.command} ({name})")
+        Console(width=120).print(profile_table(summary, PARTS))
+        print(f"  picture  {folder / 'profile.png'}\n  numbers  {folder / 'profile.json'}")
+    trainer.accelerator.end_training()
+    if trainer.accelerator.num_processes > 1:
+        settle()
+    return 0

@@ -1,0 +1,28 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Every rank makes the same number of forwards, generations and collective calls, whatever the others meet."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_rank_in_trouble_does_as_much_as_the_others(tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--module"]
+    command = [*launch, "tests.fixtures.uneven_ranks", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)  # a hang would end here
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = {path.stem.rpartition("-"): json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    methods = {method for method, _, _ in results}
+    assert methods == {"grpo", "mssr", "mssr-policy-kl", "vas-full", "two-stage", "all"}
+    for method in methods:
+        first, second = results[method, "-", "0"], results[method, "-", "1"]
+        assert first == second, method
+        assert first["steps"] == 4 and first["generations"] >= 2 and first["forwards"] >= 4
+        assert first["all_gather_object"] + first.get("all_gather_into_tensor", 0) + first.get("all_gather", 0) > 0
