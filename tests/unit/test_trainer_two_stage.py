@@ -89,14 +89,16 @@ def run(
     trainer = make_trainer(trainer_class, config_class, **options)
     # Random weights hardly ever end a completion; with this one in four tokens does, so that lengths differ.
     trainer.generation_config.sequence_bias = [[[trainer.processing_class.tokenizer.eos_token_id], bias]]
+    # TRL's head and some layers compute in float32 whatever the weights are; the rest need not blur the comparison.
+    trainer.model.double()
     trainer.add_callback(watch)
     trainer.train()
     monkeypatch.undo()
     return watch, [entry for entry in trainer.state.log_history if "entropy/coef" in entry], trainer
 
 
-# float32 against float64, through the whole model; a wrong weight of one token in 48 would be at 1e-2.
-GRADIENT = 2e-6
+# Relative to the gradient's norm, over the whole model; a wrong weight of one token in 48 would be at 1e-2.
+GRADIENT = 1e-6
 VALUE = 1e-6
 CASES = {
     "plain": {},
@@ -213,7 +215,7 @@ def test_oracles_treat_wrong_labels_otherwise(make_trainer, make_rows, monkeypat
             direction = sign if noisy else -sign
             for name, g in dense_term(alone)[1].items():
                 expected[name] = expected.get(name, 0) + direction * g / micro_batches
-    assert distance(watch.gradients[0], expected) < 10 * GRADIENT  # a difference of parts that nearly cancel
+    assert distance(watch.gradients[0], expected) < GRADIENT
     noisy = torch.cat([batch[0]["is_noisy"] for batch in watch.batches]).float().mean().item()
     assert logged[0]["entropy/coef"] == pytest.approx(sign * (2 * noisy - 1))
 
