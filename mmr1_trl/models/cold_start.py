@@ -43,6 +43,8 @@ class ColdStartStage:
             Rows per step.
         families (`tuple[str, ...]`, *optional*):
             Families of [`~mmr1_trl.data.figures.load_figures`]; defaults to its default.
+        levels (`tuple[int, ...]`, *optional*):
+            Levels; defaults to all.
     """
 
     mixture: TraceMixture | tuple[TraceMixture, ...] | dict[str, TraceMixture]
@@ -51,6 +53,7 @@ class ColdStartStage:
     num_rows: int
     batch_size: int = 32
     families: tuple[str, ...] | None = None
+    levels: tuple[int, ...] | None = None
 
 
 def _default_stages() -> tuple[ColdStartStage, ...]:
@@ -141,7 +144,9 @@ def train_stage(
         progress (`bool`, *optional*, defaults to `True`):
             Whether to show TRL's progress bar.
     """
-    rows = figures_traces(stage.num_rows, seed=seed, mixture=stage.mixture, families=stage.families)
+    rows = figures_traces(
+        stage.num_rows, seed=seed, mixture=stage.mixture, families=stage.families, levels=stage.levels
+    )
     args = SFTConfig(
         output_dir=str(output_dir),
         max_steps=stage.steps,

@@ -4,6 +4,7 @@
 from mmr1_trl.rewards.accuracy import accuracy_reward, class_label_reward, format_reward
 from mmr1_trl.rewards.grounding import detection_reward, iou_reward, point_in_box_reward
 from mmr1_trl.rewards.majority_vote import majority_vote_reward
+from mmr1_trl.rewards.negative_entropy import negative_entropy_reward
 from mmr1_trl.rewards.shaping import length_penalty, repetition_penalty
 
 
@@ -15,6 +16,7 @@ __all__ = [
     "iou_reward",
     "length_penalty",
     "majority_vote_reward",
+    "negative_entropy_reward",
     "point_in_box_reward",
     "repetition_penalty",
 ]

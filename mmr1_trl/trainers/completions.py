@@ -1,13 +1,15 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""TRL's tables of completions hold no pictures; a few are added, so that a report can show what was asked."""
+"""What is known of completions beside their text: pictures for TRL's tables, mean entropies for rewards."""
 
 import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import PIL.Image
+import torch
 
 
 KEPT_PICTURES = 16
@@ -32,6 +34,27 @@ def add_pictures(path: Path, images: Sequence[Sequence[PIL.Image.Image] | None])
     temporary = path.with_suffix(".tmp")
     table.to_parquet(temporary)
     os.replace(temporary, path)
+
+
+def add_mean_entropies(
+    records: Sequence[dict[str, Any]], entropies: torch.Tensor, completion_ids: Sequence[Sequence[int]]
+) -> list[dict[str, Any]]:
+    """
+    Add `mean_entropy` to the rows of a batch, where reward functions find it among the columns.
+
+    Args:
+        records (`Sequence[dict]`):
+            One row per completion.
+        entropies (`torch.Tensor` of shape `(B, T)`):
+            Token entropies in nats; completions are padded on their right.
+        completion_ids (`Sequence[Sequence[int]]`):
+            Token ids of each completion, unpadded.
+
+    Returns:
+        `list[dict]`: Copies of the rows; the mean of a completion without a token is `None`.
+    """
+    means = [row[: len(ids)].mean().item() if ids else None for row, ids in zip(entropies, completion_ids)]
+    return [record | {"mean_entropy": mean} for record, mean in zip(records, means, strict=True)]
 
 
 def _png(image: PIL.Image.Image) -> bytes:

@@ -6,7 +6,7 @@ Every name of TRL and transformers that is not public is touched here or in `che
 
 - `get_train_dataloader`: the dataloader yields row numbers and only sets the pace;
 - `_generate_and_score_completions`: prompts are picked and decoded before it, advantages replaced after it;
-- `_calculate_rewards`: the rewards of all ranks are kept;
+- `_calculate_rewards`: reward functions get entropies if they ask, and the rewards of all ranks are kept;
 - `_get_per_token_logps_and_entropies`: entropies and log-probs of TRL's own forward are read;
 - `_compute_loss`: advantages are shaped between its forward and its loss, and the entropy term is added;
 - `training_step`: the value tracker is updated after the last step of a generation batch.
@@ -33,9 +33,10 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
+from mmr1_trl.rewards.negative_entropy import negative_entropy_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer
-from mmr1_trl.trainers.completions import add_pictures
+from mmr1_trl.trainers.completions import add_mean_entropies, add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.nonfinite import NonFiniteGuard
 from mmr1_trl.trainers.pictures import redeem_tickets
@@ -195,6 +196,9 @@ class RLVRTrainer(ResumableTrainer):
         self.vision = prepare_vision(self)
         self.nonfinite = NonFiniteGuard(self, args.on_nonfinite)
 
+        self._rewards_entropy = negative_entropy_reward in self.reward_funcs
+        if self._rewards_entropy and not self._computes_old_logps:
+            raise BadInputError("negative_entropy_reward needs two updates per rollout batch: set num_iterations=2.")
         self._initialized = args.tracker_initial_rollouts == 0
         self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
         self._completion_ids: list[list[int]] = []  # of this rank, set with them
@@ -232,7 +236,7 @@ class RLVRTrainer(ResumableTrainer):
         weights = self.scores.for_batch(self) if self.scores is not None else None
         rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
         shape_now = self.args.entropy_shaping and self._computes_old_logps
-        self._sampling_pass = {} if shape_now else None
+        self._sampling_pass = {} if shape_now or self._rewards_entropy else None
         with self._vision_of("train"):
             output = super()._generate_and_score_completions(records)
         sampling_pass, self._sampling_pass = self._sampling_pass, None
@@ -256,7 +260,7 @@ class RLVRTrainer(ResumableTrainer):
             output["completion_mask"] = output["completion_mask"] * scorable.to(output["completion_mask"].dtype)
         if self.entropy_schedule.is_oracle:
             output["is_noisy"] = torch.tensor([r["is_noisy"] for r in records], device=output["completion_ids"].device)
-        if sampling_pass is not None:
+        if shape_now and sampling_pass is not None:
             entropies = self._shaping_entropies(sampling_pass["logps"], sampling_pass["entropies"])
             output["advantages"] = self._shape(output["advantages"], entropies, output["completion_mask"])
         return output
@@ -266,8 +270,10 @@ class RLVRTrainer(ResumableTrainer):
 
     def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         records = [self.reader.decode(record, where=f"eval_dataset row {i}") for i, record in enumerate(inputs)]
+        self._sampling_pass = {} if self._rewards_entropy else None
         with self._vision_of("eval"):
             output = super()._generate_and_score_completions(records)
+        self._sampling_pass = None
         if (self.num_generations_eval or self.num_generations) == 1:
             self._metrics["eval"].pop("frac_reward_zero_std", None)
         return output
@@ -280,6 +286,8 @@ class RLVRTrainer(ResumableTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._completion_ids = args[3]
+        if self._sampling_pass is not None:
+            args = (add_mean_entropies(args[0], self._sampling_pass["entropies"], args[3]), *args[1:])
         self._rewards = super()._calculate_rewards(*args, **kwargs)
         return self._rewards
 
