@@ -12,6 +12,7 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 
 TINY, COLD_START = "figures/tiny", "figures/cold_start"
 SPREAD_START, UNEVEN_START = "figures/spread_start", "figures/uneven_start"
+SHAPES_START = "figures/shapes_start"
 
 
 def cache_dir() -> Path:
@@ -65,8 +66,8 @@ def resolve_model(name: str) -> str:
         name (`str`):
             `"figures/tiny"` (a tiny model with random weights), `"figures/cold_start"` (the tiny model after the
             supervised cold start, which takes a few minutes the first time), `"figures/spread_start"` and
-            `"figures/uneven_start"` (other cold starts, whose pass rates differ by level or by family), a folder or a
-            Hub id.
+            `"figures/uneven_start"` (other cold starts, whose pass rates differ by level or by family),
+            `"figures/shapes_start"` (a cold start for `point` and `classify`), a folder or a Hub id.
 
     Returns:
         `str`: Path of a folder with model and processor, or `name`.
@@ -76,17 +77,24 @@ def resolve_model(name: str) -> str:
     """
     if name == TINY:
         return str(build_once("figures-tiny-v1", _save_tiny))
-    if name in (COLD_START, SPREAD_START, UNEVEN_START):
-        from mmr1_trl.models.cold_start import ColdStartConfig, cold_start_path, spread_stages, uneven_stages
+    if name in (COLD_START, SPREAD_START, UNEVEN_START, SHAPES_START):
+        from mmr1_trl.models.cold_start import (
+            ColdStartConfig,
+            cold_start_path,
+            shapes_stages,
+            spread_stages,
+            uneven_stages,
+        )
 
         configs = {
             COLD_START: ColdStartConfig(),
             SPREAD_START: ColdStartConfig(stages=spread_stages()),
             UNEVEN_START: ColdStartConfig(stages=uneven_stages()),
+            SHAPES_START: ColdStartConfig(stages=shapes_stages()),
         }
         return str(cold_start_path(configs[name]))
     if name.startswith("figures/") and not os.path.isdir(name):
-        known = (TINY, COLD_START, SPREAD_START, UNEVEN_START)
+        known = (TINY, COLD_START, SPREAD_START, UNEVEN_START, SHAPES_START)
         raise BadInputError(f"Unknown built-in model {name!r}; known: {', '.join(known)}.{did_you_mean(name, known)}")
     return name
 

@@ -10,13 +10,13 @@ learning gains from there is the selection and the cleaning-up of a way of answe
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
-from mmr1_trl.data.figures import MIXED, SPREAD, UNEVEN, TraceMixture, figures_traces
+from mmr1_trl.data.figures import HABITS, MIXED, SPREAD, UNEVEN, TraceMixture, figures_traces
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
@@ -73,6 +73,18 @@ def spread_stages() -> tuple[ColdStartStage, ...]:
 def uneven_stages() -> tuple[ColdStartStage, ...]:
     """Stages of `figures/uneven_start`: the same abilities, known in two families and hidden in the others."""
     return (*_default_stages()[:2], ColdStartStage(UNEVEN, steps=250, learning_rate=6e-4, num_rows=8000))
+
+
+def shapes_stages() -> tuple[ColdStartStage, ...]:
+    """
+    Stages of `figures/shapes_start`: pointing and naming at the first level, where one shape is alone in the picture.
+
+    Further shapes would have to be told apart by color and form together, which takes many times these steps.
+    """
+    known = ColdStartStage(
+        TraceMixture(), steps=400, learning_rate=2e-3, num_rows=8000, families=("point", "classify"), levels=(1,)
+    )
+    return (known, replace(known, mixture=HABITS, steps=120, learning_rate=6e-4, num_rows=3000))
 
 
 @dataclass(frozen=True)
@@ -180,7 +192,9 @@ def cold_start_path(config: ColdStartConfig) -> Path:
     Returns:
         `Path`: A folder with model and processor.
     """
-    key = hashlib.sha256(json.dumps([RECIPE_VERSION, asdict(config)], sort_keys=True).encode()).hexdigest()[:12]
+    # Levels are part of the key where a stage names some, so that the older starts keep their entries.
+    fields = asdict(config, dict_factory=lambda items: {k: v for k, v in items if (k, v) != ("levels", None)})
+    key = hashlib.sha256(json.dumps([RECIPE_VERSION, fields], sort_keys=True).encode()).hexdigest()[:12]
 
     def build(folder: str) -> None:
         train_cold_start(folder, config)
