@@ -2,6 +2,7 @@
 """What all tests share: offline, one thread, small rows with pictures and a trainer on them."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,43 +54,43 @@ def reward() -> Any:
     return token_reward
 
 
+def build_trainer(
+    trainer_class: type = RLVRTrainer,
+    config_class: type = RLVRConfig,
+    *,
+    family: str = "qwen2_5_vl",
+    rows: Dataset | None = None,
+    reward_funcs: Any = token_reward,
+    eval_rows: Dataset | None = None,
+    peft_config: Any = None,
+    **options: Any,
+) -> Any:
+    """Build a trainer over a fresh tiny model with fast settings; keyword arguments go to the config."""
+    model, processor = build_tiny_vlm(family)
+    settings: dict[str, Any] = {
+        "use_cpu": True,
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "max_completion_length": 6,
+        "learning_rate": 1e-3,
+        "max_steps": 4,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+    }
+    return trainer_class(
+        model=model,
+        reward_funcs=reward_funcs,
+        args=config_class(**(settings | options)),
+        train_dataset=picture_rows(16) if rows is None else rows,
+        eval_dataset=eval_rows,
+        processing_class=processor,
+        **({"peft_config": peft_config} if peft_config is not None else {}),
+    )
+
+
 @pytest.fixture
 def make_trainer(tmp_path: Path) -> Any:
-    """Build a trainer over a fresh tiny model with fast settings; keyword arguments go to the config."""
-
-    def make(
-        trainer_class: type = RLVRTrainer,
-        config_class: type = RLVRConfig,
-        *,
-        family: str = "qwen2_5_vl",
-        rows: Dataset | None = None,
-        reward_funcs: Any = token_reward,
-        eval_rows: Dataset | None = None,
-        peft_config: Any = None,
-        **options: Any,
-    ) -> Any:
-        model, processor = build_tiny_vlm(family)
-        settings: dict[str, Any] = {
-            "output_dir": str(tmp_path / "run"),
-            "use_cpu": True,
-            "per_device_train_batch_size": 4,
-            "per_device_eval_batch_size": 4,
-            "max_completion_length": 6,
-            "learning_rate": 1e-3,
-            "max_steps": 4,
-            "logging_steps": 1,
-            "report_to": "none",
-            "save_strategy": "no",
-            "disable_tqdm": True,
-        }
-        return trainer_class(
-            model=model,
-            reward_funcs=reward_funcs,
-            args=config_class(**(settings | options)),
-            train_dataset=picture_rows(16) if rows is None else rows,
-            eval_dataset=eval_rows,
-            processing_class=processor,
-            **({"peft_config": peft_config} if peft_config is not None else {}),
-        )
-
-    return make
+    """[`build_trainer`] with a folder of the test's own."""
+    return partial(build_trainer, output_dir=str(tmp_path / "run"))

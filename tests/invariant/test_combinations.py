@@ -1,14 +1,26 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Every combination of the switches trains, logs without clashes and resumes exactly in the middle of a window."""
+"""Every combination of the switches trains, logs without clashes and resumes exactly in the middle of a window.
+
+As a script it is one of two processes that go through all combinations: `torchrun --nproc_per_node=2 FILE FOLDER`.
+"""
 
 import itertools
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig
 
-from mmr1_trl import RLVRConfig, RLVRTrainer
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from conftest import build_trainer, picture_rows
+
 from mmr1_trl.cli.train import parse_training
 
 
@@ -36,19 +48,21 @@ TIMES = {
 
 
 def history(trainer):
-    return [{k: v for k, v in e.items() if k not in TIMES} for e in trainer.state.log_history if "loss" in e]
+    """What was logged, without what it took: times, and the pictures that a resumed run encodes again."""
+    entries = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return [{k: v for k, v in e.items() if k not in TIMES and not k.startswith("vision/")} for e in entries]
 
 
-@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
-def test_combination_trains_logs_and_resumes(make_trainer, make_rows, tmp_path, names):
+def check_combination(names, folder, processes=1):
     options = {
         "max_steps": 4, "save_strategy": "steps", "save_steps": 3, "steps_per_generation": 2,
-        "gradient_accumulation_steps": 1, "max_completion_length": 4, "rows": make_rows(8),
+        "gradient_accumulation_steps": 1, "max_completion_length": 4, "rows": picture_rows(8),
+        "per_device_train_batch_size": 4 // processes,
     }  # fmt: skip
     for table, name in zip((BASELINES, SAMPLING, SCHEDULES, WEIGHTS), names):
         options |= table[name]
 
-    whole = make_trainer(RLVRTrainer, RLVRConfig, output_dir=str(tmp_path / "whole"), **options)
+    whole = build_trainer(output_dir=str(folder / "whole"), **options)
     start = {name: p.detach().clone() for name, p in whole.model.named_parameters()}
     whole.train()
     entries = history(whole)
@@ -65,12 +79,12 @@ def test_combination_trains_logs_and_resumes(make_trainer, make_rows, tmp_path, 
 
     # Step 3 is in the middle of the second generation batch. The second trainer starts from other weights, so that
     # nothing but the checkpoint can make it equal.
-    resumed = make_trainer(RLVRTrainer, RLVRConfig, output_dir=str(tmp_path / "resumed"), **options)
+    resumed = build_trainer(output_dir=str(folder / "resumed"), **options)
     with torch.no_grad():
         for name, parameter in resumed.model.named_parameters():
             if names[3] == "full" or "lora_" in name:
                 parameter.add_(0.1)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-3"))
+    resumed.train(resume_from_checkpoint=str(folder / "whole" / "checkpoint-3"))
     assert history(resumed) == entries
     for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
         assert torch.equal(mine, other), name
@@ -80,8 +94,34 @@ def test_combination_trains_logs_and_resumes(make_trainer, make_rows, tmp_path, 
         torch.testing.assert_close(value, tensors[name], rtol=0, atol=0, equal_nan=True, msg=name)
 
 
+@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
+def test_combination_trains_logs_and_resumes(tmp_path, names):
+    check_combination(names, tmp_path)
+
+
+@pytest.mark.slow
+def test_all_combinations_on_two_processes(tmp_path):
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", __file__, tmp_path]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=900)
+    assert result.returncode == 0, result.stdout[-1000:] + result.stderr[-3000:]
+    assert result.stdout.count("trained and resumed") == 2 * len(COMBINATIONS)
+
+
 def test_the_shipped_config_turns_all_three_switches():
     _, config, _ = parse_training("mssr", ["--config", "figures/all_three", "--bf16", "false", "--use_cpu"]).build()
     switches = (config.advantage_baseline, config.prompt_sampling, config.entropy_schedule)
     assert switches == ("value_tracker", "variance_aware", "two_stage")
     assert config.entropy_shaping and config.num_generations == 1
+
+
+def go_through_all(folder):
+    """What each of the two processes does."""
+    for names in COMBINATIONS:
+        check_combination(names, folder / "-".join(names), processes=2)
+        print("-".join(names), "trained and resumed", flush=True)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    go_through_all(Path(sys.argv[1]))
