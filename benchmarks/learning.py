@@ -66,7 +66,7 @@ class Setting:
         model (`str`):
             Where training starts: a built-in name, a folder or a Hub id.
         options (`dict`):
-            Options of the config class.
+            Options of the config class. A schedule over the steps needs the `max_steps` that the budget comes to.
         budget (`int`):
             Rollouts after which training stops, those spent on scoring included.
         eval_every (`int`):
@@ -77,6 +77,8 @@ class Setting:
             Held-out prompts, drawn with the run's seed.
         train_families, eval_families (`tuple[str, ...]`, *optional*):
             Families of pictures. Default to those of [`~mmr1_trl.data.figures.load_figures`].
+        levels (`tuple[int, ...]`, *optional*):
+            Levels of the training and the held-out prompts. Defaults to all.
         label_noise (`float`, *optional*, defaults to `0.0`):
             Share of training rows with a wrong label.
         label_noise_kind (`str`, *optional*, defaults to `"random"`):
@@ -91,6 +93,7 @@ class Setting:
     num_eval_rows: int = 500
     train_families: tuple[str, ...] | None = None
     eval_families: tuple[str, ...] | None = None
+    levels: tuple[int, ...] | None = None
     label_noise: float = 0.0
     label_noise_kind: str = "random"
 
@@ -100,7 +103,7 @@ class _Measure(TrainerCallback):
 
     def __init__(self, setting: Setting, seed: int) -> None:
         self.setting, self.seed = setting, seed
-        self.rows = load_figures("test", setting.num_eval_rows, seed=seed, families=setting.eval_families)
+        self.rows = load_figures("test", setting.num_eval_rows, seed, setting.eval_families, setting.levels)
         self.trainer: Any = None
         self.curve: list[dict[str, Any]] = []
 
@@ -157,14 +160,14 @@ def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
     model, processor = load_model(setting.model)
     model.train()
     measure = _Measure(setting, seed)
-    rows = load_figures("train", setting.num_train_rows, seed=seed, families=setting.train_families)
+    rows = load_figures("train", setting.num_train_rows, seed, setting.train_families, setting.levels)
     if setting.label_noise:
         rows = apply_label_noise(rows, setting.label_noise, seed, setting.label_noise_kind)
     with tempfile.TemporaryDirectory() as folder:
         args = trainer_class._config_class(
             output_dir=folder, seed=seed, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True,
-            max_steps=1_000_000, lr_scheduler_type="constant", bf16=False, use_cpu=not torch.cuda.is_available(),
-            gradient_checkpointing=False, **setting.options | arm.options,
+            lr_scheduler_type="constant", bf16=False, use_cpu=not torch.cuda.is_available(),
+            gradient_checkpointing=False, **{"max_steps": 1_000_000} | setting.options | arm.options,
         )  # fmt: skip
         trainer = trainer_class(
             model=model, reward_funcs=accuracy_reward, args=args, train_dataset=rows, processing_class=processor,
