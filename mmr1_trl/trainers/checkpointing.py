@@ -12,11 +12,13 @@ Beside the weights, the optimizer and transformers' RNG files a checkpoint holds
 Nothing is pickled. Each file is written under another name and then renamed.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,21 @@ logger = logging.get_logger(__name__)
 STATE_JSON = "rlvr_state.json"
 STATE_TENSORS = "rlvr_state.safetensors"
 COMPLETE = "rlvr_complete.json"
+
+
+@contextlib.contextmanager
+def on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
+    """TRL loads the reference model from where the policy came from; give a model built in memory such a place."""
+    if isinstance(model, str) or model.config._name_or_path:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        model.config._name_or_path = folder
+        try:
+            yield
+        finally:
+            model.config._name_or_path = ""
 
 
 def write_json(path: Path, value: Any) -> None:

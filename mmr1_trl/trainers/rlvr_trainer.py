@@ -17,8 +17,6 @@ Checkpoints are the business of `checkpointing.ResumableTrainer`, the class betw
 import contextlib
 import copy
 import math
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.rewards.negative_entropy import negative_entropy_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
-from mmr1_trl.trainers.checkpointing import ResumableTrainer
+from mmr1_trl.trainers.checkpointing import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_mean_entropies, add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.nonfinite import NonFiniteGuard
@@ -48,21 +46,6 @@ from mmr1_trl.trainers.score_table import read_prompt_table
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.vas_callback import VASCallback
 from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision
-
-
-@contextlib.contextmanager
-def _on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
-    """TRL loads the reference model from where the policy came from; give a model built in memory such a place."""
-    if isinstance(model, str) or model.config._name_or_path:
-        yield
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        model.config._name_or_path = folder
-        try:
-            yield
-        finally:
-            model.config._name_or_path = ""
 
 
 class RLVRTrainer(ResumableTrainer):
@@ -157,7 +140,7 @@ class RLVRTrainer(ResumableTrainer):
 
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
             kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)
-        with _on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext():
+        with on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext():
             super().__init__(
                 model=model,
                 reward_funcs=reward_funcs,

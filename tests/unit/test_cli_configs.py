@@ -17,6 +17,8 @@ COMMANDS = {
     "mssr": "mssr",
     "mvsr": "mssr",
     "two_stage": "two-stage",
+    "noise_point": "two-stage",
+    "noise_classify": "two-stage",
     "all_three": "mssr",
 }
 
