@@ -37,14 +37,7 @@ COMBINATIONS = [
     if names[:2] != ("group", "uncertainty")  # it draws by the tracker
 ]
 PREFIXES = {"tracker": "mssr/", "variance_aware": "vas/", "uncertainty": "vas/", "two_stage": "entropy/"}
-TIMES = {
-    "train_runtime",
-    "train_samples_per_second",
-    "train_steps_per_second",
-    "step_time",
-    "train_loss",
-    "vision/seconds_saved",
-}
+TIMES = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time", "train_loss"}
 
 
 def history(trainer):
