@@ -59,9 +59,18 @@ def run(argv: list[str]) -> int:
         return run_or_launch("eval", argv, settings.launch_args, lambda: _evaluate(args))
     except KeyboardInterrupt:
         if LAUNCHED not in os.environ:
-            goes_on = "goes on from there" if args.output_dir else "begins again (with --output_dir it would go on)"
-            print(f"\nmmr1: interrupted. The same command {goes_on}.", file=sys.stderr)
+            goes_on = "goes on from there" if _unfinished(args) else "begins again"
+            hint = "" if args.output_dir else " With --output_dir it would go on."
+            print(f"\nmmr1: interrupted. The same command {goes_on}.{hint}", file=sys.stderr)
         return 130
+
+
+def _unfinished(args: EvalArguments) -> list[Path]:
+    """The files that hold what an interrupted evaluation has generated so far."""
+    if args.output_dir is None:
+        return []
+    folders = [Path(args.output_dir, name) for name in args.benchmarks] if args.benchmarks else [Path(args.output_dir)]
+    return [file for folder in folders for file in folder.glob("unfinished*.jsonl")]
 
 
 def _evaluate(args: EvalArguments) -> int:
@@ -97,6 +106,7 @@ def _evaluate(args: EvalArguments) -> int:
             min_pixels=args.min_pixels,
             max_pixels=args.max_pixels,
             log_file=None if task.folder is None else task.folder / "unfinished.jsonl",
+            keep_log=True,  # until all tasks are done, so that a finished one is not generated again
             state=state,
         )
         results[task.title] = result.summary()
@@ -107,9 +117,9 @@ def _evaluate(args: EvalArguments) -> int:
             from mmr1_trl.reporting.tables import overview_table
 
             print("\n" + overview_table(results).text())
-        print(
-            "\nRule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure."
-        )
+        print(f"\n{_RULE_BASED}")
+        for file in _unfinished(args):
+            file.unlink()
     state.destroy_process_group()
     return 0
 

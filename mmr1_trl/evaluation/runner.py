@@ -46,6 +46,7 @@ def evaluate_model(
     max_pixels: int | None = None,
     progress: bool = True,
     log_file: str | Path | None = None,
+    keep_log: bool = False,
     state: PartialState | None = None,
 ) -> EvalResult:
     """
@@ -88,6 +89,8 @@ def evaluate_model(
         log_file (`str` or `Path`, *optional*):
             File that finished batches are kept in. An interrupted evaluation goes on from it when called again with
             the same arguments, and gives the same result; a finished one deletes it.
+        keep_log (`bool`, *optional*, defaults to `False`):
+            Whether a finished evaluation leaves `log_file` to the caller.
         state (`accelerate.PartialState`, *optional*):
             With it, every process of a distributed run takes a share of the batches and gets the whole result, the
             same as from one process. Without it this process does everything.
@@ -153,7 +156,7 @@ def evaluate_model(
     ids = dataset["prompt_id"] if "prompt_id" in dataset.column_names else range(len(dataset))
     result.skipped = [{"row": row, "prompt_id": ids[row], "reason": skipped[row]} for row in sorted(skipped)]
     result.seconds = time.perf_counter() - start
-    if rank == 0:
+    if rank == 0 and not keep_log:
         log.remove()
     return result
 

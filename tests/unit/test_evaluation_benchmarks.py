@@ -2,6 +2,7 @@
 """Every benchmark loader on rows with the published columns and types, without the network."""
 
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from fixtures.benchmarks import FIXTURES, raw_rows, write_copies
 
 from mmr1_trl.cli import main
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.evaluation import generation
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS, get_benchmark, load_benchmark, prepare_benchmark
 from mmr1_trl.evaluation.benchmarks.base import inline_choices
 from mmr1_trl.evaluation.results import summarize
@@ -167,3 +169,26 @@ def test_pairs_and_figures_of_hallusionbench():
     assert scores == {"qAcc": (pytest.approx(2 / 3), 3), "fAcc": (pytest.approx(2 / 3), 3)}
     table = evaluation_table(result.summary()).text()
     assert "qAcc (3 groups)" in table and "66.7 % (" in table
+
+
+def test_an_interrupted_benchmark_does_not_repeat_those_before_it(tmp_path, monkeypatch, capsys, copies):
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path / "home"))
+    words = ["eval", "--model", "figures/tiny", "--max_new_tokens", "3", "--batch_size", "1", "--benchmarks"]
+    words += ["chartqa", "pets37", "--benchmarks_folder", str(copies), "--output_dir", str(tmp_path / "out")]
+    original, calls = generation.generate, []
+
+    def generate(*args, stop_at=None, **options):
+        if len(calls) == stop_at:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return original(*args, **options)
+
+    monkeypatch.setattr(generation, "generate", partial(generate, stop_at=3))  # in the second row of pets37
+    assert main(words) == 130
+    assert "goes on from there" in capsys.readouterr().err
+    monkeypatch.setattr(generation, "generate", generate)
+    assert main(words) == 0
+    assert len(calls) == 4
+    assert not list((tmp_path / "out").rglob("unfinished*"))
+    for name in ("chartqa", "pets37"):
+        assert json.loads((tmp_path / "out" / name / "summary.json").read_text())["num_prompts"] == 2
