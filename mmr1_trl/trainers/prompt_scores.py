@@ -363,7 +363,8 @@ class PromptScores:
     def load_state_dict(self, counters: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         """Restore what [`~PromptScores.counters`] and [`~PromptScores.state_dict`] returned."""
         for name in STATE:
-            setattr(self, name, tensors[f"scores.{name}"])
+            # A copy: sums over memory that a file is mapped to may differ in the last bit from those over torch's own.
+            setattr(self, name, tensors[f"scores.{name}"].clone())
         if self.own_tracker is not None:
             prefix = "scores.tracker."
             own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
