@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=[name for name in SHAPES if "shapes" in name], help="true shapes, on a GPU")
     parser.add_argument(
-        "--settings", default="", help="only settings with this in their name; keeps the others' results"
+        "--settings", default="", help="only this setting, or those with this in their name; others keep their results"
     )
     parser.add_argument("--repeats", type=int, default=3, help="runs of each trainer per setting")
     parser.add_argument("--run", help=argparse.SUPPRESS)
@@ -250,15 +250,16 @@ def main() -> None:
         return
     file = RESULTS / f"vision_once{'_' + arguments.model if arguments.model else ''}.json"
     settings = true_shapes(arguments.model) if arguments.model else SETTINGS
-    known = {r["setting"]: r for r in json.loads(file.read_text())["results"]} if file.is_file() else {}
-    for setting in settings:
-        if arguments.settings in setting["name"]:
-            result = known[setting["name"]] = measure(setting, arguments.repeats)
-            print(table([result]).splitlines()[-1], flush=True)
-            results = [known[s["name"]] for s in settings if s["name"] in known]
-            machine = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
-            file.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
-            file.with_suffix(".md").write_text(table(results))
+    exact = [setting for setting in settings if setting["name"] == arguments.settings]
+    for setting in exact or [setting for setting in settings if arguments.settings in setting["name"]]:
+        result = measure(setting, arguments.repeats)
+        print(table([result]).splitlines()[-1], flush=True)
+        known = {r["setting"]: r for r in json.loads(file.read_text())["results"]} if file.is_file() else {}
+        known[setting["name"]] = result
+        results = [known[s["name"]] for s in settings if s["name"] in known]
+        machine = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
+        file.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+        file.with_suffix(".md").write_text(table(results))
 
 
 if __name__ == "__main__":

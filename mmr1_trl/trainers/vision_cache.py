@@ -202,16 +202,16 @@ class VisionCache:
             reference (`bool`, *optional*, defaults to `False`):
                 Whether the model is never trained.
         """
-        owner = like if like is not None else core
 
         @functools.wraps(type(core).get_image_features)  # `generate` reads the signature
         def get_image_features(core: Any, pixel_values: Any, image_grid_thw: Any = None, **kwargs: Any) -> Any:
             if pixel_values.is_floating_point():
                 return type(core).get_image_features(core, pixel_values, image_grid_thw, **kwargs)
             numbers = picture_numbers(pixel_values, image_grid_thw)
-            # Not a method bound to `core`: in a deep copy of the model it is the copy's tower that has to encode.
+            owner = like if like is not None else core
             return self._features(core, owner, reference, numbers, image_grid_thw.device, kwargs)
 
+        # A method, so that in a deep copy of the model it is the copy's tower that encodes.
         core.get_image_features = types.MethodType(get_image_features, core)
 
     def _features(

@@ -149,6 +149,7 @@ def test_a_deep_copy_encodes_with_its_own_tower():
     cache.install(vision_cache._find_core(model))
     with cache.generation("train"):
         batch = batch_of(processor, pictures([(56, 56)]))
+    model(**batch)
     other = copy.deepcopy(model)
     with torch.no_grad():
         other.model.visual.merger.mlp[2].weight.zero_()
