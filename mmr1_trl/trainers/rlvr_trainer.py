@@ -37,7 +37,6 @@ from mmr1_trl.trainers.checkpointing import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_mean_entropies, add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.nonfinite import NonFiniteGuard
-from mmr1_trl.trainers.pictures import redeem_tickets
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
@@ -45,7 +44,7 @@ from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, che
 from mmr1_trl.trainers.score_table import read_prompt_table
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.vas_callback import VASCallback
-from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision
+from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision, restore_pictures
 
 
 class RLVRTrainer(ResumableTrainer):
@@ -484,9 +483,6 @@ class RLVRTrainer(ResumableTrainer):
 
     def load_rank_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         self.reader.bad_rows = set(plain["bad_rows"])
-        if self.vision is not None:
-            self.vision.store.load_state_dict(tensors)
-        else:
-            redeem_tickets(self._buffered_inputs or (), tensors)
+        restore_pictures(self.vision, self._buffered_inputs or (), tensors)
         if self.baseline is not None:
             self.baseline.load_rank_state_dict(tensors)

@@ -23,7 +23,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.pictures import PictureStore, picture_numbers
+from mmr1_trl.trainers.pictures import PictureStore, picture_numbers, redeem_tickets
 from mmr1_trl.trainers.rows import IMAGE_COLUMNS
 
 
@@ -322,6 +322,16 @@ def prepare_vision(trainer: Any) -> VisionCache | None:
         shared = not (trainer.is_fsdp_enabled or args.sync_ref_model) and _same_frozen_tower(core, reference)
         cache.install(reference, like=core if shared else None, reference=True)
     return cache
+
+
+def restore_pictures(
+    cache: VisionCache | None, micro_batches: Iterable[dict[str, Any]], tensors: dict[str, torch.Tensor]
+) -> None:
+    """Take back the pictures of a checkpoint: into the cache, or in place of their tickets where there is none."""
+    if cache is not None:
+        cache.store.load_state_dict(tensors)
+    else:
+        redeem_tickets(micro_batches, tensors)
 
 
 def _find_core(model: torch.nn.Module) -> Any:
