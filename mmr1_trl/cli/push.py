@@ -116,13 +116,15 @@ def _collected(args: argparse.Namespace) -> Iterator[Any]:
 
     if args.kind == "model" and args.merge_adapter:
         with push.merged(args.folder) as whole:
-            yield push.model_manifest(whole, exclude=args.exclude)
+            yield push.model_manifest(whole, exclude=args.exclude, repo_id=args.repo_id)
     elif args.kind == "model":
-        yield push.model_manifest(args.folder, args.with_checkpoint, args.exclude)
+        yield push.model_manifest(args.folder, args.with_checkpoint, args.exclude, repo_id=args.repo_id)
     elif args.kind == "adapter":
-        yield push.adapter_manifest(args.folder, args.base_model, args.with_checkpoint, args.exclude)
+        yield push.adapter_manifest(
+            args.folder, args.base_model, args.with_checkpoint, args.exclude, repo_id=args.repo_id
+        )
     elif args.kind == "scores":
-        yield push.scores_manifest(args.folder, args.exclude)
+        yield push.scores_manifest(args.folder, args.exclude, repo_id=args.repo_id)
     elif args.kind == "report":
         yield push.report_manifest(args.folder, args.exclude)
     else:
@@ -137,4 +139,4 @@ def _dataset(args: argparse.Namespace, folder: Path) -> Any:
     names = ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style", "num_rows")
     options = {name: getattr(args, name) for name in names}
     splits = {split: load_data(args.folder, split, seed=args.figures_seed, **options) for split in args.splits}
-    return dataset_manifest(splits, folder, args.exclude)
+    return dataset_manifest(splits, folder, args.repo_id, args.folder, args.exclude)

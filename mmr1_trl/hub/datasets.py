@@ -9,6 +9,7 @@ from datasets.table import embed_table_storage
 
 from mmr1_trl.data.images import BadImageError, open_image
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.cards import write_dataset_card
 from mmr1_trl.hub.manifest import Manifest
 from mmr1_trl.hub.scan import clean
 
@@ -17,7 +18,12 @@ SHARD_ROWS = 2048  # some hundred megabytes with ordinary photographs
 
 
 def dataset_manifest(
-    splits: dict[str, Dataset], folder: Path, exclude: Sequence[str] = (), token: str | None = None
+    splits: dict[str, Dataset],
+    folder: Path,
+    repo_id: str,
+    source: str,
+    exclude: Sequence[str] = (),
+    token: str | None = None,
 ) -> Manifest:
     """
     Write the files of a dataset repository, and check them.
@@ -27,6 +33,8 @@ def dataset_manifest(
             Prepared rows by split.
         folder (`Path`):
             An empty folder to write to.
+        repo_id (`str`), source (`str`):
+            Where it goes to and where the rows come from, for the card.
         exclude (`Sequence[str]`, *optional*):
             Patterns of names to leave out.
         token (`str`, *optional*):
@@ -40,6 +48,7 @@ def dataset_manifest(
     """
     for split, rows in splits.items():
         _write_split(split, rows, folder / "data")
+    write_dataset_card(folder, repo_id, source)
     manifest = Manifest()
     manifest.add_folder(folder, exclude=exclude)
     clean(manifest, folder, token)

@@ -1,9 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Uploads from a folder, each in three steps: collect and check, show, send."""
 
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,17 @@ from mmr1_trl.hub.manifest import Manifest, require_folder
 from mmr1_trl.hub.scan import clean
 
 
+ASSETS = "assets"  # the pictures of a card
 LAST_CHECKPOINT = "last-checkpoint"
 COMPLETE = "rlvr_complete.json"  # what a checkpoint holds once it is written to its end (SFT: trainer_state.json)
 
 
 def model_manifest(
-    folder: str | Path, with_checkpoint: bool = False, exclude: Iterable[str] = (), token: str | None = None
+    folder: str | Path,
+    with_checkpoint: bool = False,
+    exclude: Iterable[str] = (),
+    token: str | None = None,
+    repo_id: str | None = None,
 ) -> Manifest:
     """
     Collect and check the upload of a model.
@@ -32,6 +39,8 @@ def model_manifest(
             Patterns of names to leave out.
         token (`str`, *optional*):
             The Hub token, if not the saved one: it is looked for in the files.
+        repo_id (`str`, *optional*):
+            Where it goes to, for the card.
 
     Returns:
         [`~mmr1_trl.hub.manifest.Manifest`]
@@ -41,7 +50,7 @@ def model_manifest(
     """
     folder = require_folder(folder)
     check_model(folder)
-    return _run_manifest(folder, with_checkpoint, exclude, token)
+    return _run_manifest(folder, with_checkpoint, exclude, token, repo_id)
 
 
 def adapter_manifest(
@@ -50,12 +59,13 @@ def adapter_manifest(
     with_checkpoint: bool = False,
     exclude: Iterable[str] = (),
     token: str | None = None,
+    repo_id: str | None = None,
 ) -> Manifest:
     """
     Collect and check the upload of a LoRA adapter.
 
     Args:
-        folder, with_checkpoint, exclude, token:
+        folder, with_checkpoint, exclude, token, repo_id:
             As for [`model_manifest`].
         base_model (`str`, *optional*):
             Hub id to name as the base model, if it was trained on a local copy.
@@ -70,7 +80,7 @@ def adapter_manifest(
 
     folder = require_folder(folder)
     base = check_adapter(folder, base_model)
-    manifest = _run_manifest(folder, with_checkpoint, exclude, token, base_model)
+    manifest = _run_manifest(folder, with_checkpoint, exclude, token, repo_id)
     for entry in [entry for entry in manifest.entries if entry.path.endswith(ADAPTER)]:
         config = json.loads(entry.read())
         if config.get("base_model_name_or_path") != base:
@@ -84,16 +94,36 @@ def _run_manifest(
     with_checkpoint: bool,
     exclude: Iterable[str],
     token: str | None,
-    base_model: str | None = None,
+    repo_id: str | None,
 ) -> Manifest:
+    from mmr1_trl.hub.cards import write_model_card
+
     manifest = Manifest()
     manifest.add_folder(folder, exclude=exclude)
+    _add_card(manifest, folder, exclude, lambda copy: write_model_card(copy, run=folder, repo_id=repo_id))
     if with_checkpoint:
         checkpoint = newest_checkpoint(folder)
         check_files(checkpoint)
         add_checkpoint(manifest, checkpoint, LAST_CHECKPOINT)
     clean(manifest, folder, token)
     return manifest
+
+
+def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: Callable[[Path], object]) -> None:
+    """Take in a card that is written for this upload, beside a view of the folder so that the folder stays as it is."""
+    with tempfile.TemporaryDirectory(prefix="mmr1-card-") as place:
+        view = Path(place) / folder.absolute().name
+        view.mkdir()
+        for file in folder.iterdir():
+            if file.name == "README.md":
+                shutil.copyfile(file, view / file.name)
+            elif file.name != ASSETS:
+                (view / file.name).symlink_to(file.absolute())
+        write(view)
+        for file in (view / "README.md", *sorted((view / ASSETS).glob("*"))):
+            path = file.relative_to(view).as_posix()
+            if not any(fnmatch(path, pattern) for pattern in exclude):
+                manifest.replace(path, file.read_bytes(), "written for this upload")
 
 
 def add_checkpoint(manifest: Manifest, checkpoint: Path, path_in_repo: str) -> None:
@@ -135,7 +165,6 @@ def merged(folder: str | Path) -> Iterator[Path]:
         [`BadInputError`]: It is no adapter, or the base model cannot be loaded.
     """
     import json
-    import shutil
 
     folder = require_folder(folder)
     if not (folder / ADAPTER).is_file():
@@ -147,8 +176,7 @@ def merged(folder: str | Path) -> Iterator[Path]:
         whole = Path(place) / folder.absolute().name
         _merge(folder, base, revision, whole)
         for file in folder.iterdir():
-            records = file.is_dir() and file.name == "completions"
-            if records:
+            if file.is_dir() and file.name in ("completions", ASSETS):
                 shutil.copytree(file, whole / file.name)
             elif file.is_file() and not file.name.startswith("adapter_") and not (whole / file.name).exists():
                 shutil.copyfile(file, whole / file.name)
@@ -176,12 +204,14 @@ def _merge(folder: Path, base: str, revision: str | None, output: Path) -> None:
         load_processor(resolve_model(base), **where).save_pretrained(output)
 
 
-def scores_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str | None = None) -> Manifest:
+def scores_manifest(
+    folder: str | Path, exclude: Iterable[str] = (), token: str | None = None, repo_id: str | None = None
+) -> Manifest:
     """
     Collect and check the upload of what `mmr1 score` wrote: the table, the rows that it kept, and the settings.
 
     Args:
-        folder, exclude, token:
+        folder, exclude, token, repo_id:
             As for [`model_manifest`].
 
     Returns:
@@ -191,6 +221,8 @@ def scores_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str 
         [`BadInputError`]: There is no table of scores, it cannot be read, or it holds something secret.
     """
     import pyarrow.parquet as pq
+
+    from mmr1_trl.hub.cards import write_score_card
 
     folder = require_folder(folder)
     table = folder / "scores.parquet"
@@ -204,6 +236,7 @@ def scores_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str 
         raise BadInputError(f"{table} is not a table of `mmr1 score`: it lacks prompt_id or pass_rate.")
     manifest = Manifest()
     manifest.add_folder(folder, exclude=exclude)
+    _add_card(manifest, folder, exclude, lambda copy: write_score_card(copy, repo_id=repo_id))
     clean(manifest, folder, token)
     return manifest
 

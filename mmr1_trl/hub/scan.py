@@ -106,8 +106,9 @@ def find_problems(entry: Entry, secrets: Iterable[str], paths: Iterable[str]) ->
         `list[str]`: Such as `"README.md holds a Hugging Face token"`; the values themselves are not repeated.
     """
     values = [secret.encode() for secret in secrets]
-    own = re.compile(b"|".join(_START.encode() + re.escape(path.encode()) + rb"(?![\w.-])" for path in paths))
     is_text = PurePosixPath(entry.path).suffix in _TEXT
+    start = _START.encode() if is_text else b""  # in a pickle any byte may stand before a path
+    own = re.compile(b"|".join(start + re.escape(path.encode()) + rb"(?![\w.-])" for path in paths))
     found: dict[str, None] = {}
     for content in _texts(entry):
         if any(value in content for value in values):

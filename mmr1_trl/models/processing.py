@@ -1,12 +1,13 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Loading processors, with and without torchvision, and never a bare tokenizer in place of one."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import transformers
 from transformers import AutoConfig, AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
-from transformers.utils import is_torchvision_available
+from transformers.utils import find_adapter_config_file, is_torchvision_available
 
 from mmr1_trl.errors import BadInputError
 
@@ -85,7 +86,7 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
 
     Args:
         path (`str` or `Path`):
-            Folder or Hub id of a vision-language model.
+            Folder or Hub id of a vision-language model, or of an adapter saved with its processor.
         trust_remote_code (`bool`, *optional*, defaults to `False`):
             Whether to run a processor defined by code on the Hub.
         **kwargs:
@@ -98,14 +99,22 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         BadInputError: If the folder has no config, processor or chat template, or the model takes no images.
     """
     where = str(path)
-    hub_kwargs = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
+    hub_kwargs: dict[str, Any] = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
     if where.startswith(("/", ".", "~")) and not Path(where).is_dir():
         raise BadInputError(f"There is no model folder {where!r}.")
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **hub_kwargs)
     except (OSError, ValueError) as error:
-        hint = "" if Path(where).exists() else " There is no folder of that name here either."
-        raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
+        base = _base_model(where, hub_kwargs)
+        if base is None:
+            hint = "" if Path(where).exists() else " There is no folder of that name here either."
+            raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
+        try:
+            config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as absent:
+            raise BadInputError(
+                f"Cannot load {base!r}, the base model of the adapter {where!r}: {_first_line(absent)}"
+            ) from absent
     if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not hasattr(config, "vision_config"):
         raise BadInputError(
             f"{where!r} is a text-only model (model type {config.model_type!r}); this package trains vision-language "
@@ -128,6 +137,15 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
             "chat_template.jinja of the model that it was trained from beside it."
         )
     return processor
+
+
+def _base_model(where: str, hub_kwargs: dict[str, Any]) -> str | None:
+    """Return the base model of an adapter, which has no model config of its own; `None` if it is no adapter."""
+    try:
+        file = find_adapter_config_file(where, **hub_kwargs)
+    except (OSError, ValueError):
+        return None
+    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
 
 
 def _missing_files(folder: Path) -> str:
