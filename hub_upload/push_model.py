@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Upload a run's model, or its adapter, tagged with the commit that CI runs for: push_model.py FOLDER REPO_ID [...]."""
+"""Upload a run's model or adapter, tagged with the commit that CI runs for: push_model.py FOLDER REPO_ID [...]."""
 
 import os
 import sys

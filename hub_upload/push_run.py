@@ -10,7 +10,7 @@ from mmr1_trl.cli import main
 
 
 def push_run(folder: str, repo_id: str, *options: str) -> int:
-    """Upload model or adapter, then scores (to REPO_ID-scores) and report; return the first exit code that is not 0."""
+    """Upload model or adapter, scores (to REPO_ID-scores) and report; return the first exit code that is not 0."""
     code = push(folder, repo_id, *options)
     if code == 0 and (Path(folder) / "scores.parquet").is_file():
         code = main(["push", "scores", folder, f"{repo_id}-scores", *options])

@@ -110,7 +110,7 @@ def _run_manifest(
 
 
 def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: Callable[[Path], object]) -> None:
-    """Take in a card that is written for this upload, beside a view of the folder so that the folder stays as it is."""
+    """Take in a card that is written for this upload, in a view of the folder: the folder itself stays as it is."""
     with tempfile.TemporaryDirectory(prefix="mmr1-card-") as place:
         view = Path(place) / folder.absolute().name
         view.mkdir()

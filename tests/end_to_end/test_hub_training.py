@@ -209,6 +209,6 @@ def test_an_adapter_goes_up_loads_merges_and_answers_the_same(hub, worker, pushe
 
 def test_an_adapter_of_a_local_model_is_refused_before_training(worker, hub_folder):
     outcome = worker.mmr1("mssr", *TINY, "--model_name_or_path", "base", "--output_dir", "runs/local", "--use_peft",
-                          "--lora_target_modules", "q_proj", "v_proj", "--push_to_hub", "--hub_model_id", "tester/local",
-                          cwd=hub_folder)  # fmt: skip
+                          "--lora_target_modules", "q_proj", "v_proj", "--push_to_hub", "--hub_model_id",
+                          "tester/local", cwd=hub_folder)  # fmt: skip
     assert outcome.code == 2 and "base model 'base' is known on this machine only" in outcome.err
