@@ -33,9 +33,17 @@ def test_a_second_push_sends_nothing_again_and_a_branch_stays_apart(hub, push):
     commits, sent = len(hub.repos["model", "tester/twice"].commits), hub.seen("PUT", "/lfs/")
     assert push("model", "base", "tester/twice").code == 0
     assert len(hub.repos["model", "tester/twice"].commits) == commits
-    assert push("model", "base", "tester/twice", "--revision", "trial", "--exclude", "README.md").code == 0
+    assert push("model", "base", "tester/twice", "--revision", "trial", "--commit_message", "once more").code == 0
     assert hub.seen("PUT", "/lfs/") == sent
-    assert "README.md" not in hub.files("tester/twice", "trial")
+    assert "trial" in hub.repos["model", "tester/twice"].branches
+
+
+def test_the_card_is_written_for_the_upload_and_may_be_left_out(hub, push, hub_folder):
+    assert push("model", "base", "tester/carded").code == 0
+    assert b"tester/carded" in hub.files("tester/carded")["README.md"]
+    assert not (hub_folder / "base/README.md").exists()
+    assert push("model", "base", "tester/bare", "--exclude", "README.md", "assets/*").code == 0
+    assert not [name for name in hub.files("tester/bare") if name == "README.md" or name.startswith("assets")]
 
 
 @pytest.mark.parametrize(
