@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, rotate_checkpoints
-from transformers.utils import PushInProgress, logging
+from transformers.utils import SAFE_WEIGHTS_NAME, PushInProgress, logging
 from trl import GRPOTrainer
 
 from mmr1_trl.errors import BadInputError, Preempted, TrainingStopped
@@ -52,7 +52,10 @@ def on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
         yield
         return
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        # On every rank, and in a place of its own: `save_pretrained` leaves the folder of all but the first one empty.
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(folder)
+        save_model(model, os.path.join(folder, SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
         model.config._name_or_path = folder
         try:
             yield
