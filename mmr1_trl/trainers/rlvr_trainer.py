@@ -36,6 +36,7 @@ from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_mean_entropies, add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
+from mmr1_trl.trainers.gathers import LeanGathers
 from mmr1_trl.trainers.nonfinite import NonFiniteGuard
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
@@ -177,6 +178,7 @@ class RLVRTrainer(ResumableTrainer):
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
         self.vision = prepare_vision(self)
         self.nonfinite = NonFiniteGuard(self, args.on_nonfinite)
+        self.gathers = LeanGathers(active=not args.log_completions)
 
         self._rewards_entropy = negative_entropy_reward in self.reward_funcs
         if self._rewards_entropy and not self._computes_old_logps:
@@ -219,7 +221,7 @@ class RLVRTrainer(ResumableTrainer):
         rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
         shape_now = self.args.entropy_shaping and self._computes_old_logps
         self._sampling_pass = {} if shape_now or self._rewards_entropy else None
-        with self._vision_of("train"):
+        with self._vision_of("train"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)
         sampling_pass, self._sampling_pass = self._sampling_pass, None
         if self.args.on_bad_row == "skip":  # each rank meets bad rows of its own; all of them count
@@ -253,7 +255,7 @@ class RLVRTrainer(ResumableTrainer):
     def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         records = [self.reader.decode(record, where=f"eval_dataset row {i}") for i, record in enumerate(inputs)]
         self._sampling_pass = {} if self._rewards_entropy else None
-        with self._vision_of("eval"):
+        with self._vision_of("eval"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)
         self._sampling_pass = None
         if (self.num_generations_eval or self.num_generations) == 1:
@@ -271,6 +273,7 @@ class RLVRTrainer(ResumableTrainer):
         if self._sampling_pass is not None:
             args = (add_mean_entropies(args[0], self._sampling_pass["entropies"], args[3]), *args[1:])
         self._rewards = super()._calculate_rewards(*args, **kwargs)
+        self.gathers.rewards_are_done()
         return self._rewards
 
     def _weighted_rewards(self) -> torch.Tensor:

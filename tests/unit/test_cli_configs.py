@@ -1,7 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Every shipped config loads through the real parser, and says the batch that it trains on."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
 
 from mmr1_trl import cli
 from mmr1_trl.cli import configs, sft
@@ -20,7 +24,10 @@ COMMANDS = {
     "noise_point": "two-stage",
     "noise_classify": "two-stage",
     "all_three": "mssr",
+    "mssr_24gb": "mssr",
+    "mssr_server": "mssr",
 }
+PAPER_SCALE = [f"qwen2_5_vl_{size}/{method}" for size in ("3b", "7b") for method in ("grpo", "mssr", "mvsr")]
 
 
 def settings_of(name, *argv):
@@ -49,7 +56,7 @@ def test_every_config_builds(name):
         assert {"learning_rate", "max_steps"} <= given
 
 
-@pytest.mark.parametrize("name", [n for n in config_names() if n.startswith("qwen2_5_vl") and "vas" not in n])
+@pytest.mark.parametrize("name", PAPER_SCALE)
 def test_paper_scale_batches(name):
     settings = settings_of(name)
     _, config, _ = settings.build()
@@ -84,6 +91,61 @@ def test_vas_configs(name, refresh, rollouts, steps, weights):
     if refresh == "full":
         assert (config.vas_rollouts, config.vas_update_steps) == (rollouts, steps)
     assert config.vas_variant == ("released_code" if name == "vas_released" else "paper")
+
+
+def test_one_gpu_of_24_gb_trains_adapters_only():
+    settings = settings_of("qwen2_5_vl_3b/mssr_24gb")
+    _, config, model_args = settings.build()
+    assert settings.launch_args[-2:] == ["--num_processes", "1"]
+    assert model_args.use_peft and model_args.dtype == "bfloat16" and config.freeze_vision_tower
+    assert config.vllm_max_model_length >= config.max_pixels / 784 + config.max_completion_length + 512
+    assert config.per_device_train_batch_size * config.steps_per_generation == 256
+    assert config.steps_per_generation // config.gradient_accumulation_steps == 4
+
+
+def test_six_gpus_and_a_server_train_on_nearly_the_same_batches():
+    settings = settings_of("qwen2_5_vl_3b/mssr_server")
+    _, config, _ = settings.build()
+    assert settings.launch_args[-2:] == ["--num_processes", "6"] and config.vllm_mode == "server"
+    assert config.per_device_train_batch_size * 6 * config.steps_per_generation == 2040
+    assert divmod(config.steps_per_generation, config.gradient_accumulation_steps) == (17, 0)
+    _, alone, _ = settings_of("qwen2_5_vl_3b/mssr").build()
+    different = {name for name, value in vars(alone).items() if vars(config).get(name) != value}
+    assert different <= {
+        "output_dir", "logging_dir", "steps_per_generation", "gradient_accumulation_steps", "max_steps", "save_steps",
+        "vllm_mode", "vllm_server_host", "vllm_server_port", "vllm_gpu_memory_utilization",
+        "vllm_enable_sleep_mode", "vllm_max_model_length", "generation_batch_size", "run_name",
+        "distributed_state",
+    }  # fmt: skip
+
+
+def test_the_slurm_example_loads_and_keeps_the_batch():
+    script = Path(__file__).parents[2] / "examples" / "slurm_multi_node.sbatch"
+    subprocess.run(["bash", "-n", script], check=True)
+    call = script.read_text().partition("exec mmr1 mssr ")[2].partition("'")[0]
+    for variable, value in {
+        '"$0"': "qwen2_5_vl_3b/mssr", '"$1"': "runs/x", '"$SLURM_NNODES"': "2", "$((8 * SLURM_NNODES))": "16",
+        '"$SLURM_NODEID"': "1", '"$2"': "node1", '"$3"': "29500", '"${@:4}"': "--seed 2", "\\\n": " ",
+    }.items():  # fmt: skip
+        assert variable in call, variable
+        call = call.replace(variable, value)
+    settings = parse_training("mssr", [*call.split(), "--bf16", "false", "--use_cpu"])
+    _, config, _ = settings.build()
+    assert config.per_device_train_batch_size * 16 * config.steps_per_generation == 2048
+    assert config.steps_per_generation // config.gradient_accumulation_steps == 16
+    assert "--machine_rank" in settings.launch_args and settings.launch_args[1].endswith("fsdp2.yaml")
+
+
+@pytest.mark.parametrize("preset", ["zero2", "zero3", "fsdp2", "multi_gpu"])
+def test_presets_load_into_accelerates_config(preset):
+    settings = settings_of("qwen2_5_vl_3b/mssr", "--accelerate_config", preset)
+    path = settings.launch_args[settings.launch_args.index("--config_file") + 1]
+    config = load_config_from_file(path)
+    assert config.num_processes == 8 and str(config.distributed_type.value) in {"DEEPSPEED", "FSDP", "MULTI_GPU"}
+    if preset.startswith("zero"):
+        assert config.deepspeed_config["zero_stage"] == int(preset[-1])
+    if preset == "fsdp2":
+        assert config.fsdp_config["fsdp_version"] == 2
 
 
 def test_configs_ls_show_and_cp(tmp_path, capsys, monkeypatch):
