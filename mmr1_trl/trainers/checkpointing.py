@@ -24,7 +24,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file, save_model
-from transformers import PreTrainedModel, Trainer
+from transformers import PreTrainedModel, Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME, PushInProgress, logging
 from trl import GRPOTrainer
@@ -360,7 +361,7 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
                 As in [`~transformers.Trainer.train`].
 
         Raises:
-            [`BadInputError`]: There is no checkpoint to resume, or it does not fit this run.
+            [`BadInputError`]: There is no checkpoint to resume, it does not fit this run, or nothing is left to train.
             [`TrainingStopped`]: The accelerator's memory or the disk is full, or a step is not finite.
             [`Preempted`]: SIGTERM or SIGUSR1 came, and a checkpoint was saved.
         """
@@ -371,6 +372,12 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
             resume_from_checkpoint = str(newest)
         if resume_from_checkpoint:
             check_resumable(Path(resume_from_checkpoint), self.run_identity())
+            done = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME)).global_step
+            if 0 < self.args.max_steps <= done:  # transformers would train one step more
+                raise BadInputError(
+                    f"{resume_from_checkpoint} is at step {done} and max_steps is {self.args.max_steps}: nothing is "
+                    "left to train. To go on give a larger max_steps."
+                )
         run_dir = Path(str(self.args.output_dir))
         preemption = Preemption(self.accelerator)
         self.add_callback(preemption)

@@ -130,6 +130,8 @@ def test_checkpoints_of_another_run_are_refused(make_trainer, make_rows, tmp_pat
         make_trainer(MSSRTrainer, MSSRConfig, rows=shuffled, **options).train(str(checkpoint))
     with pytest.raises(BadInputError, match="seed was 42, now 7"):
         make_trainer(MSSRTrainer, MSSRConfig, seed=7, **options).train(str(checkpoint))
+    with pytest.raises(BadInputError, match="checkpoint-2 is at step 2 and max_steps is 2: nothing is left to train"):
+        make_trainer(MSSRTrainer, MSSRConfig, **options).train(resume_from_checkpoint=True)
     with pytest.raises(BadInputError, match="No checkpoint folder"):
         make_trainer(MSSRTrainer, MSSRConfig, **options).train(str(tmp_path / "nowhere"))
     (tmp_path / "plain").mkdir()
