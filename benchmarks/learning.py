@@ -232,10 +232,10 @@ def read_study(name: str) -> list[dict[str, Any]]:
 # ---- From curves to numbers ----
 
 
-def area(run: dict[str, Any], budget: int, metric: str = "greedy", start: int = 0) -> float:
-    """Mean of a metric over the rollouts from `start` to `budget`: the area under its curve."""
+def area(run: dict[str, Any], budget: int, metric: str = "greedy", start: int = 0, x: str = "rollouts") -> float:
+    """Mean of a metric over the rollouts (or steps) from `start` to `budget`: the area under its curve."""
     grid = np.linspace(start, budget, 501)
-    return float(np.interp(grid, [p["rollouts"] for p in run["curve"]], [p[metric] for p in run["curve"]]).mean())
+    return float(np.interp(grid, [p[x] for p in run["curve"]], [p[metric] for p in run["curve"]]).mean())
 
 
 def final(run: dict[str, Any], metric: str = "greedy") -> float:
@@ -282,3 +282,42 @@ def by_arm(runs: Iterable[dict[str, Any]], part: str) -> dict[str, dict[int, dic
         if run["part"] == part:
             arms.setdefault(run["arm"], {})[run["seed"]] = run
     return arms
+
+
+def paired(arms: dict[str, dict[int, dict[str, Any]]], arm: str, against: str, value: Callable[..., float]) -> str:
+    """Difference between two arms on the same seeds, with its interval, in percentage points."""
+    seeds = sorted(arms[arm].keys() & arms[against].keys())
+    return percent((value(arms[arm][seed]) - value(arms[against][seed]) for seed in seeds), signed=True)
+
+
+def ratio_of_rollouts(arms: dict[str, dict[int, dict[str, Any]]], arm: str, against: str, level: float | None) -> str:
+    """
+    Rollouts that `arm` needs over those that `against` needs on the same seed, until greedy accuracy reaches `level`;
+    `None` stands for the final accuracy of `against`. The geometric mean over seeds and its interval.
+    """
+    ratios = []
+    seeds = sorted(arms[arm].keys() & arms[against].keys())
+    for seed in seeds:
+        goal = final(arms[against][seed]) if level is None else level
+        ratios.append(rollouts_to(arms[arm][seed], goal) / rollouts_to(arms[against][seed], goal))
+    reached = [ratio for ratio in ratios if np.isfinite(ratio)]
+    if len(reached) < len(seeds):
+        return f"reached on {len(reached)} of {len(seeds)} seeds"
+    mean, low, high = (np.exp(value) for value in mean_interval(np.log(reached)))
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+
+def draw(
+    axis: Any, arms: dict[str, dict[int, dict[str, Any]]], budget: int, metric: str = "greedy", x: str = "rollouts"
+) -> None:
+    """Draw the mean curve of each arm over its seeds, with a band from the smallest to the largest."""
+    for name, runs in arms.items():
+        end = min(budget, min(run["curve"][-1][x] for run in runs.values()))
+        grid = np.linspace(0, end, 200)
+        curves = [
+            np.interp(grid, [p[x] for p in run["curve"]], [p[metric] for p in run["curve"]]) for run in runs.values()
+        ]
+        (line,) = axis.plot(grid, np.mean(curves, axis=0), label=name)
+        axis.fill_between(grid, np.min(curves, axis=0), np.max(curves, axis=0), color=line.get_color(), alpha=0.12)
+    axis.set_ylim(0, 1)
+    axis.grid(alpha=0.3)

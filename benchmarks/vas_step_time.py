@@ -1,0 +1,80 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Step time of training with `vas_refresh="online"` over that of uniform sampling, in one process, taking turns.
+
+    python benchmarks/vas_step_time.py
+
+Writes `benchmarks/results/vas_step_time.{json,md}`.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import PrinterCallback
+
+from mmr1_trl import RLVRConfig, RLVRTrainer
+from mmr1_trl.cli.eval import load_model
+from mmr1_trl.data.figures import load_figures
+from mmr1_trl.rewards import accuracy_reward
+
+
+RESULTS = Path(__file__).parent / "results" / "vas_step_time"
+ARMS = {
+    "uniform": {},
+    "online": {"prompt_sampling": "variance_aware"},
+    "online, with self-BLEU": {"prompt_sampling": "variance_aware", "vas_diversity_weight": 0.2},
+}
+
+
+def step_times(options: dict[str, object], steps: int) -> list[float]:
+    """Seconds per update of 32 prompts x 8 rollouts of at most 32 tokens, without the first two."""
+    model, processor = load_model("figures/cold_start")
+    with tempfile.TemporaryDirectory() as folder:
+        args = RLVRConfig(
+            output_dir=folder, max_steps=steps, num_generations=8, per_device_train_batch_size=256,
+            gradient_accumulation_steps=1, beta=0.0, max_completion_length=32, freeze_vision_tower=True,
+            freeze_merger=True, gradient_checkpointing=False, learning_rate=1e-6, logging_steps=1, report_to="none",
+            save_strategy="no", bf16=False, use_cpu=True, disable_tqdm=True, **options,
+        )  # fmt: skip
+        trainer = RLVRTrainer(
+            model=model.train(), reward_funcs=accuracy_reward, args=args, train_dataset=load_figures(num_rows=2048),
+            processing_class=processor,
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry][2:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    times: dict[str, list[list[float]]] = {name: [] for name in ARMS}
+    for _ in range(arguments.repeats):
+        for name, options in ARMS.items():
+            times[name].append(step_times(options, arguments.steps))
+    RESULTS.with_suffix(".json").write_text(json.dumps(times) + "\n")
+    medians = {name: [statistics.median(run) for run in runs] for name, runs in times.items()}
+    lines = [
+        f"{arguments.repeats} rounds of {arguments.steps} updates each, one CPU thread, `figures/cold_start`.",
+        "",
+        "| | seconds per update | over uniform, median of the rounds (smallest to largest) |",
+        "| --- | --- | --- |",
+    ]
+    for name, values in medians.items():
+        ratios = [value / base for value, base in zip(values, medians["uniform"])]
+        lines.append(
+            f"| {name} | {statistics.median(values):.3f} | {statistics.median(ratios):.3f} ({min(ratios):.3f} to "
+            f"{max(ratios):.3f}) |"
+        )
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
