@@ -138,12 +138,16 @@ def test_wrong_commands_are_refused_with_the_way_out(hub, push, words, reason):
 
 def test_a_folder_with_a_token_is_refused(hub, push, hub_folder):
     shutil.copytree(hub_folder / "base", hub_folder / "leaky", dirs_exist_ok=True)
-    (hub_folder / "leaky/mmr1_config.yaml").write_text(f"wandb_key: {'k' * 8}\nnote: {TOKEN}\n")
+    (hub_folder / "leaky/notes.yaml").write_text(f"wandb_key: {'k' * 8}\nnote: {TOKEN}\n")
     before = len(hub.requests)
     outcome = push("model", "leaky", "tester/leaky")
-    assert outcome.code == 2 and "mmr1_config.yaml holds one of your own tokens" in outcome.err
+    assert outcome.code == 2 and "notes.yaml holds one of your own tokens" in outcome.err
     assert TOKEN not in outcome.err and len(hub.requests) == before
-    assert push("model", "leaky", "tester/leaky", "--exclude", "mmr1_config.yaml").code == 0
+    assert push("model", "leaky", "tester/leaky", "--exclude", "notes.yaml").code == 0
+    # The card quotes the settings, so leaving out their file is not enough.
+    (hub_folder / "leaky/mmr1_config.yaml").write_text(f"note: {TOKEN}\n")
+    outcome = push("model", "leaky", "tester/leaky", "--exclude", "notes.yaml", "mmr1_config.yaml")
+    assert outcome.code == 2 and "README.md holds one of your own tokens" in outcome.err
 
 
 ROWS = """
