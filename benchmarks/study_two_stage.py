@@ -29,7 +29,7 @@ STEPS = 60
 NOISE = (0.0, 0.5, 1.0)
 SEEDS = (0, 1, 2, 3, 4)
 SWEEP_SEEDS = (200, 201)
-COEFS = (0.003, 0.01, 0.03, 0.1)
+EXPLORE, EXPLOIT = (0.003, 0.03, 0.1), (0.03, 0.3)
 SWITCHES = (0.5, 0.7, 0.8, 0.9)
 
 # Few prompts and many epochs, so that a wrong label can be memorized: 160 rollouts for each prompt.
@@ -76,8 +76,10 @@ SWITCHED = tuple(
     for share in SWITCHES
 )
 SWEPT = tuple(
-    schedule(f"{coef:g}", "two_stage", explore_coef=coef, exploit_coef=coef) for coef in COEFS
-)  # fmt: skip
+    schedule(f"explore {explore:g}, exploit {exploit:g}", "two_stage", explore_coef=explore, exploit_coef=exploit)
+    for explore in EXPLORE
+    for exploit in EXPLOIT
+)
 COMMANDS: dict[str, tuple[Arm, ...]] = {
     "noise": (GRPO, MINIMIZE, MAXIMIZE, TWO_STAGE, REVERSED),
     "order": (GRPO, TWO_STAGE, REVERSED, *ORACLES),
@@ -208,6 +210,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--tables", action="store_true", help="write tables and plots from the runs that are there")
     a = parser.parse_args()
+    names = [arm.name for arm in COMMANDS[a.command]]
+    if unknown := set(a.arms or ()) - set(names):
+        parser.error(f"unknown arms {sorted(unknown)}; {a.command} has {names}")
     sweep = a.command == "sweep"
     if not a.tables:
         seeds = a.seeds or (SWEEP_SEEDS if sweep else SEEDS)
