@@ -29,7 +29,7 @@ STEPS = 60
 NOISE = (0.0, 0.5, 1.0)
 SEEDS = (0, 1, 2, 3, 4)
 SWEEP_SEEDS = (200, 201)
-# From trials with one seed: at 0.1 exploration ends in random text, and 0.01 is too little to bring entropy down again.
+# From trials with one seed: 0.1 ends in random text, and 0.01 is too little to bring entropy down again.
 EXPLORE, EXPLOIT = (0.001, 0.003, 0.01), (0.03, 0.3)
 SWITCHES = (0.5, 0.7, 0.8, 0.9)
 
