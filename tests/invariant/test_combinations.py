@@ -19,7 +19,7 @@ from peft import LoraConfig
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import build_trainer, picture_rows
+from fixtures.trainers import build_trainer, picture_rows
 
 from mmr1_trl.cli.train import parse_training
 

@@ -144,7 +144,7 @@ SCRIPT = """
     import sys
     import torch
     sys.path.insert(0, {tests!r})
-    from conftest import picture_rows
+    from fixtures.trainers import picture_rows
     from mmr1_trl import VASConfig, VASTrainer
     from mmr1_trl.models import build_tiny_vlm
 
