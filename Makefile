@@ -1,6 +1,7 @@
 # A virtual environment in .venv is made on first use and again whenever pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 2
 
 .PHONY: quickstart test fast slow lint format clean
 
@@ -8,13 +9,13 @@ quickstart: .venv/.installed  ## train a small vision-language model by MSSR, an
 	$(BIN)/mmr1 quickstart
 
 test: .venv/.installed-dev  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 fast: .venv/.installed-dev  ## the tests of less than ten seconds each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 slow: .venv/.installed-dev  ## the others: several processes, kill and resume, end to end
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -93,6 +93,7 @@ def test_combination_trains_logs_and_resumes(tmp_path, names):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_all_combinations_on_two_processes(tmp_path):
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", __file__, tmp_path]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
