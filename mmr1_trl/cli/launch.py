@@ -135,9 +135,14 @@ def _guarded(launch: Callable[[], None]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     os.environ[LAUNCHED] = "1"
-    # The processes save a checkpoint on these signals (trainers/preemption.py), which takes a step and a save.
-    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
+    # The processes save a checkpoint on SIGTERM and SIGUSR1 (trainers/preemption.py), which takes a step and a save.
+    # The launcher forwards the first by itself, and the second when it is raised in the same way.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
+
+    def forward(number: int, frame: object) -> None:
+        raise SignalException("preempted", sigval=signal.Signals(number))
+
+    before = signal.signal(signal.SIGUSR1, forward)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         launch()
@@ -156,6 +161,7 @@ def _guarded(launch: Callable[[], None]) -> int:
         return _exit_code(failure.exitcode)
     finally:
         del os.environ[LAUNCHED]
+        signal.signal(signal.SIGUSR1, before)
     return 0
 
 
