@@ -11,7 +11,6 @@ import PIL.Image
 import pytest
 import torch
 from datasets import Dataset
-from fixtures.models import build
 from safetensors.torch import load_file
 
 from mmr1_trl.errors import BadInputError
@@ -38,9 +37,7 @@ def mixed_rows(num_rows, seed=0):
 
 
 @pytest.fixture
-def train(make_trainer, monkeypatch):
-    monkeypatch.setattr("conftest.build_tiny_vlm", build)
-
+def train(make_trainer):
     def trained(encode_once, **options):
         trainer = make_trainer(encode_once=encode_once, **({"num_generations": 2, "rows": mixed_rows(16)} | options))
         trainer.train()

@@ -33,7 +33,7 @@ def test_same_run(make_trainer, make_rows, options, tmp_path, monkeypatch):
             model.save_pretrained(tmp_path / "model")
             return type(model).from_pretrained(tmp_path / "model").train(), processor
 
-        monkeypatch.setattr("conftest.build_tiny_vlm", from_disk)
+        monkeypatch.setattr("fixtures.trainers.build", from_disk)
     seen = []
 
     def reward(completion_ids, solution, **kwargs):

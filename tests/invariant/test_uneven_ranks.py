@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 
-ROOT = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
 def test_a_rank_in_trouble_does_as_much_as_the_others(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--module"]
-    command = [*launch, "tests.fixtures.uneven_ranks", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)  # a hang would end here
+    command = [*launch, "fixtures.uneven_ranks", str(tmp_path)]
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=280)  # a hang would end here
     assert done.returncode == 0, done.stderr[-3000:]
     results = {path.stem.rpartition("-"): json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     methods = {method for method, _, _ in results}

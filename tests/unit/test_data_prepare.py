@@ -426,7 +426,7 @@ def test_hub_names(monkeypatch):
 
     calls = []
 
-    def fake(name, config=None, split=None):
+    def fake(name, config=None, split=None, revision=None):
         calls.append((name, config, split))
         if name == "gone/gone":
             raise DatasetNotFoundError("Dataset 'gone/gone' doesn't exist on the Hub or cannot be accessed.")

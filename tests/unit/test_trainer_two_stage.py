@@ -2,6 +2,7 @@
 """The entropy term inside the trainer, against a dense float64 reference over the model's full logits."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -26,6 +27,12 @@ def no_signal(completions, **kwargs):
 def partly_scored(completions, solution, **kwargs):
     """Completions without a reward are masked: lengths of 0 beside full ones."""
     return [None if gold == "0" else 0.0 for gold in solution]
+
+
+@pytest.fixture
+def make_trainer(make_trainer):
+    """With the pixels in the batches, which the dense references need."""
+    return partial(make_trainer, encode_once=False)
 
 
 class Watch(TrainerCallback):
