@@ -227,7 +227,7 @@ def test_every_text_is_in_the_vocabulary_and_prompts_of_a_family_have_one_length
 def test_drawing_is_fast():
     start = time.perf_counter()
     load_figures("train", 3000, seed=9)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize(
