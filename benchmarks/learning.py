@@ -7,6 +7,7 @@ are not run again; tables and plots are made from these lines alone.
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -25,7 +26,9 @@ from mmr1_trl.cli.eval import load_model
 from mmr1_trl.data.figures import load_figures
 from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.evaluation.runner import evaluate_model
+from mmr1_trl.models.cold_start import ColdStartConfig, cold_start_path
 from mmr1_trl.rewards import accuracy_reward
+from mmr1_trl.trainers.scoring import rollouts_made
 
 
 RESULTS = Path(__file__).parent / "results"
@@ -83,6 +86,8 @@ class Setting:
             Share of training rows with a wrong label.
         label_noise_kind (`str`, *optional*, defaults to `"random"`):
             `"random"` or `"near_miss"`.
+        vary_cold_start (`bool`, *optional*, defaults to `False`):
+            Whether each seed starts from a `figures/cold_start` of its own, made with that seed.
     """
 
     model: str
@@ -96,6 +101,11 @@ class Setting:
     levels: tuple[int, ...] | None = None
     label_noise: float = 0.0
     label_noise_kind: str = "random"
+    vary_cold_start: bool = False
+
+    def start(self, seed: int) -> tuple[Any, Any]:
+        """Model and processor that the run with this seed starts from."""
+        return load_model(str(cold_start_path(ColdStartConfig(seed=seed))) if self.vary_cold_start else self.model)
 
 
 class _Measure(TrainerCallback):
@@ -106,32 +116,16 @@ class _Measure(TrainerCallback):
         self.rows = load_figures("test", setting.num_eval_rows, seed, setting.eval_families, setting.levels)
         self.trainer: Any = None
         self.curve: list[dict[str, Any]] = []
-
-    @property
-    def rollouts(self) -> int:
-        """All rollouts so far: those trained on, those dropped and those that only scored prompts."""
-        source = self.trainer.prompt_source
-        scores = self.trainer.scores
-        trained = source.batches_drawn * source.prompts_per_batch * self.trainer.num_generations
-        return trained + (scores.scoring_rollouts if scores is not None else 0)
+        self.seconds = 0.0  # of all evaluations
 
     def measure(self, rollouts: int) -> None:
+        begin = time.perf_counter()
         trainer = self.trainer
-        result = evaluate_model(
-            trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, self.rows, num_samples=1,
-            max_new_tokens=trainer.args.max_completion_length, batch_size=250, seed=self.seed, prompt_style="figures",
-            progress=False,
-        )  # fmt: skip
-        family = {name: round(values["greedy_accuracy"], 4) for name, values in result.by["family"].items()}
-        self.curve.append(
-            {
-                "rollouts": rollouts,
-                "step": trainer.state.global_step,
-                "greedy": round(result.greedy_accuracy, 4),
-                "sampled": round(result.sampled_accuracy or 0.0, 4),
-                "family": family,
-            }
-        )
+        point = {"rollouts": rollouts, "step": trainer.state.global_step}
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        length = trainer.args.max_completion_length
+        self.curve.append(point | accuracies(model, trainer.processing_class, self.rows, self.seed, length))
+        self.seconds += time.perf_counter() - begin
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.measure(0)
@@ -140,11 +134,24 @@ class _Measure(TrainerCallback):
         # Only when the rollouts at hand are used up: the next step would sample new ones.
         if state.global_step % args.steps_per_generation:
             return
-        rollouts = self.rollouts
+        rollouts = rollouts_made(self.trainer)
         finished = rollouts >= self.setting.budget
         if finished or rollouts // self.setting.eval_every > self.curve[-1]["rollouts"] // self.setting.eval_every:
             self.measure(rollouts)
         control.should_training_stop = control.should_training_stop or finished
+
+
+def accuracies(model: Any, processor: Any, rows: Any, seed: int, max_new_tokens: int) -> dict[str, Any]:
+    """Greedy accuracy, accuracy of one sample per prompt, and greedy accuracy by family."""
+    result = evaluate_model(
+        model, processor, rows, num_samples=1, max_new_tokens=max_new_tokens, batch_size=250, seed=seed,
+        prompt_style="figures", progress=False,
+    )  # fmt: skip
+    return {
+        "greedy": round(result.greedy_accuracy, 4),
+        "sampled": round(result.sampled_accuracy or 0.0, 4),
+        "family": {name: round(values["greedy_accuracy"], 4) for name, values in result.by["family"].items()},
+    }
 
 
 def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
@@ -152,12 +159,12 @@ def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
     One run: train an arm until its budget of rollouts is spent.
 
     Returns:
-        `dict`: `curve` (a list of evaluations with `rollouts`, `step`, `greedy`, `sampled`, `family`) and `log` (what
-        the trainer logged, by name, beside `rollouts`).
+        `dict`: `curve` (a list of evaluations with `rollouts`, `step`, `greedy`, `sampled`, `family`), `log` (what the
+        trainer logged, by name, beside `step`) and `seconds` (of training on the clock, evaluations left out).
     """
     torch.set_num_threads(1)
     trainer_class = getattr(mmr1_trl, arm.trainer) if isinstance(arm.trainer, str) else arm.trainer
-    model, processor = load_model(setting.model)
+    model, processor = setting.start(seed)
     model.train()
     measure = _Measure(setting, seed)
     rows = load_figures("train", setting.num_train_rows, seed, setting.train_families, setting.levels)
@@ -165,9 +172,10 @@ def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
         rows = apply_label_noise(rows, setting.label_noise, seed, setting.label_noise_kind)
     with tempfile.TemporaryDirectory() as folder:
         args = trainer_class._config_class(
-            output_dir=folder, seed=seed, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True,
+            output_dir=folder, seed=seed, report_to="none", save_strategy="no", disable_tqdm=True,
             lr_scheduler_type="constant", bf16=False, use_cpu=not torch.cuda.is_available(),
-            gradient_checkpointing=False, **{"max_steps": 1_000_000} | setting.options | arm.options,
+            gradient_checkpointing=False,
+            **{"max_steps": 1_000_000, "logging_steps": 1} | setting.options | arm.options,
         )  # fmt: skip
         trainer = trainer_class(
             model=model, reward_funcs=accuracy_reward, args=args, train_dataset=rows, processing_class=processor,
@@ -175,7 +183,9 @@ def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
         )  # fmt: skip
         measure.trainer = trainer
         trainer.remove_callback(PrinterCallback)
+        begin = time.perf_counter()
         trainer.train()
+        seconds = time.perf_counter() - begin - measure.seconds
     log: dict[str, list[Any]] = {"step": []}
     for entry in trainer.state.log_history:
         if "reward" in entry:
@@ -183,7 +193,7 @@ def train_and_measure(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
             for name in LOGGED:
                 if name in entry:
                     log.setdefault(name, []).append(round(float(entry[name]), 5))
-    return {"curve": measure.curve, "log": log}
+    return {"curve": measure.curve, "log": log, "seconds": round(seconds, 1)}
 
 
 def run_study(

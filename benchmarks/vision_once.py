@@ -36,12 +36,29 @@ from transformers import (
 from transformers.image_utils import make_flat_list_of_images
 from trl import GRPOConfig, GRPOTrainer
 
-from mmr1_trl import RLVRConfig, RLVRTrainer
+from mmr1_trl import (
+    MSSRConfig,
+    MSSRTrainer,
+    RLVRConfig,
+    RLVRTrainer,
+    TwoStageEntropyConfig,
+    TwoStageEntropyTrainer,
+    VASConfig,
+    VASTrainer,
+)
 from mmr1_trl.models import build_tiny_vlm
 
 
 RESULTS = Path(__file__).parent / "results"
 ROLLOUTS = 8  # per prompt
+# `methods_step_cost.py` measures the others with the same function.
+TRAINERS: dict[str, tuple[Any, Any]] = {
+    "trl": (GRPOConfig, GRPOTrainer),
+    "mmr1": (RLVRConfig, RLVRTrainer),
+    "vas": (VASConfig, VASTrainer),
+    "mssr": (MSSRConfig, MSSRTrainer),
+    "two-stage": (TwoStageEntropyConfig, TwoStageEntropyTrainer),
+}
 
 # text, vision: hidden, MLP, layers, heads, and layers with attention over the whole picture
 SHAPES: dict[str, Any] = {
@@ -141,38 +158,38 @@ def count_calls(trainer: Any, counts: dict[str, int]) -> None:
     trainer.model.model.visual.register_forward_pre_hook(counted_tower, with_kwargs=True)
 
 
-def run(setting: dict[str, Any], ours: bool) -> dict[str, Any]:
+def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
     """Train for a few steps; return times of all steps but the first window, peak memory, counts and losses."""
     torch.set_num_threads(1)
     cuda = torch.cuda.is_available()
     model, processor = build_model(setting["model"])
     frozen, window = setting.get("frozen", False), setting.get("window", 1)
     prompts, steps = setting.get("prompts", 1), setting.get("steps", 1)
-    options: dict[str, Any] = {}
-    if frozen and ours:
-        options = {"freeze_vision_tower": True, "freeze_merger": True}
+    options: dict[str, Any] = {"num_generations": ROLLOUTS} | setting.get("options", {})
+    if frozen and who != "trl":
+        options |= {"freeze_vision_tower": True, "freeze_merger": True}
     elif frozen:
         model.model.visual.requires_grad_(False)
-    config_class, trainer_class = (RLVRConfig, RLVRTrainer) if ours else (GRPOConfig, GRPOTrainer)
+    config_class, trainer_class = TRAINERS[who]
     times = Steps()
     counts = {"decoded": 0, "preprocessed": 0, "encoded": 0}
     with tempfile.TemporaryDirectory() as folder:
         args = config_class(
-            output_dir=folder, use_cpu=not cuda, bf16=cuda, num_generations=ROLLOUTS,
+            output_dir=folder, use_cpu=not cuda, bf16=cuda,
             per_device_train_batch_size=ROLLOUTS * prompts // window, steps_per_generation=window,
             gradient_accumulation_steps=1, max_completion_length=setting.get("tokens", 12), learning_rate=1e-4,
             max_steps=steps, logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
             gradient_checkpointing=setting.get("checkpointing", True), **options,
         )  # fmt: skip
         trainer = trainer_class(
-            model=model, reward_funcs=reward, args=args, train_dataset=rows(setting.get("pixels"), max(8, 2 * steps)),
-            processing_class=processor, callbacks=[times],
+            model=model, reward_funcs=reward, args=args, processing_class=processor, callbacks=[times],
+            train_dataset=rows(setting.get("pixels"), max(ROLLOUTS * prompts, 2 * steps)),
         )  # fmt: skip
         count_calls(trainer, counts)
         before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         start = time.perf_counter(), time.process_time()
         trainer.train()
-    if ours:
+    if who != "trl":
         counts["decoded"] = trainer.reader.decoded
     ends = [start, *times.ends[window - 1 :: window]]  # whole windows, so that every value holds one generation
     durations = [[(b - a) / window for a, b in zip(one, two)] for one, two in zip(ends, ends[1:])]
@@ -190,32 +207,42 @@ def run(setting: dict[str, Any], ours: bool) -> dict[str, Any]:
 # ---- All runs ----
 
 
+def run_apart(setting: dict[str, Any], who: str) -> dict[str, Any]:
+    """[`run`] in a process of its own, with one thread."""
+    words = [sys.executable, "-W", "ignore", __file__, "--run", json.dumps([setting, who])]
+    result = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    if result.returncode:
+        raise SystemExit(result.stderr[-3000:])
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def ratio_of_times(ones: list[dict[str, Any]], others: list[dict[str, Any]], clock: int) -> list[float]:
+    """Median, smallest and largest ratio of the runs' median step times; `clock`: 0 wall, 1 processor."""
+    ratios = [
+        statistics.median(t[clock] for t in a["times"]) / statistics.median(t[clock] for t in b["times"])
+        for a, b in zip(ones, others)
+    ]
+    return [statistics.median(ratios), min(ratios), max(ratios)]
+
+
 def measure(setting: dict[str, Any], repeats: int) -> dict[str, Any]:
     """Run both trainers `repeats` times, in alternating order."""
-    runs: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    runs: dict[str, list[dict[str, Any]]] = {"mmr1": [], "trl": []}
     for repeat in range(repeats):
-        for ours in (True, False) if repeat % 2 else (False, True):
-            words = [sys.executable, "-W", "ignore", __file__, "--run", json.dumps([setting, ours])]
-            result = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-            if result.returncode:
-                raise SystemExit(result.stderr[-3000:])
-            runs[ours].append(json.loads(result.stdout.splitlines()[-1]))
-    losses = runs[True][0]["losses"], runs[False][0]["losses"]
+        for who in ("mmr1", "trl") if repeat % 2 else ("trl", "mmr1"):
+            runs[who].append(run_apart(setting, who))
+    losses = runs["mmr1"][0]["losses"], runs["trl"][0]["losses"]
     if not np.allclose(*losses, rtol=0, atol=0 if setting.get("frozen") and not torch.cuda.is_available() else 1e-4):
         raise SystemExit(f"{setting['name']}: the two trainers did different work: {losses}")
     summary: dict[str, Any] = {"setting": setting["name"], "repeats": repeats, "losses": losses[0]}
     for clock, name in enumerate(("wall_s", "cpu_s")):
-        for ours, who in ((False, "trl"), (True, "mmr1")):
-            summary[f"{who}_{name}"] = statistics.median(t[clock] for r in runs[ours] for t in r["times"])
-        ratios = [
-            statistics.median(t[clock] for t in a["times"]) / statistics.median(t[clock] for t in b["times"])
-            for a, b in zip(runs[True], runs[False])
-        ]
-        summary[f"{name}_ratio"] = [statistics.median(ratios), min(ratios), max(ratios)]
-    for ours, who in ((False, "trl"), (True, "mmr1")):
+        for who in ("trl", "mmr1"):
+            summary[f"{who}_{name}"] = statistics.median(t[clock] for r in runs[who] for t in r["times"])
+        summary[f"{name}_ratio"] = ratio_of_times(runs["mmr1"], runs["trl"], clock)
+    for who in ("trl", "mmr1"):
         for name in ("peak_mib", "growth_mib"):
-            summary[f"{who}_{name}"] = statistics.median(r[name] for r in runs[ours])
-        summary[f"{who}_counts"] = runs[ours][0]["counts"]
+            summary[f"{who}_{name}"] = statistics.median(r[name] for r in runs[who])
+        summary[f"{who}_counts"] = runs[who][0]["counts"]
     return summary
 
 

@@ -1,0 +1,98 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The tables of the learning studies on made-up runs, and the settings of their arms."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import learning
+import study_mssr
+import study_two_stage
+
+
+def run(part, arm, seed, *accuracies, budget=study_mssr.SETTING.budget):
+    """A run whose evaluations are evenly spaced."""
+    last = len(accuracies) - 1
+    curve = [
+        {"rollouts": budget * i // last, "step": i, "greedy": value, "sampled": value / 2}
+        for i, value in enumerate(accuracies)
+    ]
+    log = {"step": [1, 2], "entropy": [0.4, 0.2], "clip_ratio/region_mean": [0.0, 0.1]}
+    return {"part": part, "arm": arm, "seed": seed, "curve": curve, "log": log, "seconds": 30.0 + seed}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    for module in (learning, study_mssr, study_two_stage):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+
+    def write(name, runs):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in runs))
+        return tmp_path
+
+    return write
+
+
+def test_mssr_tables(results):
+    folder = results(
+        "study_mssr",
+        [run("controls", "supervised, clean", seed, 0.4, 0.9) for seed in (0, 1)]
+        + [run("stability", "GRPO, 2", seed, 0.4, 0.6, 0.8) for seed in (0, 1)]
+        + [run("stability", "MVSR, 2", seed, 0.4, 0.7, 0.9 + seed / 10) for seed in (0, 1)],
+    )
+    study_mssr.write_tables()
+    text = (folder / "study_mssr.md").read_text()
+    assert "| start | 40.0 (40.0 to 40.0) | 20.0 (20.0 to 20.0)" in text
+    assert "| supervised, clean | 90.0 (90.0 to 90.0) | 45.0" in text
+    # from 60 to 80 % and 70 to 90 or 100 %, straight: the mean over the second half lies in the middle
+    assert "| GRPO, 2 | 70.0 (70.0 to 70.0) | 35.0 (35.0 to 35.0) | 80.0 (80.0 to 80.0)" in text
+    half, whole = study_mssr.SETTING.budget // 2, study_mssr.SETTING.budget
+    assert f"| {half:,} | {whole:,} | - (0 of 2) | 0.300 | 0.050 | 30 | 2 |" in text
+    assert "| MVSR, 2 against GRPO, 2 | +12.5 (+10.0 to +15.0) | +6.3 (+5.0 to +7.5) |" in text
+    assert (folder / "study_mssr.png").stat().st_size > 10_000
+    assert "speed" not in text.split("##", 1)[1]  # a command without runs has no table
+
+
+def test_two_stage_tables_compare_runs_of_the_same_seed(results):
+    budget = study_two_stage.SETTING.budget
+    names = [arm.name for arm in study_two_stage.COMMANDS["switch"]]
+    folder = results(
+        "two_stage",
+        [
+            run("point 50%", name, seed, 0.1, 0.5 + 0.01 * i, budget=budget)
+            for i, name in enumerate(names)
+            for seed in (0, 1)
+        ]
+        + [run("point 50%", "GRPO", 2, 0.1, 0.9, budget=budget)],
+    )
+    study_two_stage.write_tables("switch", ["point"], [0.5])
+    text = (folder / "two_stage_switch.md").read_text()
+    assert "50% noise (2 seeds)" in text  # the third seed has GRPO alone
+    assert "| GRPO | 50.0 (50.0 to 50.0) |  |" in text
+    assert "| switch at 90% | 54.0 (54.0 to 54.0) | +4.0 (+4.0 to +4.0) |" in text
+    assert (folder / "two_stage_switch.png").stat().st_size > 10_000
+
+
+def test_an_oracle_without_two_kinds_of_labels_is_a_constant_schedule():
+    maximize_noisy, minimize_noisy = study_two_stage.ORACLES
+    assert study_two_stage.same_run(maximize_noisy, 0.5) == maximize_noisy.name
+    assert study_two_stage.same_run(maximize_noisy, 1.0) == "maximize"  # all labels are wrong
+    assert study_two_stage.same_run(maximize_noisy, 0.0) == "minimize"
+    assert study_two_stage.same_run(minimize_noisy, 1.0) == "minimize"
+
+
+@pytest.mark.parametrize("command", [name for name in study_mssr.COMMANDS if name != "controls"])
+def test_arms_spend_the_same_rollouts_and_differ_by_name(command, tmp_path):
+    for setting, arms in study_mssr.COMMANDS[command].values():
+        assert len({arm.name for arm in arms}) == len(arms)
+        for arm in arms:
+            trainer = getattr(learning.mmr1_trl, arm.trainer) if isinstance(arm.trainer, str) else arm.trainer
+            args = trainer._config_class(output_dir=str(tmp_path), use_cpu=True, **setting.options | arm.options)
+            assert args.generation_batch_size == study_mssr.ROLLOUTS
+            batches = args.max_steps / args.steps_per_generation
+            assert batches * args.generation_batch_size == setting.budget
