@@ -144,10 +144,11 @@ class RLVRConfig(GRPOConfig):
             `"minimize"` or `"none"`. Oracles for rows with a column `is_noisy` (`label_noise` adds it):
             `"maximize_noisy"` maximizes on rows with a wrong label and minimizes on the others, `"minimize_noisy"` the
             reverse.
-        explore_coef (`float`, *optional*, defaults to `0.01`):
-            Coefficient while entropy is maximized. The paper publishes no value; this one is ours.
-        exploit_coef (`float`, *optional*, defaults to `0.01`):
-            Coefficient while entropy is minimized. The paper publishes no value; this one is ours.
+        explore_coef (`float`, *optional*, defaults to `0.003`):
+            Coefficient while entropy is maximized. The paper publishes no value; this one is ours, the best of a sweep
+            on the figures (docs/two_stage.md).
+        exploit_coef (`float`, *optional*, defaults to `0.03`):
+            Coefficient while entropy is minimized. Ours, from the same sweep.
         switch_fraction (`float`, *optional*, defaults to `0.8`):
             Share of the optimizer steps after which a two-stage schedule turns.
         ramp_steps (`int`, *optional*, defaults to `0`):
@@ -275,10 +276,12 @@ class RLVRConfig(GRPOConfig):
         },
     )
     explore_coef: float = field(
-        default=0.01, metadata={"help": "Coefficient while entropy is maximized (our value; none is published)."}
+        default=0.003,
+        metadata={"help": "Coefficient while entropy is maximized; ours, from a sweep on the figures."},
     )
     exploit_coef: float = field(
-        default=0.01, metadata={"help": "Coefficient while entropy is minimized (our value; none is published)."}
+        default=0.03,
+        metadata={"help": "Coefficient while entropy is minimized; ours, from a sweep on the figures."},
     )
     switch_fraction: float = field(
         default=0.8, metadata={"help": "Share of the optimizer steps after which a two-stage schedule turns."}
