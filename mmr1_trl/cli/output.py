@@ -74,18 +74,19 @@ def _resume_word(value: Any) -> str | None:
     return "true" if word.lower() in ("true", "yes", "1") else word
 
 
-def report_interrupt(command: str, argv: list[str], settings: Settings, finished: str) -> int:
-    """Say after Ctrl-C how the run goes on (`finished`: see [`refuse_to_overwrite`]); return the exit code."""
+def report_interrupt(argv: list[str], settings: Settings, finished: str) -> None:
+    """Say after Ctrl-C or another signal how the run goes on (`finished`: see [`refuse_to_overwrite`])."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes Ctrl-C on to those who have it already
     if LAUNCHED in os.environ:  # the launcher says it once for all its processes
-        return 130
+        return
     folder = Path(settings.values.get("output_dir") or "trainer_output")
     if not any(folder.glob(f"checkpoint-*/{finished}")):
         print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
     else:
-        words = shlex.join(argv if "--resume_from_checkpoint" in argv else [*argv, "--resume_from_checkpoint", "true"])
-        print(f"\nmmr1: interrupted. To go on from the last checkpoint: mmr1 {command} {words}", file=sys.stderr)
-    return 130
+        newest = _resume_word(settings.values.get("resume_from_checkpoint")) == "true"
+        words = shlex.join(argv if newest else [*argv, "--resume_from_checkpoint", "true"])  # the last one counts
+        command = f"mmr1 {settings.command} {words}"
+        print(f"\nmmr1: interrupted. To go on from the last checkpoint: {command}", file=sys.stderr)
 
 
 def write_settings(settings: Settings, output_dir: str) -> None:

@@ -5,8 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.launch import run_or_launch
-from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
+from mmr1_trl.cli.output import resume_argument, write_settings
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.train import (
     adapters,
@@ -16,6 +15,7 @@ from mmr1_trl.cli.train import (
     refusals,
     require_model,
     revision,
+    run_resumable,
     use_hub,
 )
 from mmr1_trl.errors import BadInputError
@@ -32,12 +32,7 @@ COLD_START_OPTIONS = {
 
 def run(argv: list[str]) -> int:
     """Train with the words after `mmr1 sft` as options; return the exit code."""
-    settings = parse_sft(argv)
-    refuse_to_overwrite(settings, "trainer_state.json")
-    try:
-        return run_or_launch("sft", argv, settings.launch_args, lambda: _train(settings))
-    except KeyboardInterrupt:
-        return report_interrupt("sft", argv, settings, "trainer_state.json")
+    return run_resumable(parse_sft(argv), argv, "trainer_state.json", _train)
 
 
 def parse_sft(argv: list[str]) -> Settings:

@@ -2,7 +2,7 @@
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,33 @@ def prefer_cpu_where_needed(settings: Settings) -> None:
 
 def train(command: str, argv: list[str]) -> int:
     """Run the training command `command`; the body of `mmr1 grpo`, `mmr1 mssr`, ..."""
-    settings = parse_training(command, argv)
-    refuse_to_overwrite(settings, "rlvr_complete.json")
+    return run_resumable(parse_training(command, argv), argv, "rlvr_complete.json", _train)
+
+
+def run_resumable(settings: Settings, argv: list[str], finished: str, run: Callable[[Settings], int]) -> int:
+    """
+    Train here or in several processes; say after an interruption how to go on.
+
+    Args:
+        settings ([`Settings`]), argv (`list[str]`):
+            What the user asked for, and the words that said so.
+        finished (`str`):
+            The file that a checkpoint of this kind of run holds once it is complete.
+        run (`Callable[[Settings], int]`):
+            The training in one process.
+
+    Returns:
+        `int`: The exit code.
+    """
+    refuse_to_overwrite(settings, finished)
     try:
-        code = run_or_launch(command, argv, settings.launch_args, lambda: _train(settings))
+        code = run_or_launch(settings.command, argv, settings.launch_args, lambda: run(settings))
     except KeyboardInterrupt:
         code = 130
     except Preempted as preempted:
         code = 128 + preempted.signal
     if code in (130, *PREEMPTED):
-        report_interrupt(command, argv, settings, "rlvr_complete.json")
+        report_interrupt(argv, settings, finished)
     return code
 
 

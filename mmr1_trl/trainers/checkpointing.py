@@ -30,13 +30,13 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, rotat
 from transformers.utils import SAFE_WEIGHTS_NAME, PushInProgress, logging
 from trl import GRPOTrainer
 
-from mmr1_trl.errors import BadInputError, Preempted, TrainingStopped
+from mmr1_trl.errors import BadInputError, TrainingStopped
 from mmr1_trl.hub.checks import require_public_base
 from mmr1_trl.hub.repository import Target
 from mmr1_trl.hub.training import in_background, open_for_training, push_checkpoint, push_result
 from mmr1_trl.trainers.cards import CardMixin
 from mmr1_trl.trainers.exhaustion import out_of_memory_advice, saving
-from mmr1_trl.trainers.preemption import Preemption
+from mmr1_trl.trainers.preemption import preemptible
 
 
 logger = logging.get_logger(__name__)
@@ -379,19 +379,12 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
                     "left to train. To go on give a larger max_steps."
                 )
         run_dir = Path(str(self.args.output_dir))
-        preemption = Preemption(self.accelerator)
-        self.add_callback(preemption)
         try:
-            with preemption.listening(), saving("A file of the run", run_dir, run_dir):
-                output = super().train(resume_from_checkpoint or None, *args, **kwargs)
+            with preemptible(self), saving("A file of the run", run_dir, run_dir):
+                return super().train(resume_from_checkpoint or None, *args, **kwargs)
         except torch.OutOfMemoryError as error:
             batch = self._buffered_inputs[0] if self._buffered_inputs else None
             raise TrainingStopped(out_of_memory_advice(self, error, batch)) from error
-        finally:
-            self.remove_callback(preemption)
-        if preemption.agreed and self.state.global_step < self.state.max_steps:
-            raise Preempted(preemption.agreed, str(run_dir / f"checkpoint-{self.state.global_step}"))
-        return output
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         run_dir = Path(self._get_output_dir(trial=trial))

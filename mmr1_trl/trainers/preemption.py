@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
 from accelerate import Accelerator
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
+
+from mmr1_trl.errors import Preempted
 
 
 logger = logging.get_logger(__name__)
@@ -70,3 +73,27 @@ class Preemption(TrainerCallback):
             after = f" {time.monotonic() - self._time:.1f} s after it" if self.received else ""
             name = signal.Signals(self.agreed).name
             logger.warning(f"{name}: saved a checkpoint of step {state.global_step}{after}.")
+
+
+@contextmanager
+def preemptible(trainer: Trainer) -> Iterator[None]:
+    """
+    Around [`~transformers.Trainer.train`]: a signal ends it after a checkpoint is saved.
+
+    Args:
+        trainer ([`~transformers.Trainer`]):
+            What trains.
+
+    Raises:
+        [`Preempted`]: SIGTERM or SIGUSR1 came before the last step.
+    """
+    preemption = Preemption(trainer.accelerator)
+    trainer.add_callback(preemption)
+    try:
+        with preemption.listening():
+            yield
+    finally:
+        trainer.remove_callback(preemption)
+    step = trainer.state.global_step
+    if preemption.agreed and step < trainer.state.max_steps:
+        raise Preempted(preemption.agreed, str(Path(str(trainer.args.output_dir)) / f"checkpoint-{step}"))

@@ -1,11 +1,23 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 sft`: the stages of the cold start, and supervised training with one's own options."""
 
+import os
+import signal
+
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mmr1_trl.cli import main
 from mmr1_trl.data.figures import TraceMixture
 from mmr1_trl.models import cold_start, load_processor
+from mmr1_trl.trainers.sft import SupervisedTrainer
+
+
+OWN_OPTIONS = [
+    "sft", "--model_name_or_path", "figures/tiny", "--figures_traces", "clean", "--num_train_rows", "16",
+    "--per_device_train_batch_size", "4", "--max_length", "null", "--report_to", "none",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +45,41 @@ def test_options_that_the_stages_would_ignore_are_refused(capsys):
 
 
 def test_ones_own_options(folder):
-    words = [
-        "--model_name_or_path", "figures/tiny", "--figures_traces", "clean", "--max_steps", "2", "--num_train_rows",
-        "16", "--per_device_train_batch_size", "4", "--max_length", "null", "--output_dir", "own",
-        "--report_to", "none",
-    ]  # fmt: skip
-    assert main(["sft", *words]) == 0
+    assert main([*OWN_OPTIONS, "--max_steps", "2", "--output_dir", "own"]) == 0
     assert (folder / "own/model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sent", "code", "adapter"),
+    [(signal.SIGTERM, 143, []), (signal.SIGUSR1, 138, ["--use_peft", "true", "--lora_target_modules", "all-linear"])],
+)
+def test_a_signal_saves_and_the_resumed_run_is_the_same(folder, monkeypatch, capsys, caplog, sent, code, adapter):
+    options = [*OWN_OPTIONS, *adapter, "--max_steps", "6", "--save_steps", "100"]  # one and a half epochs
+    assert main([*options, "--output_dir", "undisturbed"]) == 0
+    step, calls = SupervisedTrainer.training_step, []
+
+    def training_step(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), sent)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(SupervisedTrainer, "training_step", training_step)
+    before, words = signal.getsignal(sent), [*options, "--output_dir", "own"]
+    capsys.readouterr()
+    assert main(words) == code
+    errors = capsys.readouterr().err
+    assert f"{sent.name}: saved a checkpoint of step 5" in caplog.text and "Traceback" not in errors
+    assert errors.endswith(
+        f"To go on from the last checkpoint: mmr1 {' '.join(words)} --resume_from_checkpoint true\n"
+    )
+    assert signal.getsignal(sent) == before
+    weights = "adapter_model.safetensors" if adapter else "model.safetensors"
+    assert (folder / "own/checkpoint-5" / weights).is_file()
+    assert not (folder / "own" / weights).exists(), "a run that was stopped looks finished"
+    assert main([*words, "--resume_from_checkpoint", "true"]) == 0
+    assert len(calls) == 6
+    resumed, undisturbed = (load_file(folder / run / weights) for run in ("own", "undisturbed"))
+    assert resumed.keys() == undisturbed.keys()
+    assert all(torch.equal(resumed[name], undisturbed[name]) for name in resumed)

@@ -137,9 +137,16 @@ def test_what_the_making_of_a_trainer_refuses_is_one_line():
 def test_after_an_interrupt_only_a_checkpoint_is_gone_on_from(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *args: None)
     settings = settings_of("--output_dir", tmp_path)
-    assert report_interrupt("mssr", ["--seed", "1"], settings, "rlvr_complete.json") == 130
+    report_interrupt(["--seed", "1"], settings, "rlvr_complete.json")
     assert "before the first checkpoint. The same command begins again" in capsys.readouterr().err
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4/rlvr_complete.json").touch()
-    assert report_interrupt("mssr", ["--seed", "1"], settings, "rlvr_complete.json") == 130
+    report_interrupt(["--seed", "1"], settings, "rlvr_complete.json")
     assert "mmr1 mssr --seed 1 --resume_from_checkpoint true" in capsys.readouterr().err
+    older = ["--output_dir", str(tmp_path), "--resume_from_checkpoint", "checkpoint-2"]
+    for argv, said in [
+        (older, f"{' '.join(older)} --resume_from_checkpoint true"),
+        ([*older[:3], "true"], f"{' '.join(older[:3])} true"),
+    ]:
+        report_interrupt(argv, settings_of(*argv), "rlvr_complete.json")
+        assert capsys.readouterr().err.endswith(f": mmr1 mssr {said}\n")
