@@ -131,18 +131,24 @@ def _guarded(launch: Callable[[], None]) -> int:
     """Call `launch` and turn what its processes ended with into one message and an exit code."""
     import logging
 
+    import psutil
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     os.environ[LAUNCHED] = "1"
     # The processes save a checkpoint on SIGTERM and SIGUSR1 (trainers/preemption.py), which takes a step and a save.
-    # The launcher forwards the first by itself, and the second when it is raised in the same way.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
 
     def forward(number: int, frame: object) -> None:
-        raise SignalException("preempted", sigval=signal.Signals(number))
+        # torch's launcher has a handler of its own for SIGTERM and forwards what is raised, SIGUSR1 from here too.
+        # accelerate's launcher of a single process only waits for it.
+        processes = psutil.Process().children()
+        if not processes or signal.getsignal(signal.SIGTERM) is not forward:
+            raise SignalException("preempted", sigval=signal.Signals(number))
+        for process in processes:
+            process.send_signal(number)
 
-    before = signal.signal(signal.SIGUSR1, forward)
+    before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1)}
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         launch()
@@ -161,7 +167,8 @@ def _guarded(launch: Callable[[], None]) -> int:
         return _exit_code(failure.exitcode)
     finally:
         del os.environ[LAUNCHED]
-        signal.signal(signal.SIGUSR1, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
 
 

@@ -17,13 +17,25 @@ pytestmark = pytest.mark.slow
 OPTIONS = [
     "--model_name_or_path", "figures/tiny", "--num_train_rows", "32", "--max_completion_length", "4",
     "--per_device_train_batch_size", "4", "--gradient_checkpointing", "false", "--beta", "0",
-    "--tracker_forgetting", "fixed", "--report_to", "none", "--save_steps", "2", "--num_processes", "2",
+    "--tracker_forgetting", "fixed", "--report_to", "none", "--save_steps", "2",
 ]  # fmt: skip
+TWO_PROCESSES = ["-m", "mmr1_trl.cli", "mssr", *OPTIONS, "--num_processes", "2"]
+# What `--num_processes 1` does on an accelerator; on a CPU the command line launches nothing for it.
+ONE_PROCESS_LAUNCHED = """
+import sys
+from mmr1_trl.cli import launch, main, train
+
+def run_or_launch(command, argv, launch_args, run):
+    return launch._guarded(lambda: launch._accelerate_launch(["--cpu", "--num_processes", "1"], command, argv))
+
+train.run_or_launch = run_or_launch
+sys.exit(main(sys.argv[1:]))
+"""
 
 
-def start(folder, *argv):
+def start(folder, *argv, words=TWO_PROCESSES):
     return subprocess.Popen(
-        [sys.executable, "-m", "mmr1_trl.cli", "mssr", *OPTIONS, *argv],
+        [sys.executable, *words, *argv],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,9 +89,11 @@ def test_no_process_outlives_its_launcher(tmp_path, sent, code):
     wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
 
 
+@pytest.mark.parametrize("words", [TWO_PROCESSES, ["-c", ONE_PROCESS_LAUNCHED, "mssr", *OPTIONS]], ids=["two", "one"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
-def test_preempted_processes_save_together(tmp_path, sent, code):
-    process = start(tmp_path, "--output_dir", "out", "--max_steps", "100000", "--save_steps", "100000")
+def test_launched_processes_save_on_a_signal(tmp_path, sent, code, words):
+    options = ["--output_dir", "out", "--max_steps", "100000", "--save_steps", "100000"]
+    process = start(tmp_path, *options, words=words)
     wait_until(lambda: list(tmp_path.glob("out/mmr1_config.yaml")) or process.poll() is not None)
     time.sleep(4.0)  # into the training, whose first steps leave no trace
     process.send_signal(sent)
