@@ -35,7 +35,8 @@ def require_writable(path: str | Path) -> Path:
 
 def refuse_to_overwrite(settings: Settings, finished: str) -> None:
     """
-    Refuse a fresh run in a folder that holds a trained one, and any run in a folder that cannot be written.
+    Refuse a fresh run, or another run's checkpoint, in a folder that holds a trained run, and any run in a folder that
+    cannot be written.
 
     Args:
         settings ([`Settings`]):
@@ -49,15 +50,16 @@ def refuse_to_overwrite(settings: Settings, finished: str) -> None:
     if LAUNCHED in os.environ:
         return
     folder = require_writable(settings.values.get("output_dir") or "trainer_output")
-    if _resume_word(settings.values.get("resume_from_checkpoint")):
+    checkpoint = _resume_word(settings.values.get("resume_from_checkpoint"))
+    if checkpoint == "true" or (checkpoint and Path(checkpoint).absolute().is_relative_to(folder.absolute())):
         return
     trained = sorted(path.parent for path in folder.glob(f"checkpoint-*/{finished}")) + sorted(
         folder.glob("*.safetensors")
     )
     if trained:
         raise BadInputError(
-            f"{folder} already holds a trained run ({trained[-1].name}), and a new one would overwrite it. Go on with "
-            "it by --resume_from_checkpoint true, or choose another --output_dir."
+            f"{folder} already holds a trained run ({trained[-1].name}), and {checkpoint or 'a new one'} would overwrite "
+            "it. Go on with it by --resume_from_checkpoint true, or choose another --output_dir."
         )
 
 

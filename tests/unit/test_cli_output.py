@@ -38,6 +38,21 @@ def test_a_trained_run_is_not_overwritten(tmp_path, trained):
         refuse_to_overwrite(refused, "rlvr_complete.json")
 
 
+def test_a_trained_run_is_not_overwritten_by_another_ones_checkpoint(tmp_path):
+    for run in ("mine", "other"):
+        (tmp_path / run / "checkpoint-4").mkdir(parents=True)
+        (tmp_path / run / "checkpoint-4/rlvr_complete.json").touch()
+
+    def start(checkpoint):
+        words = ("--output_dir", tmp_path / "mine", "--resume_from_checkpoint", checkpoint)
+        refuse_to_overwrite(settings_of(*words), "rlvr_complete.json")
+
+    start(tmp_path / "mine" / "checkpoint-4")
+    for elsewhere in (tmp_path / "other" / "checkpoint-4", "someone/a-model@step-4"):
+        with pytest.raises(BadInputError, match=f"already holds a trained run .*{elsewhere} would overwrite"):
+            start(elsewhere)
+
+
 def test_an_empty_or_half_written_run_may_start_again(tmp_path):
     refuse_to_overwrite(settings_of("--output_dir", tmp_path / "new"), "rlvr_complete.json")
     (tmp_path / "checkpoint-4").mkdir()
