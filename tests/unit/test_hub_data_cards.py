@@ -18,7 +18,7 @@ from mmr1_trl.trainers.score_table import write_table
 
 
 METADATA = {
-    "model": "/home/anna/models/mine",
+    "model": "/srv/private/models/mine",
     "revision": "main",
     "dataset": "hiyouga/geometry3k (train)",
     "fingerprint": "ab12",
@@ -50,10 +50,10 @@ def test_the_card_of_rows_from_elsewhere(tmp_path):
     rows = load_figures("train", num_rows=5).remove_columns(["family", "level"])
     rows = rows.add_column("a|<b>", list("abcde"))
     rows.to_parquet(str(tmp_path / "data.parquet"))
-    path = write_dataset_card(tmp_path, source="/home/anna/rows.jsonl", license="cc-by-4.0")
+    path = write_dataset_card(tmp_path, source="/srv/private/rows.jsonl", license="cc-by-4.0")
     text = path.read_text()
     assert metadata_load(path)["license"] == "cc-by-4.0" and "source_datasets" not in metadata_load(path)
-    assert "from `rows.jsonl`" in text and "anna" not in text and "drawn by a program" not in text
+    assert "from `rows.jsonl`" in text and "private" not in text and "drawn by a program" not in text
     assert r"| `a\|<b>` | `string` |" in text
     assert metadata_load(write_dataset_card(tmp_path))["license"] == "cc-by-4.0"  # carried over
 
@@ -75,7 +75,7 @@ def test_the_card_of_scores(tmp_path):
         {"config_name": "default", "data_files": [{"split": "train", "path": "scores.parquet"}]}
     ]
     assert header["source_datasets"] == ["hiyouga/geometry3k"]
-    assert "`mine`" in text and "anna" not in text and "8 rollouts" in text
+    assert "`mine`" in text and "private" not in text and "8 rollouts" in text
     assert "The mean pass rate is 0.438." in text
     assert "--prompt_scores someone/scores" in text and "`accuracy_reward, <img src=x>`" in text
     assert "±0.35" in text

@@ -174,7 +174,7 @@ def test_names_for_the_public(tmp_path, monkeypatch):
     assert hub_id("Qwen/Qwen2.5-VL-3B-Instruct") == hub_id("Qwen/Qwen2.5-VL-3B-Instruct@main")
     for local in (
         "runs/sft",
-        "/home/anna/model",
+        "/srv/private/model",
         "../x",
         "./x",
         "~/x",
@@ -185,8 +185,8 @@ def test_names_for_the_public(tmp_path, monkeypatch):
         None,
     ):
         assert hub_id(local) is None
-    assert public_name("/home/anna/model/") == "model" and public_name("runs/sft") == "sft"
-    assert public_name(r"C:\Users\anna\model") == "model" and public_name("figures/tiny") == "figures/tiny"
+    assert public_name("/srv/private/model/") == "model" and public_name("runs/sft") == "sft"
+    assert public_name(r"C:\Users\someone\model") == "model" and public_name("figures/tiny") == "figures/tiny"
     assert markdown("a*b_<i>") == r"a\*b\_\<i\>" and code("a`b\n|c") == r"`a'b \|c`"
 
 
