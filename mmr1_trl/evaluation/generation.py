@@ -67,9 +67,8 @@ class TransformersGenerator:
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for (
-            parameter
-        ) in self.model.parameters():  # the first numbers change with any step of training, and cost little
+        # The first numbers of every tensor change with any step of training, and cost little.
+        for parameter in self.model.parameters():
             digest.update(str(parameter.detach().flatten()[:8].tolist()).encode())
         return digest.hexdigest()[:16]
 

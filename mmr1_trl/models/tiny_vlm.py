@@ -154,29 +154,36 @@ def _qwen3_vl() -> tuple[type[PreTrainedModel], PreTrainedConfig, ProcessorMixin
     return Qwen3VLForConditionalGeneration, config, processor
 
 
+# The vision tower of the two families below, and their language model.
+_TOWER = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 56,
+    "patch_size": 14,
+}
+
+
+def _llama(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 2048,
+        **_token_ids(tokenizer),
+    }
+
+
 def _llava() -> tuple[type[PreTrainedModel], PreTrainedConfig, ProcessorMixin]:
     tokenizer = build_tokenizer(["<image>"])
     config = LlavaConfig(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 2048,
-            **_token_ids(tokenizer),
-        },
-        vision_config={
-            "model_type": "clip_vision_model",
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 56,
-            "patch_size": 14,
-        },
+        text_config=_llama(tokenizer),
+        vision_config={"model_type": "clip_vision_model", **_TOWER},
         image_token_index=tokenizer.get_vocab()["<image>"],
         image_seq_length=16,
         vision_feature_select_strategy="default",
@@ -202,25 +209,8 @@ def _idefics3() -> tuple[type[PreTrainedModel], PreTrainedConfig, ProcessorMixin
     # 4x4 patches of 14 pixels, four of them merged into one token.
     processor = Idefics3Processor(image_processor, tokenizer, image_seq_len=4, chat_template=chat_template("<image>"))
     config = Idefics3Config(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 2048,
-            **_token_ids(tokenizer),
-        },
-        vision_config={
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 56,
-            "patch_size": 14,
-        },
+        text_config=_llama(tokenizer),
+        vision_config=dict(_TOWER),
         scale_factor=2,
         image_token_id=tokenizer.get_vocab()["<image>"],
     )

@@ -6,8 +6,9 @@ from typing import Any
 import datasets
 import evaluate
 
+from mmr1_trl.evaluation.evaluate_metrics.shared import make_questions
 from mmr1_trl.evaluation.metrics import mean_interval
-from mmr1_trl.rewards.scoring import make_question, score_answers
+from mmr1_trl.rewards.scoring import score_answers
 
 
 class AnswerAccuracy(evaluate.Metric):
@@ -35,9 +36,7 @@ class AnswerAccuracy(evaluate.Metric):
         tolerances: list[float | None] | None = None,
         precisions: list[float | None] | None = None,
     ) -> dict[str, Any]:
-        optional = (values or [None] * len(references) for values in (answer_types, options, tolerances, precisions))
-        questions = [make_question(*row) for row in zip(references, *optional, strict=True)]
-        scores = score_answers(predictions, questions)
+        scores = score_answers(predictions, make_questions(references, answer_types, options, tolerances, precisions))
         correct = [score.correct for score in scores]
         return {
             "accuracy": sum(correct) / len(correct),

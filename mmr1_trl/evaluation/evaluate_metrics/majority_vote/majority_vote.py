@@ -3,31 +3,17 @@
 
 from typing import Any
 
-import datasets
 import evaluate
 
+from mmr1_trl.evaluation.evaluate_metrics.shared import group_info, score_groups
 from mmr1_trl.evaluation.metrics import majority_correct, mean_interval
-from mmr1_trl.rewards.scoring import make_question, score_answers
 
 
 class MajorityVote(evaluate.Metric):
     """Accuracy of the answer that most completions of a prompt agree on."""
 
     def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Accuracy of the answer that most completions of a prompt agree on. Rule-based.",
-            citation="",
-            inputs_description=(
-                "predictions: for every prompt its completions as texts; references: one solution per prompt. "
-                "Optional, one per prompt: answer_types, options, as in mmr1_trl.rewards.scoring.make_question."
-            ),
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Value("string")),
-                    "references": datasets.Value("string"),
-                }
-            ),
-        )
+        return group_info("Accuracy of the answer that most completions of a prompt agree on.")
 
     def _compute(
         self,
@@ -36,10 +22,6 @@ class MajorityVote(evaluate.Metric):
         answer_types: list[str | None] | None = None,
         options: list[list[str] | None] | None = None,
     ) -> dict[str, Any]:
-        optional = (values or [None] * len(references) for values in (answer_types, options))
-        questions = [make_question(*row) for row in zip(references, *optional, strict=True)]
-        votes = []
-        for texts, question in zip(predictions, questions, strict=True):
-            scores = score_answers(texts, [question] * len(texts))
-            votes.append(majority_correct([one.extracted for one in scores], [one.correct for one in scores]))
+        groups = score_groups(predictions, references, answer_types, options)
+        votes = [majority_correct([one.extracted for one in g], [one.correct for one in g]) for g in groups]
         return {"accuracy": sum(votes) / len(votes), "interval": mean_interval(votes)}
