@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""What the metrics of these folders share, as functions: `evaluate.load` takes the first class of a file as the metric."""
+"""What the metrics of these folders share: functions, since `evaluate.load` takes the first class that it meets."""
 
 from collections.abc import Sequence
 from typing import Any
