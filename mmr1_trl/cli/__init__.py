@@ -59,10 +59,10 @@ def _help(commands: dict[str, tuple[str, str]]) -> str:
 
 
 def _leave_progress_bars() -> None:
-    """Begin a new line when a progress bar is on the last one, so that a message does not hang on its end."""
+    """Close the progress bars, so that a message neither hangs on the end of one nor is followed by one."""
     tqdm = sys.modules.get("tqdm")
-    if tqdm is not None and getattr(tqdm.tqdm, "_instances", None):
-        print(file=sys.stderr)
+    for bar in list(getattr(tqdm.tqdm, "_instances", ())) if tqdm is not None else ():
+        bar.close()
 
 
 def main(argv: list[str] | None = None) -> int:

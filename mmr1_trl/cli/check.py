@@ -4,13 +4,21 @@
 import argparse
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.check_report import Report, report_lines
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.train import METHODS, load_rows, model_init_kwargs, parse_training, require_model, revision
+from mmr1_trl.cli.train import (
+    METHODS,
+    load_rows,
+    method_of_config,
+    model_init_kwargs,
+    parse_training,
+    require_model,
+    revision,
+)
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -45,18 +53,12 @@ def run(argv: list[str]) -> int:
 
 def _split(argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
     """Separate the options of the check from the command and the options of the training."""
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> Any:
-            raise BadInputError(message)
-
     parser = Parser(
         prog="mmr1 check",
         usage=_USAGE,
         description="Look for everything that would stop a run, without training. Exit code 0: nothing found, 1: "
         "findings, 2: the run could not start.",
         epilog="All other options are those of the training command, see `mmr1 mssr --help`.",
-        allow_abbrev=False,
     )
     parser.add_argument("--samples", type=int, default=4, help="completions to draw from the model (0: none)")
     parser.add_argument("--sample_tokens", type=int, default=512, help="cut those completions at so many tokens")
@@ -70,21 +72,10 @@ def _split(argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
                 f"`mmr1 check` knows no command {words[0]!r}.{did_you_mean(words[0], METHODS)} Usage: {_USAGE}"
             )
         return options, words[0], words[1:]
-    return options, _command_of(words), words
-
-
-def _command_of(words: list[str]) -> str:
-    """Read off the config file which command it is for: shipped and written ones say it in a comment."""
-    from mmr1_trl.cli.shipped_configs import find_config
-
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config")
-    name = parser.parse_known_args(words)[0].config
-    if name is not None:
-        found = re.search(rf"^#.*\bmmr1 ({'|'.join(METHODS)})\b", find_config(name).read_text("utf-8"), re.MULTILINE)
-        if found:
-            return found[1]
-    raise BadInputError(f"Say which command to check, such as `mmr1 check mssr --config {name or 'NAME'}`.")
+    command = method_of_config(words)
+    if command is None:
+        raise BadInputError("Say which command to check, such as `mmr1 check mssr --config NAME`.")
+    return options, command, words
 
 
 def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, progress: bool = True) -> Report:
@@ -162,7 +153,7 @@ def _num_processes(settings: Settings) -> int:
     import torch
     import yaml
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False)
     parser.add_argument("--num_processes", "--num-processes", type=int)
     parser.add_argument("--config_file", "--config-file")
     known = parser.parse_known_args(settings.launch_args)[0]

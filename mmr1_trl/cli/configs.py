@@ -1,24 +1,29 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 configs`: list, show and copy the shipped configs."""
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
 
 from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.shipped_configs import config_names, find_config
 from mmr1_trl.errors import BadInputError
 
 
 def run(argv: list[str]) -> int:
     """Run `mmr1 configs ls|show|cp` with the words after it; return the exit code."""
-    parser = argparse.ArgumentParser(prog="mmr1 configs", description=__doc__, allow_abbrev=False)
+    usage = "mmr1 configs ls | show NAME | cp NAME [DESTINATION]"
+    parser = Parser(prog="mmr1 configs", usage=usage, description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("ls", help="list the names that --config takes")
-    show = actions.add_parser("show", help="print one config")
+    actions.add_parser("ls", usage="mmr1 configs ls", help="list the names that --config takes")
+    show = actions.add_parser("show", usage="mmr1 configs show NAME", help="print one config")
     show.add_argument("name")
-    copy = actions.add_parser("cp", help="copy one config, to be edited and given as --config FILE")
+    copy = actions.add_parser(
+        "cp",
+        usage="mmr1 configs cp NAME [DESTINATION]",
+        help="copy one config, to be edited and given as --config FILE",
+    )
     copy.add_argument("name")
     copy.add_argument("destination", nargs="?", help="file or folder; by default the current folder")
     args = parser.parse_args(argv)

@@ -1,10 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 env`: versions, devices and extras, to be pasted into a bug report. No tokens, no environment variables."""
 
-import argparse
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+
+from mmr1_trl.cli.parser import Parser
 
 
 CORE = ("trl", "transformers", "torch", "accelerate", "datasets", "pillow", "numpy", "math-verify")
@@ -21,7 +22,7 @@ EXTRAS = {
 
 def run(argv: list[str]) -> int:
     """Print the environment; return the exit code."""
-    argparse.ArgumentParser(prog="mmr1 env", description=__doc__, allow_abbrev=False).parse_args(argv)
+    Parser(prog="mmr1 env", usage="mmr1 env", description=__doc__).parse_args(argv)
     from mmr1_trl import __version__
 
     lines = [("mmr1-trl", __version__), ("Python", platform.python_version()), ("Platform", platform.platform())]

@@ -5,7 +5,6 @@
 this process, so that a failure arrives as an exception with the exit code and not as a second traceback.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.errors import BadInputError
 
 
@@ -94,13 +94,10 @@ def settle() -> None:
 
 def _cpu_processes(launch_args: list[str]) -> int:
     """Return how many processes the launch flags ask for on a machine without an accelerator."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = Parser(add_help=False)
     parser.add_argument("--num_processes", "--num-processes", type=int, default=1)
     parser.add_argument("--cpu", action="store_true")
-    try:
-        known, other = parser.parse_known_args(launch_args)
-    except argparse.ArgumentError as error:
-        raise BadInputError(str(error)) from error
+    known, other = parser.parse_known_args(launch_args)
     if other:
         flag = "--accelerate_config" if other[0] == "--config_file" else other[0]
         raise BadInputError(

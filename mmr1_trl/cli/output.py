@@ -58,8 +58,8 @@ def refuse_to_overwrite(settings: Settings, finished: str) -> None:
     )
     if trained:
         raise BadInputError(
-            f"{folder} already holds a trained run ({trained[-1].name}), and {checkpoint or 'a new one'} would overwrite "
-            "it. Go on with it by --resume_from_checkpoint true, or choose another --output_dir."
+            f"{folder} already holds a trained run ({trained[-1].name}), and {checkpoint or 'a new one'} would "
+            "overwrite it. Go on with it by --resume_from_checkpoint true, or choose another --output_dir."
         )
 
 

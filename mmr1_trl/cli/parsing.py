@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.shipped_configs import find_config
 from mmr1_trl.errors import BadInputError, did_you_mean
 
@@ -105,7 +106,7 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
         [`BadInputError`]: For an unknown or abbreviated option, a value of the wrong type, a missing or unreadable
             file, a YAML file that is not a mapping.
     """
-    config_path = _config_path(argv)
+    config_path = config_path_of(argv)
     config = _read_config(config_path) if config_path else {}
     parser = _make_parser(command, load_classes(), about)
     if {"-h", "--help"} & set(argv):
@@ -140,14 +141,9 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.option_strings[0] + many.get(action.nargs, f" {action.metavar or 'VALUE'}")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(message)
-
-
-def _config_path(argv: list[str]) -> Path | None:
+def config_path_of(argv: list[str]) -> Path | None:
     """Return the file that `--config` names, or `None` without one."""
-    first_look = _Parser(add_help=False, allow_abbrev=False)
+    first_look = Parser(add_help=False)
     first_look.add_argument("--config")
     name = first_look.parse_known_args(argv)[0].config
     return None if name is None else find_config(name)
@@ -177,8 +173,9 @@ def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
     """Return a `TrlParser` over `classes` that raises instead of exiting, with the options in readable groups."""
     from trl import TrlParser
 
-    class SettingsParser(TrlParser, _Parser):
-        pass
+    class SettingsParser(TrlParser):
+        def error(self, message: str) -> NoReturn:
+            raise BadInputError(message)
 
     trains = any(field.name == "use_cpu" for cls in classes for field in dataclasses.fields(cls))
     parser = SettingsParser(

@@ -1,16 +1,14 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 profile`: where the time and the memory of a training step go, as a table and a picture."""
 
-import argparse
 import json
-import re
 from pathlib import Path
 
 from mmr1_trl.cli.launch import run_or_launch, settle
 from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.shipped_configs import find_config
-from mmr1_trl.cli.train import METHODS, build_trainer, parse_training
+from mmr1_trl.cli.train import METHODS, build_trainer, method_of_config, parse_training
 from mmr1_trl.errors import BadInputError
 
 
@@ -33,15 +31,14 @@ def run(argv: list[str]) -> int:
     if not argv or {"-h", "--help"} & set(argv):
         print(_USAGE)
         return 0
-    own = argparse.ArgumentParser(prog="mmr1 profile", add_help=False, allow_abbrev=False, exit_on_error=False)
+    own = Parser(prog="mmr1 profile", add_help=False)
     own.add_argument("--steps", type=int, default=8)
-    try:
-        arguments, words = own.parse_known_args(argv)
-    except argparse.ArgumentError as error:
-        raise BadInputError(f"{error}.") from error
+    arguments, words = own.parse_known_args(argv)
     if arguments.steps < 1:
         raise BadInputError(f"--steps must be at least 1, not {arguments.steps}.")
-    method = words.pop(0) if words and words[0] in METHODS else _method_of_config(words)
+    method = words.pop(0) if words and words[0] in METHODS else method_of_config(words)
+    if method is None:
+        raise BadInputError(f"Say which method to profile: mmr1 profile {'|'.join(METHODS)} --config ...")
     settings = parse_training(method, words)
     if settings.origin("output_dir") != "command line":
         settings.values["output_dir"] = "runs/profile"
@@ -51,16 +48,6 @@ def run(argv: list[str]) -> int:
     settings.values |= {"resume_from_checkpoint": None, "disable_tqdm": True, "logging_steps": 1}
     settings.values.pop("load_best_model_at_end", None)
     return run_or_launch("profile", argv, settings.launch_args, lambda: _profile(settings, arguments.steps, folder))
-
-
-def _method_of_config(words: list[str]) -> str:
-    """Return the method that the head of a config names, as those of this package and of finished runs do."""
-    if "--config" in words[:-1]:
-        head = find_config(words[words.index("--config") + 1]).read_text(encoding="utf-8").split("\n\n")[0]
-        found = re.search(rf"^#.*\bmmr1 ({'|'.join(METHODS)})\b", head, re.MULTILINE)
-        if found:
-            return found[1]
-    raise BadInputError(f"Say which method to profile: mmr1 profile {'|'.join(METHODS)} --config ...")
 
 
 def _profile(settings: Settings, steps: int, folder: Path) -> int:

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -22,14 +23,9 @@ KINDS = {
 USAGE = "mmr1 push {model,adapter,dataset,scores,report} FOLDER REPO_ID [options]"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(f"{message}. Usage: {USAGE}; `mmr1 push KIND --help` lists the options.")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the words after `mmr1 push`."""
-    common = _Parser(add_help=False, allow_abbrev=False)
+    common = Parser(add_help=False)
     common.add_argument("folder", metavar="FOLDER", help="what to upload; it stays as it is")
     common.add_argument("repo_id", metavar="REPO_ID", help="owner/name on the Hub; created if it is not there")
     _option(common, "--revision", help="branch to upload to, created if it is not there; main by default")
@@ -40,18 +36,23 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _option(common, "--commit_message", help="title of the commit")
     _option(common, "--dry_run", action="store_true", help="collect, check and list, but send nothing")
-    parser = _Parser(
+    parser = Parser(
         prog="mmr1 push",
         usage=USAGE,
-        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Upload to the Hub. Before anything is sent the folder is loaded, searched for tokens and for\n"
         "paths of this machine, and listed. A failed upload goes on when the command is given again.\n\n"
         + "\n".join(f"  {name:<9}{text}" for name, text in KINDS.items()),
     )
-    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=_Parser)
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     by_name = {
-        name: kinds.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
+        name: kinds.add_parser(
+            name,
+            parents=[common],
+            help=text,
+            description=text,
+            usage=f"mmr1 push {name} FOLDER REPO_ID [options] (`mmr1 push {name} --help` lists them)",
+        )
         for name, text in KINDS.items()
     }
     for name in ("model", "adapter"):

@@ -3,24 +3,17 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
 from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.errors import BadInputError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInputError(
-            f"{message}. Usage: mmr1 report RUN [RUN ...] [--output PAGE.html] [--x_axis steps|rollouts]"
-        )
 
 
 def parse_report(argv: list[str]) -> argparse.Namespace:
     """Read the words after `mmr1 report`: `runs` and `output`."""
-    parser = _Parser(
+    parser = Parser(
         prog="mmr1 report",
-        allow_abbrev=False,
+        usage="mmr1 report RUN [RUN ...] [--output PAGE.html] [--x_axis steps|rollouts]",
         description=(
             "Write one self-contained HTML page, and PNGs of the curves, for training runs (several are overlaid; "
             "those whose folder names differ only in a seed, such as mssr-seed0 and mssr-seed1, become a band), for "

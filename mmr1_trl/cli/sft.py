@@ -61,6 +61,7 @@ def _train(settings: Settings) -> int:
     use_hub(config)
     model = resolve_model(require_model(model_args))
     processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
+    config.resume_from_checkpoint = _checkpoint(config)
     if not model_args.use_peft:
         if config.load_best_model_at_end:
             raise BadInputError(
@@ -68,7 +69,6 @@ def _train(settings: Settings) -> int:
                 "Leave it out and take the best checkpoint folder as the model."
             )
         # For the same reason the weights of a checkpoint come in as the model, not through the resume.
-        config.resume_from_checkpoint = _checkpoint(config)
         model = config.resume_from_checkpoint or model
         logging.getLogger("transformers.trainer").addFilter(
             lambda record: "keys in the checkpoint model loaded" not in record.getMessage()

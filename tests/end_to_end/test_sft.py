@@ -49,6 +49,12 @@ def test_ones_own_options(folder):
     assert (folder / "own/model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("adapter", [[], ["--use_peft", "true", "--lora_target_modules", "all-linear"]])
+def test_nothing_to_resume_is_one_message(folder, capsys, adapter):
+    assert main([*OWN_OPTIONS, *adapter, "--output_dir", "own", "--resume_from_checkpoint", "true"]) == 2
+    assert capsys.readouterr().err.endswith("own holds no checkpoint. Leave out --resume_from_checkpoint.\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code", "adapter"),

@@ -57,14 +57,30 @@ def test_version():
         (["mssr", "--output_dir", "x"], "--model_name_or_path"),
         (["grpo", "--model_name_or_path", "figures/tiny", "--reward_funcs", "accurcy_reward"], "'accuracy_reward'"),
         (["sft", "--learning_rat", "1"], "'learning_rate'"),
+        (["grpo", "--learning_rate", "much"], "invalid float value: 'much'"),
+        (["mssr", "--config", "--beta"], "--config"),
+        (["check", "--config"], "--config"),
+        (["check", "--samples", "x"], "Usage: mmr1 check"),
+        (["profile", "mssr", "--steps", "x"], "--steps"),
+        (["eval", "--benchmarks", "mathvist", "--model", "figures/tiny"], "'mathvista'"),
+        (["eval", "--model", "figures/tinny"], "'figures/tiny'"),
+        (["report", "nowhere"], "no run folder 'nowhere'"),
+        (["report"], "Usage: mmr1 report RUN"),
+        (["push", "model", "nowhere", "me/x"], "no folder 'nowhere'"),
+        (["push", "model", "nowhere"], "Usage: mmr1 push model FOLDER REPO_ID"),
+        (["push"], "Usage: mmr1 push {model"),
+        (["configs"], "Usage: mmr1 configs ls | show NAME"),
+        (["configs", "foo"], "choose from 'ls', 'show', 'cp'"),
+        (["configs", "show"], "Usage: mmr1 configs show NAME"),
+        (["env", "--foo"], "--foo. Usage: mmr1 env"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(argv, word, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(argv) == 2
-    errors = capsys.readouterr().err.strip().splitlines()
-    assert errors[-1].startswith("mmr1: error: ") and word in errors[-1]
-    assert not any("Traceback" in line for line in errors)
+    printed = capsys.readouterr()
+    assert printed.err.startswith("mmr1: error: ") and word in printed.err
+    assert printed.err.count("\n") == 1 and printed.out == ""
 
 
 def test_other_exceptions_keep_their_traceback(monkeypatch):
@@ -110,7 +126,7 @@ def test_deprecations_that_nobody_can_act_on_are_quiet_and_others_are_not(recwar
     assert len(recwarn.list) == 1
 
 
-def test_a_message_does_not_hang_on_a_progress_bar(monkeypatch, capsys):
+def test_a_message_neither_hangs_on_a_progress_bar_nor_is_followed_by_one(monkeypatch, capsys):
     from tqdm.auto import tqdm
 
     def refuse(argv):
@@ -125,5 +141,6 @@ def test_a_message_does_not_hang_on_a_progress_bar(monkeypatch, capsys):
     for command in (refuse, refuse_at_step):
         monkeypatch.setattr("mmr1_trl.cli.configs.run", command)
         assert cli.main(["configs"]) == 2
-        assert "\nmmr1: error: row 3: no picture\n" in capsys.readouterr().err
+        assert capsys.readouterr().err.endswith("\nmmr1: error: row 3: no picture\n")
     bars[0].close()
+    assert capsys.readouterr().err == ""

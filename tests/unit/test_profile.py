@@ -11,7 +11,8 @@ from trl import GRPOTrainer
 from trl.extras.profiling import ProfilingContext
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
-from mmr1_trl.cli import main, profile
+from mmr1_trl.cli import main
+from mmr1_trl.cli.train import method_of_config
 from mmr1_trl.reporting.profile import draw_profile, profile_table
 from mmr1_trl.trainers import profiling
 from mmr1_trl.trainers.profiling import FORWARD, PARTS, TRL_PARTS, StepProfile, StepTimer
@@ -81,11 +82,11 @@ def test_trl_still_times_what_we_listen_to():
 
 
 def test_the_config_says_which_method(tmp_path):
-    assert profile._method_of_config(["--config", "figures/mvsr"]) == "mssr"
-    assert profile._method_of_config(["--config", "qwen2_5_vl_3b/vas_paper"]) == "vas"
-    assert profile._method_of_config(["--config", "figures/two_stage"]) == "two-stage"
+    assert method_of_config(["--config", "figures/mvsr"]) == "mssr"
+    assert method_of_config(["--config", "qwen2_5_vl_3b/vas_paper"]) == "vas"
+    assert method_of_config(["--config", "figures/two_stage"]) == "two-stage"
     (tmp_path / "mine.yaml").write_text("# mmr1 grpo, mmr1-trl 0.1.0. Everything else had its default.\nseed: 1\n")
-    assert profile._method_of_config(["--config", str(tmp_path / "mine.yaml")]) == "grpo"
+    assert method_of_config(["--config", str(tmp_path / "mine.yaml")]) == "grpo"
 
 
 @pytest.mark.parametrize(
