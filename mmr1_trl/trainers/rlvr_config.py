@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The options of the one trainer: GRPO's own, and three switches."""
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ from trl import GRPOConfig
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
+from mmr1_trl.trainers.batch_sizes import check_batch_sizes
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -333,7 +333,7 @@ class RLVRConfig(GRPOConfig):
         num_generations = self.num_generations
         if num_generations == 1 and self.advantage_baseline == "value_tracker":
             self.num_generations = _SingleGeneration(1)
-        self._check_batch_arithmetic()
+        check_batch_sizes(self, singles=self.advantage_baseline == "value_tracker")
         super().__post_init__()
         self.num_generations = num_generations
         self._check_tracker()
@@ -366,41 +366,6 @@ class RLVRConfig(GRPOConfig):
             raise BadInputError("freeze_merger has no effect without freeze_vision_tower: set both, or neither.")
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
             raise BadInputError(f"min_pixels={self.min_pixels} is larger than max_pixels={self.max_pixels}.")
-
-    def _check_batch_arithmetic(self) -> None:
-        """Explain what GRPOConfig would only refuse."""
-        group = int(self.num_generations or 0)
-        if group < 1 or (group == 1 and self.advantage_baseline == "group"):
-            raise BadInputError(
-                f"num_generations={self.num_generations}: the mean of a group of one is its own reward, so nothing "
-                "would be learned. Take num_generations=2 or more, or advantage_baseline='value_tracker' "
-                "(`mmr1 mssr`), which needs only one rollout per prompt."
-            )
-        if self.generation_batch_size is not None and self.steps_per_generation is not None:
-            return  # GRPOConfig says which of the two to leave out
-        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations"):
-            if getattr(self, name) < 1:
-                raise BadInputError(f"{name}={getattr(self, name)} must be at least 1.")
-        processes = int(os.environ.get("WORLD_SIZE", 1))
-        micro = self.per_device_train_batch_size * processes
-        steps = self.steps_per_generation or self.gradient_accumulation_steps
-        batch = self.generation_batch_size or micro * steps
-        if batch % micro:
-            below, above = max(1, batch // micro) * micro, (batch // micro + 1) * micro
-            raise BadInputError(
-                f"generation_batch_size={batch} is no multiple of per_device_train_batch_size x processes = "
-                f"{self.per_device_train_batch_size} x {processes} = {micro}. Nearest: {below} or {above}."
-            )
-        if batch % group:
-            below, above = max(1, batch // group) * group, (batch // group + 1) * group
-            divisors = [n for n in range(1, batch + 1) if batch % n == 0]
-            nearest = min((n for n in divisors if n > 1), key=lambda n: abs(n - group), default=1)
-            raise BadInputError(
-                f"A generation batch holds per_device_train_batch_size x processes x steps_per_generation = "
-                f"{self.per_device_train_batch_size} x {processes} x {batch // micro} = {batch} completions, which is "
-                f"no multiple of num_generations={group}. Nearest: generation_batch_size={below} or {above}, or "
-                f"num_generations={nearest}."
-            )
 
     def _check_tracker(self) -> None:
         if self.advantage_baseline != "value_tracker":
