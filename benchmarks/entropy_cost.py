@@ -16,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
+from writing import write_results
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
 from mmr1_trl.data.figures import load_figures
@@ -28,7 +28,6 @@ from mmr1_trl.models import build_tiny_vlm
 from mmr1_trl.rewards import accuracy_reward
 
 
-RESULTS = Path(__file__).parent / "results"
 COMPLETIONS, PROMPT_TOKENS = 8, 16
 SIZES = {
     "cuda": {"vocabulary": 151_936, "hidden": 2048, "layers": 4, "tokens": 1024, "updates": 10},
@@ -133,14 +132,9 @@ def main() -> None:
             "| | off | on | on / off | range over pairs |",
             "|---|---:|---:|---:|---:|",
             *rows,
-            "",
         ]
     )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "entropy_cost.md").write_text(text)
-    summary = {"machine": machine, "size": size, "runs": runs, "ratios": ratios}
-    (RESULTS / "entropy_cost.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(text)
+    write_results("entropy_cost", text, {"machine": machine, "size": size, "runs": runs, "ratios": ratios})
 
 
 if __name__ == "__main__":

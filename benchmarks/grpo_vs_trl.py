@@ -10,11 +10,9 @@ the rounding of gradients that are summed in another order. Writes
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,12 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
+from writing import write_results
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
 from mmr1_trl.data.figures import load_figures
 from mmr1_trl.models import build_tiny_vlm
 
-
-RESULTS = Path(__file__).parent / "results"
 
 # Pictures are small for the tiny model; the stored ones are large and reduced by the processor, as real ones are.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -117,15 +114,13 @@ def main() -> None:
                                 [0.025, 0.975])  # fmt: skip
         results.append({"setting": name, "trl_s": trl, "mmr1_s": mmr1, "ratio": mmr1 / trl, "interval": [low, high]})
         print(f"{name}: TRL {trl:.3f} s, mmr1 {mmr1:.3f} s a step, ratio {mmr1 / trl:.3f} ({low:.3f} to {high:.3f})")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "grpo_vs_trl.json").write_text(json.dumps(results, indent=1) + "\n")
     lines = ["| setting | TRL s/step | mmr1 s/step | mmr1 / TRL | 95 % interval |", "| --- | --- | --- | --- | --- |"]
     lines += [
         f"| {r['setting']} | {r['trl_s']:.3f} | {r['mmr1_s']:.3f} | **{r['ratio']:.2f}** | "
         f"{r['interval'][0]:.2f} to {r['interval'][1]:.2f} |"
         for r in results
     ]
-    (RESULTS / "grpo_vs_trl.md").write_text("\n".join(lines) + "\n")
+    write_results("grpo_vs_trl", "\n".join(lines), results)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,15 @@
 Usage: `python benchmarks/methods_cost.py`. Writes `benchmarks/results/methods_cost.{md,json}`.
 """
 
-import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+from writing import write_results
 
 from mmr1_trl.methods.text_diversity import self_bleu
 from mmr1_trl.methods.value_tracker import ValueTracker
@@ -21,7 +20,6 @@ from mmr1_trl.methods.variance_promotion import draw_prompts
 
 
 BATCH_SIZE = 2048
-RESULTS = Path(__file__).parent / "results"
 
 
 def milliseconds(function: Callable[[], object], repeats: int) -> float:
@@ -105,11 +103,8 @@ Medians in milliseconds; {machine}. Written by `benchmarks/methods_cost.py`.
 
 {table(bleu)}
 """
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "methods_cost.md").write_text(text)
-    summary = {"machine": machine, "batch_size": BATCH_SIZE, "prompts": prompts, "self_bleu": bleu}
-    (RESULTS / "methods_cost.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(text)
+    numbers = {"machine": machine, "batch_size": BATCH_SIZE, "prompts": prompts, "self_bleu": bleu}
+    write_results("methods_cost", text, numbers)
 
 
 if __name__ == "__main__":

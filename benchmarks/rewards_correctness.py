@@ -13,12 +13,12 @@ from pathlib import Path
 
 import math_verify
 from trl.rewards import accuracy_reward as trl_accuracy_reward
+from writing import write_results
 
 from mmr1_trl.rewards.scoring import make_question, score_answers
 
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 SCORERS = ("mmr1-trl", "TRL accuracy_reward", "TRL, gold in $..$", "math-verify")
 
 
@@ -82,10 +82,7 @@ def main() -> None:
         wrong = [sum(rewards[name][i] != cases[i]["expected"] for i in members) for name in SCORERS]
         report["topics"][topic] = {"cases": len(members)} | dict(zip(SCORERS, wrong))
         rows.append(f"| {topic} | {len(members)} | " + " | ".join(map(str, wrong)) + " |")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "rewards_correctness.json").write_text(json.dumps(report, indent=1) + "\n")
-    (RESULTS / "rewards_correctness.md").write_text("\n".join(rows) + "\n")
-    print("\n".join(rows))
+    write_results("rewards_correctness", "\n".join(rows), report)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Run: `python benchmarks/rewards_throughput.py [--completions 2000]`. Writes
 """
 
 import argparse
-import json
 import logging
 import os
 import random
@@ -16,13 +15,13 @@ import time
 from pathlib import Path
 
 from trl.rewards import accuracy_reward as trl_accuracy_reward
+from writing import write_results
 
 from mmr1_trl.rewards import accuracy_reward
 from mmr1_trl.rewards.compare import Question
 from mmr1_trl.rewards.verify_pool import DEADLINE_SECONDS, default_pool
 
 
-RESULTS = Path(__file__).resolve().parent / "results"
 SENTENCES = (
     "Looking at the figure, the side AB is marked with a single tick and so is the side AC.",
     "The triangle is therefore isosceles, and its base angles are equal.",
@@ -163,10 +162,7 @@ def main() -> None:
         )
     rows += ["", "The bound is the time without them + hanging items / workers * (deadline + 1 s of grace)."]
     rows += [f"Resident memory before the first round: {memory[0]:.0f} MiB."]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "rewards_throughput.json").write_text(json.dumps(report, indent=1) + "\n")
-    (RESULTS / "rewards_throughput.md").write_text("\n".join(rows) + "\n")
-    print("\n".join(rows))
+    write_results("rewards_throughput", "\n".join(rows), report)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from writing import write_results
 
 from mmr1_trl.data.figures import load_figures
 from mmr1_trl.trainers.checkpointing import COMPLETE, list_checkpoints
 
 
-RESULTS = Path(__file__).parent / "results"
 BAD_ROWS = 24
 ROWS = 384
 
@@ -221,8 +221,6 @@ def main() -> None:
         "steps": arguments.steps, "rows": ROWS, "corrupted_rows_written": BAD_ROWS, "bad_rows_met": bad,
         "skipped_steps": skipped, "kills": kills, "usage": flat, "differences": found,
     }  # fmt: skip
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
     count = {
         name: sum(kill["signal"] == name and kill["in_time"] for kill in kills) for name in ("SIGKILL", "SIGTERM")
     }
@@ -238,8 +236,7 @@ def main() -> None:
     ]
     names = {"rss_mb": "memory (MB)", "files": "open files", "children": "child processes", "threads": "threads"}
     lines += [f"| {n} | {flat[k]['early']:g} | {flat[k]['late']:g} | {flat[k]['max']:g} |" for k, n in names.items()]
-    (RESULTS / "soak.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results("soak", "\n".join(lines), result)
     raise SystemExit(bool(found))
 
 

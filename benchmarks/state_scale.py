@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from writing import write_results
 
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 RANKS = (2, 8, 64, 512)
 PER_RANK = 256  # completions of one rank in a generation batch
@@ -179,9 +179,7 @@ def main() -> None:
     traffic = measured_traffic()
     small, more_prompts, more_rows = traffic
     per_completion = (more_rows["bytes"] - small["bytes"]) / (more_rows["per_rank"] - small["per_rank"])
-    RESULTS.mkdir(exist_ok=True)
     result = {"state": states, "traffic_of_two_processes": traffic, "bytes_per_completion": per_completion}
-    (RESULTS / "state_scale.json").write_text(json.dumps(result, indent=1) + "\n")
     lines = [
         "State of the value tracker and the scores, the same on every rank; one generation batch of "
         f"{PER_RANK} x {max(RANKS)} completions (half of the prompts where there are fewer):",
@@ -219,8 +217,7 @@ def main() -> None:
     for ranks in RANKS:
         received = ranks * PER_RANK * per_completion
         lines.append(f"| {ranks} | {received / 1e6:.2f} | {(received + ranks * PER_RANK * TOKENS * 8) / 1e6:.1f} |")
-    (RESULTS / "state_scale.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results("state_scale", "\n".join(lines), result)
 
 
 if __name__ == "__main__":

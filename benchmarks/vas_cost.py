@@ -4,15 +4,14 @@
 Usage: `python benchmarks/vas_cost.py`. Writes `benchmarks/results/vas_cost.{md,json}`.
 """
 
-import json
 import platform
 import statistics
 import time
 from collections import defaultdict
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from writing import write_results
 
 from mmr1_trl import VASConfig
 from mmr1_trl.trainers.prompt_scores import PromptScores
@@ -20,7 +19,6 @@ from mmr1_trl.trainers.prompt_source import PromptSource
 
 
 PROMPTS, GROUP, TOKENS, BATCHES = 64, 8, 512, 25
-RESULTS = Path(__file__).parent / "results"
 
 
 def costs(num_prompts: int, diversity_weight: float) -> dict[str, float]:
@@ -74,13 +72,9 @@ def main() -> None:
             "| prompts | scores and draw | counts and metrics | the same with self-BLEU |",
             "|---:|---:|---:|---:|",
             *cells,
-            "",
         ]
     )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "vas_cost.md").write_text(text)
-    (RESULTS / "vas_cost.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
-    print(text)
+    write_results("vas_cost", text, {"machine": machine, "rows": rows})
 
 
 if __name__ == "__main__":
