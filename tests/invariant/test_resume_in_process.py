@@ -3,19 +3,9 @@
 
 import pytest
 import torch
+from fixtures.resuming import run_and_resume
 
 from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig, RLVRTrainer, TwoStageEntropyConfig, TwoStageEntropyTrainer
-
-
-IGNORED = {"train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time", "train_loss"}
-
-
-def history(trainer, after):
-    return [
-        {k: v for k, v in entry.items() if k not in IGNORED and not k.startswith("vision/")}
-        for entry in trainer.state.log_history
-        if entry["step"] > after and "loss" in entry
-    ]
 
 
 MSSR = {"tracker_kl_source": "reference", "beta": 0.05}
@@ -55,18 +45,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_resumed_equals_uninterrupted(make_trainer, make_rows, tmp_path, case):
     trainer_class, config_class, options, at = CASES[case]
-    options = {"max_steps": 8, "save_strategy": "steps", "save_steps": at} | options
-    whole = make_trainer(trainer_class, config_class, output_dir=str(tmp_path / "whole"), **options)
-    whole.train()
-    # The second trainer starts from other weights, so that nothing but the checkpoint can make it equal.
-    resumed = make_trainer(trainer_class, config_class, output_dir=str(tmp_path / "resumed"), **options)
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.add_(0.1)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{at}"))
-    assert history(resumed, after=at) == history(whole, after=at)
-    for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
-        assert torch.equal(mine, other), name
+    options = {"max_steps": 8} | options
+    whole, resumed = run_and_resume(make_trainer, trainer_class, config_class, at, tmp_path, **options)
     if whole.value_tracker is not None:
         for name, value in whole.value_tracker.state_dict().items():
             assert torch.equal(value, resumed.value_tracker.state_dict()[name]), name

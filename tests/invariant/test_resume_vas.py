@@ -8,31 +8,14 @@ import textwrap
 
 import pytest
 import torch
+from fixtures.resuming import run_and_resume
 
 from mmr1_trl import MSSRConfig, MSSRTrainer, VASConfig, VASTrainer
 from mmr1_trl.errors import BadInputError
 
 
-IGNORED = {
-    "train_runtime",
-    "train_samples_per_second",
-    "train_steps_per_second",
-    "step_time",
-    "train_loss",
-    "vision/seconds_saved",
-}
-
-
 def first_token_reward(completion_ids, solution, **kwargs):
     return [float(ids[0] % 2 == int(gold) % 2) for ids, gold in zip(completion_ids, solution)]
-
-
-def history(trainer, after):
-    return [
-        {k: v for k, v in entry.items() if k not in IGNORED}
-        for entry in trainer.state.log_history
-        if entry["step"] > after and "loss" in entry
-    ]
 
 
 VAS = {"beta": 0.0, "num_generations": 2}
@@ -81,19 +64,8 @@ CASES = {
 def test_resumed_equals_uninterrupted(make_trainer, make_rows, tmp_path, case):
     trainer_class, config_class, options, at = CASES[case]
     rows = make_rows(16).add_column("pass_rate", [i / 15 for i in range(16)])
-    options = options | {
-        "max_steps": 6, "save_strategy": "steps", "save_steps": at, "rows": rows, "reward_funcs": first_token_reward,
-    }  # fmt: skip
-    whole = make_trainer(trainer_class, config_class, output_dir=str(tmp_path / "whole"), **options)
-    whole.train()
-    resumed = make_trainer(trainer_class, config_class, output_dir=str(tmp_path / "resumed"), **options)
-    with torch.no_grad():
-        for parameter in resumed.model.parameters():
-            parameter.add_(0.1)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{at}"))
-    assert history(resumed, after=at) == history(whole, after=at)
-    for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
-        assert torch.equal(mine, other), name
+    options = options | {"max_steps": 6, "rows": rows, "reward_funcs": first_token_reward}
+    whole, resumed = run_and_resume(make_trainer, trainer_class, config_class, at, tmp_path, **options)
     expected = whole.scores.state_dict()
     assert expected.keys() == resumed.scores.state_dict().keys()
     for name, tensor in resumed.scores.state_dict().items():
