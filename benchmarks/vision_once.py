@@ -174,6 +174,9 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
     times = Steps()
     counts = {"decoded": 0, "preprocessed": 0, "encoded": 0}
     with tempfile.TemporaryDirectory() as folder:
+        if "beta" in options:  # TRL reads the reference model from where the policy came from
+            model.save_pretrained(folder)
+            model.config._name_or_path = folder
         args = config_class(
             output_dir=folder, use_cpu=not cuda, bf16=cuda,
             per_device_train_batch_size=ROLLOUTS * prompts // window, steps_per_generation=window,

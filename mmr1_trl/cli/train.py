@@ -2,6 +2,7 @@
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -311,6 +312,7 @@ def adapters(model_args: Any) -> dict[str, Any]:
 def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     """Train with a built trainer, then save the model, its card, the metrics and the settings, and say where."""
     from mmr1_trl.trainers.exhaustion import saving
+    from mmr1_trl.trainers.preemption import handled_by
 
     config = trainer.args
     trainer.base_model_name, trainer.dataset_name = settings.values.get("model_name_or_path"), dataset_name
@@ -323,7 +325,7 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         raise
     folder = Path(config.output_dir)
     config.push_to_hub, push = False, config.push_to_hub  # once, when everything is there
-    with saving("The trained model", folder, folder):
+    with handled_by(signal.SIG_IGN), saving("The trained model", folder, folder):
         trainer.save_model(config.output_dir)
         config.push_to_hub = push
         trainer.save_metrics("train", result.metrics)

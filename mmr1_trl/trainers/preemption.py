@@ -4,7 +4,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,23 @@ from mmr1_trl.errors import Preempted
 logger = logging.get_logger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+@contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """
+    Let `handler` answer SIGTERM and SIGUSR1 for a while. With `signal.SIG_IGN` nothing does: for a last save, which
+    takes a moment, must be whole, and is followed by the end of the process anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 class Preemption(TrainerCallback):
@@ -43,15 +60,8 @@ class Preemption(TrainerCallback):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch the signals; afterwards they do again what they did before."""
-        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
+        with handled_by(self._receive):
             yield
-            return
-        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         # A launcher and a scheduler may both send one, so a second signal is no reason to hurry.

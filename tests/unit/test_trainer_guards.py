@@ -272,3 +272,21 @@ def test_a_signal_in_the_last_step_is_the_end_of_training(make_trainer):
 
     trainer = make_trainer(reward_funcs=reward, **GROUPS | {"max_steps": 1})
     assert trainer.train().global_step == 1
+
+
+def test_a_signal_does_not_cut_the_last_save_short(tmp_path, make_trainer):
+    """Beside the checkpoints there is the result; a kill in the middle of writing it would leave half a model."""
+    from mmr1_trl.cli.train import finish, parse_training
+
+    trainer = make_trainer(**GROUPS | {"max_steps": 1, "save_strategy": "no"})
+    saved = []
+
+    def save_model(folder):
+        os.kill(os.getpid(), signal.SIGTERM)
+        saved.append(folder)
+
+    trainer.save_model = save_model
+    words = ["--model_name_or_path", "figures/tiny", "--output_dir", str(tmp_path / "run")]
+    finish(trainer, parse_training("grpo", words), "figures")
+    assert saved == [str(tmp_path / "run")] and (tmp_path / "run" / "README.md").is_file()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
