@@ -221,6 +221,8 @@ def run_study(
     todo = [job for job in jobs if (job[0], job[2].name, job[3]) not in done]
     if todo:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            seeds = {seed for _, setting, _, seed in todo if setting.vary_cold_start}
+            list(pool.map(cold_start_path, [ColdStartConfig(seed=seed) for seed in sorted(seeds)]))  # each once
             futures = {pool.submit(run, *job[1:]): job for job in todo}
             for future in tqdm(as_completed(futures), total=len(todo), desc=name):
                 part, _, arm, seed = futures[future]
