@@ -14,7 +14,8 @@ import json
 import statistics
 from typing import Any
 
-from vision_once import RESULTS, ROLLOUTS, ratio_of_times, run_apart
+from vision_once import ROLLOUTS, ratio_of_times, run_apart
+from writing import RESULTS, write_results
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -24,7 +25,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "vision-heavy, 448 px, frozen": {"model": "vision_heavy", "pixels": 448, "prompts": 2, "steps": 2, "frozen": True},
     "vision-heavy, 448 px": {"model": "vision_heavy", "pixels": 448, "prompts": 2, "steps": 2},
-    "vision-heavy, 1024 px, frozen": {"model": "vision_heavy", "pixels": 1024, "steps": 1, "frozen": True},
+    "vision-heavy, 1024 px, frozen": {
+        "model": "vision_heavy", "pixels": 1024, "prompts": 2, "steps": 1, "frozen": True,
+    },
 }  # fmt: skip
 
 KL = {"beta": 0.01}
@@ -51,6 +54,7 @@ def measure(setting: dict[str, Any], repeats: int) -> dict[str, Any]:
         base = runs["TRL with reference" if shared else "TRL"]
         memory = [statistics.median(r["peak_mib"] for r in group) for group in (base, runs[name])]
         result[name] = {
+            "rounds": repeats,
             "cpu_ratio": ratio_of_times(runs[name], base, 1),
             "wall_ratio": ratio_of_times(runs[name], base, 0),
             "trl_cpu_s": statistics.median(t[1] for r in base for t in r["times"]),
@@ -65,8 +69,8 @@ def measure(setting: dict[str, Any], repeats: int) -> dict[str, Any]:
 def table(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "| setting | method | processor time / TRL (range) | clock time / TRL (range) | peak memory / TRL "
-        "| pictures encoded per batch: TRL, method |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| pictures encoded per batch: TRL, method | rounds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for setting, methods in results.items():
         prompts = SETTINGS[setting].get("prompts", 1)
@@ -74,7 +78,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             times = ["{:.2f} ({:.2f} to {:.2f})".format(*r[f"{clock}_ratio"]) for clock in ("cpu", "wall")]
             encoded = [f"{prompts * r[key]['encoded']:g}" for key in ("trl_counts", "counts")]
             lines.append(
-                f"| {setting} | {name} | {times[0]} | {times[1]} | {r['memory_ratio']:.2f} | {', '.join(encoded)} |"
+                f"| {setting} | {name} | {times[0]} | {times[1]} | {r['memory_ratio']:.2f} | {', '.join(encoded)} "
+                f"| {r['rounds']} |"
             )
     return "\n".join(lines) + "\n"
 
@@ -89,12 +94,8 @@ def main() -> None:
     for setting in arguments.settings:
         known[setting] = measure(SETTINGS[setting], arguments.repeats)
         results = {name: known[name] for name in SETTINGS if name in known}
-        file.write_text(json.dumps(results, indent=1) + "\n")
-        file.with_suffix(".md").write_text(
-            f"{ROLLOUTS} rollouts a prompt unless said, one CPU thread each; ratios of step times are medians of "
-            f"{arguments.repeats} rounds.\n\n{table(results)}"
-        )
-        print(table({setting: known[setting]}), flush=True)
+        head = f"{ROLLOUTS} rollouts a prompt unless said, one CPU thread; medians over rounds (smallest to largest)."
+        write_results("methods_step_cost", f"{head}\n\n{table(results)}", results)
 
 
 if __name__ == "__main__":
