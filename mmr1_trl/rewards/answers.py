@@ -87,17 +87,18 @@ def visible_text(text: str) -> str | None:
 
 
 def _last_boxed(text: str) -> str | None:
-    # One pass with a stack: linear even over thousands of braces that never close.
+    # One pass with a stack: linear even over thousands of braces that never close, or of boxes in one another.
     stack: list[tuple[bool, int]] = []
-    found = None
+    found, found_at = None, -1
     for match in _BRACES.finditer(text):
         token = match.group()
         if token[-1] == "{" and token != "\\{":
             stack.append((len(token) > 1, match.end()))
         elif token == "}" and stack:
             is_boxed, start = stack.pop()
-            if is_boxed and text[start : match.start()].strip():
-                found = text[start : match.start()]
+            # A box around another one stands for the inner one.
+            if is_boxed and found_at < start and (content := text[start : match.start()].strip()):
+                found, found_at = content, start
     return found
 
 
@@ -134,10 +135,7 @@ def extract_answer(text: str) -> str | None:
         return None
     boxed = _last_boxed(visible)
     if boxed is not None:
-        # An inner box of a nested pair was found first and is overwritten by the outer one; peel the rest.
-        while (inner := _last_boxed(boxed)) is not None:
-            boxed = inner
-        return boxed.strip()
+        return boxed
     tagged = _last_tagged(visible)
     if tagged is not None:
         return tagged

@@ -50,7 +50,8 @@ _ROOT = re.compile(r"\u221a\s*(\d+|[A-Za-z]|\([^()]*\))")
 _DROPPED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits|boldsymbol|[()\[\]])(?![A-Za-z])")
 _SPACES = re.compile(r"(?<!\\)\\(?:[,;:!> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
 _WRAPPERS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname)\s*\{([^{}]*)\}")
-_DEGREE = re.compile(r"\s*\^?\s*\{?\s*\\(?:circ|degree)(?![A-Za-z])\s*\}?")
+# Possessive: a run of a thousand spaces must not be split in every way.
+_DEGREE = re.compile(r"\s*+(?:\^\s*+)?(?:\{\s*+)?\\(?:circ|degree)(?![A-Za-z])\s*\}?")
 _RENAMED = {
     "\\dfrac": "\\frac",
     "\\tfrac": "\\frac",

@@ -198,6 +198,10 @@ def test_arbitrary_latex_is_scored_within_the_deadline(latex, gold):
         "{" * 10_000,
         "}" * 10_000,
         r"\boxed{" * 10_000,
+        r"\boxed{" * 10_000 + "1" + "}" * 10_000,
+        "1" + " " * 900 + "2",
+        "1" + "$" * 900 + "2",
+        r"1\(" * 300,
         "<answer>" * 10_000,
         "<think>" * 10_000,
         r"\frac{" * 10_000 + "1",
@@ -210,7 +214,7 @@ def test_arbitrary_latex_is_scored_within_the_deadline(latex, gold):
         "1 " * 500_000,
         "__import__('os').system('touch /tmp/never')",
     ],
-    ids=range(18),
+    ids=range(22),
 )
 def test_hostile_text_costs_little_and_scores_zero(answer):
     for completion in (
