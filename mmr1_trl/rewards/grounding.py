@@ -2,7 +2,6 @@
 """Rewards for points, boxes and detections (UI-R1, Visual-RFT)."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -112,16 +111,22 @@ def read_detections(text: str) -> list[Detection] | None:
     """
     text = text[:MAX_CHARS]
     start, end = text.find("["), text.rfind("]")
-    try:
-        items = json.loads(re.sub(r"'", '"', text[start : end + 1]) if start >= 0 else text)
-    except (ValueError, RecursionError):
-        return None
+    items = _read_json(text[start : end + 1] if start >= 0 else text)
     if isinstance(items, list) and len(items) == 4 and all(isinstance(item, int | float) for item in items):
         items = [items]
     if not isinstance(items, list):
         return None
     found = [_detection(item) for item in items[:_MAX_DETECTIONS]]
     return None if None in found else [detection for detection in found if detection is not None]
+
+
+def _read_json(text: str) -> Any:
+    for spelling in (text, text.replace("'", '"')):  # as it is first, for the sake of a "bird's nest"
+        try:
+            return json.loads(spelling)
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _detection(item: Any) -> Detection | None:

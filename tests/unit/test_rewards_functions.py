@@ -204,6 +204,11 @@ def test_malformed_detections_are_nothing(text):
     assert read_detections(text) is None
 
 
+def test_a_label_may_hold_an_apostrophe():
+    boxes = """[{"bbox_2d": [0, 0, 10, 10], "label": "bird's nest"}]"""
+    assert rewards.detection_reward([f"<answer>{boxes}</answer>"], [boxes]) == [1.0]
+
+
 def test_class_label_is_exact_unless_asked():
     completions = [GOOD % "maine coon", GOOD % "Maine Coon or Persian", GOOD % "", "<think>Maine Coon"]
     assert rewards.class_label_reward(completions, ["Maine_Coon"] * 4) == [1.0, 0.0, 0.0, 0.0]
