@@ -80,11 +80,15 @@ def category_table(summary: Mapping[str, Any], category: str) -> Table:
 
 def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
     """Two evaluations of the same rows side by side, with the change in percentage points."""
-    rows = [
-        [label, percent(first, first_interval), percent(second, second_interval), points(first, second)]
-        for (label, first, first_interval), (_, second, second_interval) in zip(_shares(before), _shares(after))
-        if first is not None or second is not None
-    ]
+    nothing = (None, None)
+    # By label: one may have samples, or groups, that the other lacks.
+    shares = [{label: (value, interval) for label, value, interval in _shares(one)} for one in (before, after)]
+    rows = []
+    for label in dict.fromkeys([*shares[0], *shares[1]]):
+        (first, first_interval), (second, second_interval) = (one.get(label, nothing) for one in shares)
+        if first is not None or second is not None:
+            cells = percent(first, first_interval), percent(second, second_interval), points(first, second)
+            rows.append([label, *cells])
     lengths = before["mean_length"], after["mean_length"]
     rows.append(["Mean length (tokens)", *(f"{length:.1f}" for length in lengths), f"{lengths[1] - lengths[0]:+.1f}"])
     return Table(["", "before", "after", "change"], rows)
@@ -94,7 +98,7 @@ def before_after_by(before: Mapping[str, Any], after: Mapping[str, Any], categor
     """Greedy accuracy before and after for each value of one category."""
     rows = []
     for value, first in before["by"][category].items():
-        second = after["by"][category][value]
+        second = after["by"].get(category, {}).get(value, {"greedy_accuracy": None})
         accuracies = first["greedy_accuracy"], second["greedy_accuracy"]
         rows.append([value, str(first["num_prompts"]), *map(percent, accuracies), points(*accuracies)])
     return Table([category, "prompts", "before", "after", "change"], rows)

@@ -15,7 +15,7 @@ from mmr1_trl.cli import main
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.compare import compare
 from mmr1_trl.evaluation.results import summarize
-from mmr1_trl.reporting.build import runs_report, training_report
+from mmr1_trl.reporting.build import before_after_tables, runs_report, training_report
 from mmr1_trl.reporting.page import Answer, Report, Sample
 from mmr1_trl.reporting.runs import load_run
 from mmr1_trl.reporting.samples import evaluation_samples, load_evaluation, message_text, run_samples
@@ -153,6 +153,21 @@ def test_paired_comparison(tmp_path):
         compare(before.predictions, other.predictions)
     with pytest.raises(BadInputError, match="no row in common"):
         compare(before.predictions, [])
+
+
+def test_evaluations_with_and_without_samples_are_compared_row_by_row(tmp_path):
+    before = load_evaluation(write_evaluation(tmp_path / "before", "012xxx"))
+    after = load_evaluation(write_evaluation(tmp_path / "after", "0", num_rows=1))
+    sampled = [one | {"sample": sample} for one in before.predictions for sample in (-1, 0, 1)]
+    before.summary = json.loads(json.dumps(summarize(sampled, ["family"], num_samples=2).summary()))
+    total, by_family = before_after_tables(before.summary, after.summary)
+    cells = {row[0]: row[1:] for row in total.rows}
+    assert cells["Sampled accuracy (mean of 2)"][1:] == cells["pass@2"][1:] == ["–", "–"]
+    assert cells["Right format"] == ["100.0 %", "100.0 %", "+0.0"]
+    assert cells["No answer found"] == cells["Cut off at the token limit"] == ["0.0 %", "0.0 %", "+0.0"]
+    assert by_family.rows == [["add", "3", "33.3 %", "–", "–"], ["gap", "3", "66.7 %", "100.0 %", "+33.3"]]
+    reverse = {row[0]: row[1:] for row in before_after_tables(after.summary, before.summary)[0].rows}
+    assert reverse["pass@2"] == ["–", "50.0 %", "–"]
 
 
 def test_logged_completions_are_shown_with_rewards_and_pictures(tmp_path):
