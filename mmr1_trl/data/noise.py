@@ -8,6 +8,8 @@ from datasets import Dataset, Value
 from mmr1_trl.data.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import answer_pool, choose_rows, corrupt_answer, row_rng
+from mmr1_trl.rewards.compare import is_equal
+from mmr1_trl.rewards.scoring import make_question
 
 
 def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = "random") -> Dataset:
@@ -62,8 +64,12 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
             # A wrong choice must be one of the question's own, or it gives itself away.
             letters = [chr(ord("A") + index) for index in range(len(choices))]
             pool = choices if clean[row] in choices else letters
+        question, rng = make_question(clean[row], types[row], options[row]), row_rng(seed, ids[row])
         try:
-            noisy[row] = corrupt_answer(clean[row], types[row], row_rng(seed, ids[row]), pool, size, kind)
+            noisy[row] = corrupt_answer(clean[row], types[row], rng, pool, size, kind)
+            while not is_box and is_equal(question, noisy[row], _not_by_algebra):  # "B" is no error for "(B)"
+                pool = [answer for answer in pool if answer != noisy[row]]
+                noisy[row] = corrupt_answer(clean[row], types[row], rng, pool, size, kind)
         except BadInputError as error:
             raise BadInputError(f"Label noise, row {row} (prompt_id {ids[row]!r}): {error}") from error
     return (
@@ -72,3 +78,8 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
         .add_column("clean_solution", clean, feature=Value("string"))
         .add_column("is_noisy", [bool(flag) for flag in chosen], feature=Value("bool"))
     )
+
+
+def _not_by_algebra(gold: str, answer: str, tolerance: float | None, precision: int | None) -> bool:
+    # Other notations of a number are told apart without it; what is left would take a worker process per row.
+    return False

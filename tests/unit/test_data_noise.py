@@ -9,6 +9,7 @@ from fixtures import datasets as published
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.rewards.scoring import score_answer
 
 
 SETS = ("geometry3k", "mmr1_rl", "virft_pets", "screenspot", "chartqa")
@@ -66,6 +67,26 @@ def test_wrong_classes_are_classes_and_wrong_choices_are_choices():
     noisy = apply_label_noise(prepare_dataset(Dataset.from_list(rows)), 1.0, seed=1)
     assert all(row["solution"] in "ABC"[1 : len(row["options"])] for row in noisy)
     assert Counter(noisy["solution"]).keys() == {"B", "C"}
+
+
+def test_a_wrong_label_is_not_the_right_one_in_other_words():
+    golds = {
+        "multiple_choice": ["(B)", "B.", "b", "A"],
+        "yes_no": ["True", "yes", "No"],
+        "number": ["1/2", "0.5", "50%", "3"],
+    }
+    for answer_type, answers in golds.items():
+        rows = [
+            {"question": f"q{i}", "answer": answers[i % len(answers)], "answer_type": answer_type} for i in range(40)
+        ]
+        if answer_type == "multiple_choice":
+            rows = [row | {"choices": ["w", "x", "y"]} for row in rows]
+        for row in apply_label_noise(prepare_dataset(Dataset.from_list(rows)), 1.0, seed=1):
+            answer = f"<answer>{row['solution']}</answer>"
+            assert score_answer(answer, row["clean_solution"], answer_type, row.get("options")).correct == 0.0, row
+    rows = [{"question": f"q{i}", "answer": ["1/2", "0.5"][i % 2]} for i in range(4)]
+    with pytest.raises(BadInputError, match="no other answer"):
+        apply_label_noise(prepare_dataset(Dataset.from_list(rows)), 1.0, seed=1)
 
 
 def test_near_miss():
