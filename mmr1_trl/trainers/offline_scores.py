@@ -17,19 +17,12 @@ from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
 from mmr1_trl.trainers.rows import fingerprint, row_digests
 from mmr1_trl.trainers.score_table import write_table
-from mmr1_trl.trainers.scoring import first_rows, score_prompts, weights_digest
+from mmr1_trl.trainers.scoring import SAMPLING, first_rows, score_prompts, weights_digest
 
 
 TABLE = "scores.parquet"
 KEPT = "kept.parquet"
 JOURNAL = "scores_journal.jsonl"
-
-# What the rollouts are drawn by, beside the model and the data.
-_SAMPLING = (
-    "vas_rollouts", "seed", "max_completion_length", "temperature", "top_p", "top_k", "min_p", "repetition_penalty",
-    "generation_kwargs", "chat_template_kwargs", "use_vllm", "reward_weights", "tracker_success_threshold",
-    "min_pixels", "max_pixels", "vas_diversity_metric",
-)  # fmt: skip
 
 
 @dataclass
@@ -117,7 +110,7 @@ class Scorer(RLVRTrainer):
             "dataset": dataset_name,
             "fingerprint": fingerprint(self.train_dataset),
             "rewards": list(self.reward_func_names),
-            **{name: getattr(self.args, name) for name in _SAMPLING},
+            **{name: getattr(self.args, name) for name in ("vas_rollouts", *SAMPLING, "vas_diversity_metric")},
             "completions": self.args.save_completions,
         }
 

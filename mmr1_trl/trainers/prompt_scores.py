@@ -22,7 +22,14 @@ from mmr1_trl.methods.variance_promotion import (
 )
 from mmr1_trl.trainers.journal import Journal
 from mmr1_trl.trainers.score_table import PromptTable
-from mmr1_trl.trainers.scoring import DiversityMeasure, count_outcomes, measure_groups, score_prompts, weights_digest
+from mmr1_trl.trainers.scoring import (
+    SAMPLING,
+    DiversityMeasure,
+    count_outcomes,
+    measure_groups,
+    score_prompts,
+    weights_digest,
+)
 
 
 if TYPE_CHECKING:
@@ -298,6 +305,8 @@ class PromptScores:
             "rollouts": self.args.vas_rollouts,
             "prompts": len(prompts),
             "diversity": self.args.vas_diversity_metric if self.measure is not None else None,
+            "rewards": list(trainer.reward_func_names),
+            **{name: getattr(self.args, name) for name in SAMPLING},
         }
         records = score_prompts(
             trainer,

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 # Keeps the initial rollouts of the value tracker apart from those of a refresh before the first step.
 INITIAL_ROLLOUTS = 2**32
 
+# Options that rollouts and their outcomes depend on, beside the model, the data and the reward functions.
+SAMPLING = (
+    "seed", "max_completion_length", "temperature", "top_p", "top_k", "min_p", "repetition_penalty",
+    "generation_kwargs", "chat_template_kwargs", "use_vllm", "reward_weights", "tracker_success_threshold",
+    "min_pixels", "max_pixels",
+)  # fmt: skip
+
 # Token ids of a group of rollouts -> how diverse they are.
 DiversityMeasure = Callable[[Sequence[Sequence[int]]], float]
 

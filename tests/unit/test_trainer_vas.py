@@ -374,6 +374,23 @@ def test_killed_refresh_goes_on_without_repeating(make_trainer, tmp_path):
         assert torch.equal(mine, other)
 
 
+def test_a_run_with_other_rewards_or_sampling_scores_anew(make_trainer, tmp_path):
+    def never(completion_ids, **kwargs):
+        return [0.0] * len(completion_ids)
+
+    def always(completion_ids, **kwargs):
+        return [1.0] * len(completion_ids)
+
+    scored = []
+    for reward, threshold in ((never, 0.5), (always, 0.5), (always, 2.0)):
+        options = {"reward_funcs": reward, "tracker_success_threshold": threshold}
+        options |= {"max_steps": 1, "vas_refresh": "full", "vas_rollouts": 4, "output_dir": str(tmp_path / "a")} | FAST
+        trainer = make_trainer(VASTrainer, VASConfig, **options)
+        trainer.train()
+        scored.append(trainer.scores.pass_rates.mean().item())
+    assert scored == [0.0, 1.0, 0.0]
+
+
 def test_refresh_measures_what_it_says(make_trainer, make_rows):
     rows = make_rows(6).add_column("prompt_id", list("aabcde"))  # two rows of the first prompt
     sampled = defaultdict(list)
