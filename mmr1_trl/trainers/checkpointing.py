@@ -4,7 +4,8 @@
 Beside the weights, the optimizer and transformers' RNG files a checkpoint holds
 
 - `rlvr_state.json`: what the run is (so that another run's checkpoint is refused) and the plain counters;
-- `rlvr_state.safetensors`: the tensors that are the same on all ranks (value tracker, scores);
+- `rlvr_state.safetensors`: the tensors that are the same on all ranks (value tracker, scores, and the reference model
+  where `sync_ref_model` moves it);
 - `rlvr_rank_<i>.safetensors` and `.json`: rollouts still to be trained on, one pair per rank;
 - `rlvr_complete.json`: written last, once every rank has written everything. A folder without it is a half-written
   checkpoint and is passed over.
@@ -44,6 +45,7 @@ logger = logging.get_logger(__name__)
 STATE_JSON = "rlvr_state.json"
 STATE_TENSORS = "rlvr_state.safetensors"
 COMPLETE = "rlvr_complete.json"
+REFERENCE = "reference."  # before the names of a moved reference model's weights
 
 
 @contextlib.contextmanager
@@ -324,6 +326,7 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
     args: Any
     model: Any
     train_dataset: Any
+    ref_model: Any
     _buffered_inputs: Any
 
     def run_identity(self) -> dict[str, Any]:
@@ -401,7 +404,8 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
         save_rank_state(folder, self.accelerator.process_index, buffered, tensors, plain)
         if self.args.should_save:
             plain, tensors = self.shared_state()
-            save_shared_state(folder, plain | {"identity": self.run_identity(), "step": self._step}, tensors)
+            plain |= {"identity": self.run_identity(), "step": self._step}
+            save_shared_state(folder, plain, tensors | self._moved_reference())
         # transformers uploads the checkpoint and deletes old ones as the last acts of saving; ours must be complete
         # before that.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
@@ -431,10 +435,29 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
         plain, tensors = load_shared_state(Path(checkpoint))
         self._step = plain["step"]
         self.load_shared_state(plain, tensors)
+        self._restore_reference(Path(checkpoint), tensors)
         rank, device = self.accelerator.process_index, self.accelerator.device
         batches, tensors, plain = load_rank_state(Path(checkpoint), rank, device)
         self._buffered_inputs = batches or None
         self.load_rank_state(plain, tensors)
+
+    def _moved_reference(self) -> dict[str, torch.Tensor]:
+        """The weights of a reference model that follows the policy; a sharded one is in no checkpoint."""
+        if not self.args.sync_ref_model or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return {}
+        weights = self.accelerator.unwrap_model(self.ref_model).state_dict()
+        return {f"{REFERENCE}{name}": tensor for name, tensor in weights.items()}
+
+    def _restore_reference(self, folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+        if not self.args.sync_ref_model:
+            return
+        weights = {name.removeprefix(REFERENCE): t for name, t in tensors.items() if name.startswith(REFERENCE)}
+        if not weights:
+            raise BadInputError(
+                f"{folder} does not hold the reference model, which sync_ref_model has moved, so this run cannot be "
+                "resumed. With FSDP or DeepSpeed it is never saved: start anew, or set sync_ref_model=False."
+            )
+        self.accelerator.unwrap_model(self.ref_model).load_state_dict(weights)
 
     def _reload(self, folder: str, model: Any, otherwise: Callable[[], None]) -> None:
         unwrapped = self.accelerator.unwrap_model(model if model is not None else self.model)

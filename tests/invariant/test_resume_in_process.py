@@ -33,6 +33,12 @@ CASES = {
         },
         3,
     ),
+    "grpo-moving-reference": (
+        RLVRTrainer,
+        RLVRConfig,
+        {"num_generations": 2, "beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1},
+        2,
+    ),
     "two-stage-mid-window": (
         TwoStageEntropyTrainer,
         TwoStageEntropyConfig,
