@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 
-_FLOAT = re.compile(r"-?\d+(?:\.\d+)?")
+_FLOAT = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
 MAX_CHARS = 20_000
 
 

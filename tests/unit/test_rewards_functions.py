@@ -166,6 +166,15 @@ def _precision_by_definition(gold, given, threshold=0.5):
     return sum(max((p for r, p in points if r >= recall), default=0.0) for recall in grid) / len(grid)
 
 
+def test_fractions_may_lack_their_zero():
+    box = "<answer>[.1, .25, .5, 1]</answer>"
+    arguments = {"coordinates": "fractions", "image_size": [[100, 200]]}
+    assert rewards.iou_reward([box], ["[10, 50, 50, 200]"], **arguments) == [1.0]
+    assert rewards.point_in_box_reward(
+        ["(.3, -.5)", "(.3, .5)"], ["[10, 50, 50, 200]"] * 2, "fractions", [[100, 200]] * 2
+    ) == [0.0, 1.0]
+
+
 def test_average_precision_equals_its_definition():
     generator = random.Random(1)
     for _ in range(12):
