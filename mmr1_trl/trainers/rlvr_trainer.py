@@ -253,7 +253,7 @@ class RLVRTrainer(ResumableTrainer):
         return self.vision.generation(batch) if self.vision is not None else contextlib.nullcontext()
 
     def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        records = [self.reader.decode(record, where=f"eval_dataset row {i}") for i, record in enumerate(inputs)]
+        records = self.reader.decode_evaluation(inputs)
         self._sampling_pass = {} if self._rewards_entropy else None
         with self._vision_of("eval"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)

@@ -226,6 +226,36 @@ class RowReader:
                 record[name] = [picture(each) for each in value]
         return record
 
+    def decode_evaluation(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """
+        Decode the pictures of an evaluation batch. With `on_bad_row="skip"` the next readable row of the batch, or its
+        first one, takes the place of a bad row.
+
+        Args:
+            records (`Sequence[dict]`):
+                Rows of an evaluation set, with repetitions.
+
+        Returns:
+            `list[dict]`: As many rows.
+        """
+        decoded: list[dict[str, Any] | None] = []
+        for record in records:
+            where = f"eval_dataset, prompt_id {record['prompt_id']!r}" if "prompt_id" in record else "eval_dataset"
+            try:
+                decoded.append(self.decode(record, where))
+            except BadImageError as error:
+                if self.on_bad_row == "error":
+                    raise BadInputError(
+                        f"{error} Pass on_bad_row='skip' (--on_bad_row skip) to pass over it."
+                    ) from error
+                logger.warning_once(f"{error} Skipped: the next readable row of its batch takes its place.")
+                decoded.append(None)
+        for i in reversed(range(-len(decoded), len(decoded))):  # twice, so that the last row finds the first one
+            decoded[i] = decoded[i] or decoded[(i + 1) % len(decoded)]
+        if decoded[0] is None:
+            raise BadInputError("No row of an evaluation batch has a readable picture.")
+        return [dict(record) for record in decoded if record is not None]
+
     def _decode_row(self, row: int, record: dict[str, Any]) -> dict[str, Any] | None:
         try:
             return self.decode(record, where=f"train_dataset row {row}")

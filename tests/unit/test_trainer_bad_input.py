@@ -2,6 +2,7 @@
 """Bad input ends in one clear message before anything is trained."""
 
 import io
+from collections import Counter
 
 import PIL.Image
 import pytest
@@ -91,6 +92,23 @@ def test_bad_picture_stops_or_is_skipped(make_trainer):
     logged = [entry["data/bad_rows"] for entry in trainer.state.log_history if "data/bad_rows" in entry]
     assert logged == [2.0, 2.0]
     assert trainer.value_tracker.visits.tolist() == [1, 1, 1, 0, 0, 3, 1, 1]
+
+
+def test_bad_picture_of_an_evaluation_stops_or_is_skipped(make_trainer, make_rows):
+    eval_rows = encoded_rows(4, bad=[2]).add_column("prompt_id", ["a", "b", "c", "d"])
+    seen = []
+
+    def reward(completions, prompt_id=None, **kwargs):
+        seen.extend(prompt_id or [])
+        return [0.0] * len(completions)
+
+    options = {"num_generations": 2, "eval_rows": eval_rows, "reward_funcs": reward}
+    with pytest.raises(BadInputError, match="eval_dataset, prompt_id 'c': .*on_bad_row='skip'"):
+        make_trainer(**options).evaluate()
+    seen.clear()
+    make_trainer(on_bad_row="skip", **options).evaluate()
+    counts = Counter(seen)
+    assert counts.keys() == {"a", "b", "d"} and sorted(counts.values()) == [2, 2, 4]
 
 
 def test_reader_gives_the_next_readable_row_and_refuses_a_set_without_any():
