@@ -31,3 +31,8 @@ def test_every_file_and_option_named_exists():
     named = set(re.findall(r"`((?:tracker|shaping)_\w+|\w+_coef|switch_fraction|epsilon\w*|delta|beta)\b", INDEX))
     assert len(named) > 10
     assert named <= fields, sorted(named - fields)
+
+
+def test_coefficients_of_our_own_are_the_defaults():
+    config = RLVRConfig("x", use_cpu=True)
+    assert f"`explore_coef`, `exploit_coef` | {config.explore_coef}, {config.exploit_coef} (ours) |" in INDEX
