@@ -49,7 +49,7 @@ PANELS = (
     Panel("Effective number of prompts drawn from", ("vas/effective_sample_size",)),
     Panel("No signal, drawn by score (share)", ("vas/frac_zero_variance_weighted",)),
     Panel("No signal, drawn uniformly (share)", ("vas/frac_zero_variance_uniform",)),
-    Panel("Prompts drawn so far (share)", ("vas/coverage",)),
+    Panel("Prompts drawn within an epoch (share)", ("vas/coverage",)),
     Panel("Loss", ("loss",)),
     Panel("Time per step (s)", ("step_time",)),
 )
