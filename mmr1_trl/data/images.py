@@ -57,7 +57,9 @@ def open_image(value: Any, where: str) -> Image.Image:
         image.load()
         if orientation != 1:
             image = ImageOps.exif_transpose(image)
-        return _to_rgb(image)
+        image = _to_rgb(image)
+        # Pillow keeps the file of several frames open as long as the picture lives, and a batch has many pictures.
+        return image.copy() if image is not value and getattr(image, "is_animated", False) else image
     # On damaged bytes the decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
     except Exception as error:
         raise BadImageError(f"{where}: the image is truncated or damaged ({error}).") from error

@@ -5,6 +5,7 @@ import zlib
 from io import BytesIO
 
 import numpy as np
+import psutil
 import pytest
 from datasets import Dataset, Features, Sequence, Value
 from datasets import Image as ImageFeature
@@ -239,3 +240,13 @@ def test_image_counts_does_not_decode():
         [{"images": [broken]}], features=Features({"images": Sequence(ImageFeature(decode=True))})
     )
     assert image_counts(dataset) == [1]
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "MPO", "PNG", "GIF", "WEBP"])
+def test_no_file_stays_open(tmp_path, kind):
+    path = str(tmp_path / "picture")
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    frames[0].save(path, kind, save_all=True, append_images=frames[1:])
+    pictures = [open_image(path, "row 0") for _ in range(3)]
+    assert path not in [file.path for file in psutil.Process().open_files()]
+    assert all(picture.getpixel((8, 8))[0] > 200 for picture in pictures)
