@@ -178,7 +178,7 @@ def gold_text(value: Any) -> str:
         value = value[0]
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
         value = ", ".join(value)
-    if value is None or value == [] or value == {}:
+    if value is None or value == [] or value == {} or value != value:  # an empty cell of a column of numbers is NaN
         raise BadInputError("there is no gold answer")
     if isinstance(value, list | dict):
         return json.dumps(value)

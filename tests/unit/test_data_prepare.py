@@ -442,3 +442,10 @@ def test_hub_names(monkeypatch):
         load_data("hiyouga/geometry3k@dev")
     with pytest.raises(BadInputError, match="'gone/gone' is neither.*doesn't exist on the Hub"):
         load_data("gone/gone")
+
+
+def test_an_empty_cell_among_numbers_is_no_gold():
+    rows = Dataset.from_dict({"question": ["a", "b"], "answer": [2.5, float("nan")]})
+    with pytest.raises(BadInputError, match="row 1: there is no gold answer"):
+        prepare_dataset(rows)
+    assert prepare_dataset(rows, on_bad_row="skip")["solution"][:] == ["2.5"]
