@@ -74,7 +74,8 @@ class Run:
 
     def completions(self) -> list[Path]:
         """The files of logged completions (`log_completions=True`), oldest step first."""
-        return sorted((self.folder / "completions").glob("completions_*.parquet"))
+        files = (self.folder / "completions").glob("completions_*.parquet")
+        return sorted(files, key=lambda path: (len(path.name), path.name))  # from step 100,000 on with a digit more
 
     def stages(self) -> dict[str, pd.DataFrame]:
         """The logged completions at the `start`, `middle` and `end` of the run; fewer if fewer were logged."""

@@ -198,6 +198,14 @@ def test_logged_completions_are_shown_with_rewards_and_pictures(tmp_path):
     assert "accuracy 1.00 · advantage 0.50" in page and page.count("data:image/png") == 6
 
 
+def test_logged_completions_are_in_order_of_their_steps(tmp_path):
+    run = load_run(write_run(tmp_path / "train"))
+    (run.folder / "completions").mkdir()
+    for step in (100_000, 99_990, 5):
+        (run.folder / "completions" / f"completions_{step:05d}.parquet").touch()
+    assert [int(path.stem.split("_")[1]) for path in run.completions()] == [5, 99_990, 100_000]
+
+
 def test_message_text_reads_strings_messages_and_blocks():
     assert message_text("plain") == "plain"
     assert message_text([{"content": "system"}, {"content": "question"}]) == "question"
