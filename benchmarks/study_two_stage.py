@@ -1,8 +1,8 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The two-stage entropy paper's three stages of evidence on the figures, and the sweep that sets the coefficients.
 
-python benchmarks/study_two_stage.py noise    # five schedules x noise 0, 50 and 100 % x tasks
-python benchmarks/study_two_stage.py order    # order of the stages, and the oracles that know the wrong labels
+python benchmarks/study_two_stage.py noise    # five schedules x noise 0, 50 and 100 % x three tasks
+python benchmarks/study_two_stage.py order    # order of the stages, and the oracles that know the wrong labels (50 %)
 python benchmarks/study_two_stage.py switch   # the switch at 50, 70, 80 and 90 % of the steps
 python benchmarks/study_two_stage.py sweep    # coefficients, on seeds of their own
 
@@ -150,6 +150,28 @@ def table(command: str, study: str, task: str, noises: Sequence[float], metric: 
     return lines + [f"| {arm} | " + " | ".join(row) + " |" for arm, row in cells.items()] + [""]
 
 
+def overall(command: str, study: str, tasks: Sequence[str], noises: Sequence[float], metric: str) -> list[str]:
+    """Differences between arms, averaged over the tasks of a seed: what the tasks agree on."""
+    arms = [arm.name for arm in COMMANDS[command]]
+    lines = [
+        f"| all tasks, {metric}, points | " + " | ".join(f"{n:.0%}: - GRPO | two-stage - this" for n in noises) + " |"
+    ]
+    lines.append("|---" * (1 + 2 * len(noises)) + "|")
+    for arm in arms[1:]:
+        cells = []
+        for noise in noises:
+            runs = {task: by_arm(read_study(study), part_name(task, noise)) for task in tasks}
+            seeds = sorted(set.intersection(*(set(shared_seeds(runs[task], arms)) for task in tasks)))
+            for one, other in ((arm, GRPO.name), (TWO_STAGE.name, arm)):
+                gaps = [
+                    np.mean([final(runs[t][one][seed], metric) - final(runs[t][other][seed], metric) for t in tasks])
+                    for seed in seeds
+                ]
+                cells.append(percent(gaps, signed=True) if gaps and one != other else "")
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def plot(command: str, study: str, tasks: Sequence[str], noises: Sequence[float], metric: str) -> None:
     """Held-out accuracy over rollouts, and token entropy over steps: means over seeds."""
     shape = {"nrows": 2 * len(tasks), "ncols": len(noises), "squeeze": False}
@@ -198,6 +220,8 @@ def write_tables(command: str, tasks: Sequence[str], noises: Sequence[float]) ->
     for task in tasks:
         for metric in ("greedy", "sampled"):
             lines += table(command, study, task, noises, metric)
+    if command == "noise":
+        lines += overall(command, study, tasks, noises, "greedy") + overall(command, study, tasks, noises, "sampled")
     path = RESULTS / f"two_stage_{command}.md"
     path.write_text("\n".join(lines))
     print(path.read_text())
@@ -207,8 +231,8 @@ def write_tables(command: str, tasks: Sequence[str], noises: Sequence[float]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=list(COMMANDS))
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=["point", "classify"])
-    parser.add_argument("--noise", nargs="+", type=float, choices=NOISE, default=list(NOISE))
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), help="default: point and classify; noise: all")
+    parser.add_argument("--noise", nargs="+", type=float, choices=NOISE, help="default: all; order: 0.5")
     parser.add_argument("--arms", nargs="+", help="run only these; tables have all")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 to 4; of the sweep 200 and 201")
     parser.add_argument("--workers", type=int, default=1)
@@ -218,11 +242,14 @@ def main() -> None:
     if unknown := set(a.arms or ()) - set(names):
         parser.error(f"unknown arms {sorted(unknown)}; {a.command} has {names}")
     sweep = a.command == "sweep"
+    tasks = a.tasks or list(TASKS)[: 3 if a.command == "noise" else 2]
+    noises = a.noise or ((0.5,) if a.command == "order" else NOISE)  # elsewhere an oracle has one kind of label
     if not a.tables:
         seeds = a.seeds or (SWEEP_SEEDS if sweep else SEEDS)
-        todo = jobs(a.command, a.tasks, a.noise, seeds, a.arms)
-        run_study("two_stage_sweep" if sweep else "two_stage", todo, a.workers)
-    write_tables(a.command, a.tasks, a.noise)
+        run_study(
+            "two_stage_sweep" if sweep else "two_stage", jobs(a.command, tasks, noises, seeds, a.arms), a.workers
+        )
+    write_tables(a.command, tasks, noises)
 
 
 if __name__ == "__main__":
