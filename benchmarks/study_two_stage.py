@@ -180,8 +180,10 @@ def plot(command: str, study: str, tasks: Sequence[str], noises: Sequence[float]
         for row, task in enumerate(tasks):
             above, below = axes[2 * row][column], axes[2 * row + 1][column]
             runs = by_arm(read_study(study), part_name(task, noise))
-            for index, arm in enumerate(COMMANDS[command]):
-                found = list(runs.get(same_run(arm, noise), {}).values())
+            names = [same_run(arm, noise) for arm in COMMANDS[command]]
+            seeds = shared_seeds(runs, names)  # as in the tables
+            for index, (arm, name) in enumerate(zip(COMMANDS[command], names)):
+                found = [runs[name][seed] for seed in seeds]
                 if not found:
                     continue
                 curves = np.array([[point[metric] for point in run["curve"]] for run in found])
