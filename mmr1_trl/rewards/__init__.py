@@ -2,9 +2,9 @@
 """Reward functions in TRL's signature, for training and evaluation alike. Importing them does not import torch."""
 
 from mmr1_trl.rewards.accuracy import accuracy_reward, class_label_reward, format_reward
+from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.rewards.grounding import detection_reward, iou_reward, point_in_box_reward
 from mmr1_trl.rewards.majority_vote import majority_vote_reward
-from mmr1_trl.rewards.negative_entropy import negative_entropy_reward
 from mmr1_trl.rewards.shaping import length_penalty, repetition_penalty
 
 
@@ -19,4 +19,5 @@ __all__ = [
     "negative_entropy_reward",
     "point_in_box_reward",
     "repetition_penalty",
+    "self_certainty_reward",
 ]

@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""What is known of completions beside their text: pictures for TRL's tables, mean entropies for rewards."""
+"""What is known of completions beside their text: pictures for TRL's tables, means over tokens for rewards."""
 
 import io
 import os
@@ -13,6 +13,8 @@ import torch
 
 
 KEPT_PICTURES = 16
+# Columns that reward functions may ask for, and what they are means of.
+MEANS = {"mean_entropy": "entropies", "mean_self_certainty": "self_certainty"}
 MAX_SIDE = 256  # pixels; these are for looking at, not for training
 
 
@@ -36,25 +38,29 @@ def add_pictures(path: Path, images: Sequence[Sequence[PIL.Image.Image] | None])
     os.replace(temporary, path)
 
 
-def add_mean_entropies(
-    records: Sequence[dict[str, Any]], entropies: torch.Tensor, completion_ids: Sequence[Sequence[int]]
+def add_means(
+    records: Sequence[dict[str, Any]], values: dict[str, torch.Tensor], completion_ids: Sequence[Sequence[int]]
 ) -> list[dict[str, Any]]:
     """
-    Add `mean_entropy` to the rows of a batch, where reward functions find it among the columns.
+    Add means over each completion's tokens to the rows of a batch, where reward functions find them among the columns.
 
     Args:
         records (`Sequence[dict]`):
             One row per completion.
-        entropies (`torch.Tensor` of shape `(B, T)`):
-            Token entropies in nats; completions are padded on their right.
+        values (`dict[str, torch.Tensor]`, each of shape `(B, T)`):
+            What is known of the tokens: those of `MEANS` are read. Completions are padded on their right.
         completion_ids (`Sequence[Sequence[int]]`):
             Token ids of each completion, unpadded.
 
     Returns:
         `list[dict]`: Copies of the rows; the mean of a completion without a token is `None`.
     """
-    means = [row[: len(ids)].mean().item() if ids else None for row, ids in zip(entropies, completion_ids)]
-    return [record | {"mean_entropy": mean} for record, mean in zip(records, means, strict=True)]
+    rows = list(records)
+    for column, name in MEANS.items():
+        if name in values:
+            means = [row[: len(ids)].mean().item() if ids else None for row, ids in zip(values[name], completion_ids)]
+            rows = [row | {column: mean} for row, mean in zip(rows, means, strict=True)]
+    return rows
 
 
 def _png(image: PIL.Image.Image) -> bytes:

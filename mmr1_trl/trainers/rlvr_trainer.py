@@ -31,10 +31,10 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
-from mmr1_trl.rewards.negative_entropy import negative_entropy_reward
+from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer, on_disk
-from mmr1_trl.trainers.completions import add_mean_entropies, add_pictures
+from mmr1_trl.trainers.completions import add_means, add_pictures
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
 from mmr1_trl.trainers.nonfinite import NonFiniteGuard
@@ -44,6 +44,7 @@ from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, check_rows, fingerprint, prompt_slots
 from mmr1_trl.trainers.score_table import read_prompt_table
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
+from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
 from mmr1_trl.trainers.vas_callback import VASCallback
 from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision, restore_pictures
 
@@ -180,9 +181,15 @@ class RLVRTrainer(ResumableTrainer):
         self.nonfinite = NonFiniteGuard(self, args.on_nonfinite)
         self.gathers = LeanGathers(active=not args.log_completions)
 
-        self._rewards_entropy = negative_entropy_reward in self.reward_funcs
-        if self._rewards_entropy and not self._computes_old_logps:
-            raise BadInputError("negative_entropy_reward needs two updates per rollout batch: set num_iterations=2.")
+        self._rewards_certainty = self_certainty_reward in self.reward_funcs
+        self._reads_policy = self._rewards_certainty or negative_entropy_reward in self.reward_funcs
+        if self._reads_policy and not self._computes_old_logps:
+            raise BadInputError(
+                "negative_entropy_reward and self_certainty_reward need two updates per rollout batch: set "
+                "num_iterations=2."
+            )
+        if self._rewards_certainty:
+            check_head(self)
         self._initialized = args.tracker_initial_rollouts == 0
         self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
         self._completion_ids: list[list[int]] = []  # of this rank, set with them
@@ -220,7 +227,7 @@ class RLVRTrainer(ResumableTrainer):
         weights = self.scores.for_batch(self) if self.scores is not None else None
         rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
         shape_now = self.args.entropy_shaping and self._computes_old_logps
-        self._sampling_pass = {} if shape_now or self._rewards_entropy else None
+        self._sampling_pass = {} if shape_now or self._reads_policy else None
         with self._vision_of("train"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)
         sampling_pass, self._sampling_pass = self._sampling_pass, None
@@ -254,7 +261,7 @@ class RLVRTrainer(ResumableTrainer):
 
     def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         records = self.reader.decode_evaluation(inputs)
-        self._sampling_pass = {} if self._rewards_entropy else None
+        self._sampling_pass = {} if self._reads_policy else None
         with self._vision_of("eval"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)
         self._sampling_pass = None
@@ -271,7 +278,7 @@ class RLVRTrainer(ResumableTrainer):
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._completion_ids = args[3]
         if self._sampling_pass is not None:
-            args = (add_mean_entropies(args[0], self._sampling_pass["entropies"], args[3]), *args[1:])
+            args = (add_means(args[0], self._sampling_pass, args[3]), *args[1:])
         self._rewards = super()._calculate_rewards(*args, **kwargs)
         self.gathers.rewards_are_done()
         return self._rewards
@@ -315,9 +322,14 @@ class RLVRTrainer(ResumableTrainer):
         sampling_pass = self._sampling_pass == {}
         if sampling_pass:
             kwargs["compute_entropy"] = True
-        logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        reads_states = sampling_pass and self._rewards_certainty
+        certainty = SelfCertainty(self.accelerator.unwrap_model(model), self.temperature) if reads_states else None
+        with certainty or contextlib.nullcontext():
+            logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if sampling_pass:
             self._sampling_pass = {"logps": logps, "entropies": entropies}
+            if certainty is not None:
+                self._sampling_pass["self_certainty"] = certainty.per_token(args[0], logps)
         elif self._loss_inputs is not None:
             self._after_loss_forward(self._loss_inputs, logps.detach(), entropies)
         return logps, entropies, aux_loss
