@@ -184,10 +184,7 @@ class RLVRTrainer(ResumableTrainer):
         self._rewards_certainty = self_certainty_reward in self.reward_funcs
         self._reads_policy = self._rewards_certainty or negative_entropy_reward in self.reward_funcs
         if self._reads_policy and not self._computes_old_logps:
-            raise BadInputError(
-                "negative_entropy_reward and self_certainty_reward need two updates per rollout batch: set "
-                "num_iterations=2."
-            )
+            raise BadInputError("negative_entropy_reward and self_certainty_reward need num_iterations=2 or more.")
         if self._rewards_certainty:
             check_head(self)
         self._initialized = args.tracker_initial_rollouts == 0
