@@ -19,6 +19,7 @@ from peft import LoraConfig
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fixtures.ranks import leave_together
 from fixtures.trainers import build_trainer, picture_rows
 
 from mmr1_trl.cli.train import parse_training
@@ -114,7 +115,7 @@ def go_through_all(folder):
     for names in COMBINATIONS:
         check_combination(names, folder / "-".join(names), processes=2)
         print("-".join(names), "trained and resumed", flush=True)
-    torch.distributed.destroy_process_group()
+    leave_together()
 
 
 if __name__ == "__main__":

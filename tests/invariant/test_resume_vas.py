@@ -116,6 +116,7 @@ SCRIPT = """
     import sys
     import torch
     sys.path.insert(0, {tests!r})
+    from fixtures.ranks import leave_together
     from fixtures.trainers import picture_rows
     from mmr1_trl import VASConfig, VASTrainer
     from mmr1_trl.models import build_tiny_vlm
@@ -147,8 +148,8 @@ SCRIPT = """
         part, again = run(mode, mode + "_resumed", {folder!r} + "/" + mode + "/checkpoint-1")
         assert torch.equal(whole[4:], part), mode
         assert all(torch.equal(a, b) for a, b in zip(weights, again)), mode
-    print("equal on both ranks")
-    torch.distributed.destroy_process_group()
+    print("equal on both ranks", flush=True)
+    leave_together()
 """
 
 
