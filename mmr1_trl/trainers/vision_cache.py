@@ -319,7 +319,7 @@ def prepare_vision(trainer: Any) -> VisionCache | None:
     cache.install(core)
     if trainer.ref_model is not None:
         reference = _find_core(trainer.accelerator.unwrap_model(trainer.ref_model))
-        shared = not (trainer.is_fsdp_enabled or args.sync_ref_model) and _same_frozen_tower(core, reference)
+        shared = not (_shards_weights(trainer) or args.sync_ref_model) and _same_frozen_tower(core, reference)
         cache.install(reference, like=core if shared else None, reference=True)
     return cache
 
@@ -338,15 +338,17 @@ def _find_core(model: torch.nn.Module) -> Any:
     return next((module for module in model.modules() if isinstance(module, FAMILIES)), None)
 
 
+def _shards_weights(trainer: Any) -> bool:
+    return trainer.is_fsdp_enabled or (trainer.is_deepspeed_enabled and is_deepspeed_zero3_enabled())
+
+
 def _reason_against(trainer: Any, model: torch.nn.Module) -> str | None:
     if _find_core(model) is None:
         return f"{type(model).__name__} is none of the Qwen-VL models"
-    if trainer.is_deepspeed_enabled and is_deepspeed_zero3_enabled():
-        return "it has not been tried with ZeRO-3, which traces the order of a model's layers"
     if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
         return "it has been tried with version 2 of FSDP only (fsdp_version: 2)"
-    if trainer.is_fsdp_enabled and trainer.tools:
-        return "tools may add pictures on one rank and not on another, which FSDP does not forgive"
+    if _shards_weights(trainer) and trainer.tools:
+        return "tools may add pictures on one rank and not on another, which sharded towers do not forgive"
     return None
 
 
