@@ -320,8 +320,8 @@ class RLVRTrainer(ResumableTrainer):
         if sampling_pass:
             kwargs["compute_entropy"] = True
         reads_states = sampling_pass and self._rewards_certainty
-        certainty = SelfCertainty(self.accelerator.unwrap_model(model), self.temperature) if reads_states else None
-        with certainty or contextlib.nullcontext():
+        core = self.accelerator.unwrap_model(model)
+        with SelfCertainty(core, self.temperature, args[2]) if reads_states else contextlib.nullcontext() as certainty:
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if sampling_pass:
             self._sampling_pass = {"logps": logps, "entropies": entropies}

@@ -54,12 +54,15 @@ class SelfCertainty:
             The policy, unwrapped; adapters may be around it.
         temperature (`float`):
             Sampling temperature, by which the logits are divided.
+        length (`int`):
+            Tokens of the completions, T. The states of the prompts are not kept: there may be thousands.
     """
 
-    def __init__(self, model: torch.nn.Module, temperature: float) -> None:
+    def __init__(self, model: torch.nn.Module, temperature: float, length: int) -> None:
         # The outermost model of transformers: what adapters are around is not one itself.
         self.model = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
         self.temperature = temperature
+        self.length = length
         self._states: list[torch.Tensor] = []
 
     def __enter__(self) -> "SelfCertainty":
@@ -70,7 +73,7 @@ class SelfCertainty:
         self._hook.remove()
 
     def _keep(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        self._states.append(output.last_hidden_state)
+        self._states.append(output.last_hidden_state[:, -self.length - 1 : -1].clone())
 
     def per_token(self, input_ids: torch.Tensor, logps: torch.Tensor) -> torch.Tensor:
         """
@@ -85,14 +88,13 @@ class SelfCertainty:
         Returns:
             `torch.Tensor` of shape `(B, T)`: in nats.
         """
-        length = logps.shape[1]
         head = self.model.get_output_embeddings()
         weight, bias = head.weight.detach(), head.bias.detach() if head.bias is not None else None
         values, start = [], 0
         for states in self._states:
             end = start + len(states)
-            hidden = states[:, -length - 1 : -1].float()
-            tokens = input_ids[start:end, -length:]
+            hidden = states.float()
+            tokens = input_ids[start:end, -self.length :]
             sampled = (hidden * weight[tokens].float()).sum(-1)
             mean = hidden @ weight.mean(dim=0, dtype=torch.float32)
             if bias is not None:

@@ -73,7 +73,7 @@ def test_self_certainty_reads_a_head_with_a_bias_and_passes_in_parts():
     )
     model.lm_head.bias = torch.nn.Parameter(torch.randn(50))
     ids = torch.randint(50, (5, 9))
-    with SelfCertainty(torch.nn.Sequential(model), temperature=0.7) as certainty, torch.no_grad():
+    with SelfCertainty(torch.nn.Sequential(model), 0.7, length=4) as certainty, torch.no_grad():
         logits = torch.cat([model(input_ids=part).logits for part in ids.split(2)])
     logps = (logits[:, -5:-1].double() / 0.7).log_softmax(-1)
     sampled = logps.gather(-1, ids[:, -4:].unsqueeze(-1)).squeeze(-1)
