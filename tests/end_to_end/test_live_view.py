@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""`--report_to trackio`, without network: with a stand-in package, and with trackio itself where it is installed."""
+"""`--report_to trackio`, with trackio itself and a database on disk, without network."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,40 +8,6 @@ import sys
 
 import pytest
 
-
-STAND_IN = """
-import json, os, types
-from pathlib import Path
-
-class Config(dict):
-    def update(self, values, allow_val_change=False):
-        super().update(values)
-
-class Image:
-    def __init__(self, value, caption=None):
-        self.size = list(value.size)
-
-class Table:
-    def __init__(self, dataframe=None):
-        self.rows = dataframe.to_dict("records")
-
-FILE = Path(os.environ["TRACKIO_DIR"]) / "log.jsonl"
-config = Config()
-nothing = types.SimpleNamespace(get=lambda: None)
-context_vars = types.SimpleNamespace(current_space_id=nothing, current_run=nothing)
-
-def init(project, name, **options):
-    assert (project, name) == ("live", "one")
-
-def write(value):
-    return value.rows if isinstance(value, Table) else {"size": value.size} if isinstance(value, Image) else str(value)
-
-def log(metrics, step=None):
-    with FILE.open("a") as file:
-        file.write(json.dumps(metrics, default=write) + "\\n")
-
-def finish(): pass
-"""
 
 READER = """
 import json
@@ -72,12 +37,6 @@ def train(folder, environment):
     return json.loads((folder / "run" / "trainer_state.json").read_text())["log_history"]
 
 
-def environment(folder, *paths):
-    (folder / "trackio").mkdir()
-    path = os.pathsep.join([*map(str, paths), *sys.path])
-    return os.environ | {"TRACKIO_DIR": str(folder / "trackio"), "MMR1_HOME": str(folder / "home"), "PYTHONPATH": path}
-
-
 def check(history, logged):
     """Everything that the run logged arrived, and so did completions with pictures."""
     names = {name for entry in history for name in entry} - {"step"}
@@ -98,24 +57,9 @@ def check(history, logged):
 
 
 @pytest.mark.slow
-def test_all_metrics_and_pictures_reach_a_stand_in(tmp_path):
-    site = tmp_path / "site"
-    (site / "trackio").mkdir(parents=True)
-    (site / "trackio" / "__init__.py").write_text(STAND_IN)
-    (site / "trackio-0.43.0.dist-info").mkdir()
-    (site / "trackio-0.43.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: trackio\nVersion: 0.43.0\n"
-    )
-    history = train(tmp_path, environment(tmp_path, site))
-    logged = [json.loads(line) for line in (tmp_path / "trackio" / "log.jsonl").read_text().splitlines()]
-    tables = check(history, logged)
-    assert all(min(row["image"][0]["size"]) > 20 for row in tables[0])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("trackio") is None, reason="needs trackio, which holds Pillow back")
 def test_all_metrics_and_pictures_reach_trackios_database(tmp_path):
-    settings = environment(tmp_path)
+    paths = {"TRACKIO_DIR": str(tmp_path / "trackio"), "MMR1_HOME": str(tmp_path / "home")}
+    settings = os.environ | paths | {"PYTHONPATH": os.pathsep.join(sys.path)}
     history = train(tmp_path, settings)
     tables = check(
         history, [json.loads(line) for line in python(settings, "-c", READER).splitlines() if line[0] == "{"]
