@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Value
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -166,7 +166,8 @@ def category_columns(dataset: Dataset, by: Sequence[str] | None = None) -> list[
     The columns to break an evaluation of `dataset` down by: `by`, or what is there of the usual ones.
 
     Raises:
-        `BadInputError`: If one of them, or a column that an evaluation needs, is missing.
+        `BadInputError`: If one of them, or a column that an evaluation needs, is missing, or if one of them has lists,
+            structures or pictures.
     """
     for column in ("prompt", "solution", *(by or ())):
         if column not in dataset.column_names:
@@ -174,6 +175,12 @@ def category_columns(dataset: Dataset, by: Sequence[str] | None = None) -> list[
             raise BadInputError(
                 f"Evaluation needs the column {column!r}; the dataset has {', '.join(known)}."
                 + did_you_mean(column, known)
+            )
+    for column in by or ():
+        if not isinstance(feature := dataset.features[column], Value | ClassLabel):
+            raise BadInputError(
+                f"The column {column!r} cannot be a category: it holds {type(feature).__name__} values. "
+                "Choose columns of texts, numbers or truth values."
             )
     if by is not None:
         return list(by)

@@ -152,6 +152,8 @@ def test_missing_columns_are_named(tiny):
         evaluate_model(model, processor, dataset.remove_columns("solution"))
     with pytest.raises(BadInputError, match="Did you mean 'family'"):
         evaluate_model(model, processor, dataset, by=["familly"])
+    with pytest.raises(BadInputError, match="'images' cannot be a category: it holds List values"):
+        evaluate_model(model, processor, dataset, by=["images"])
 
 
 def test_saved_predictions_give_the_same_numbers(tiny, tmp_path):
