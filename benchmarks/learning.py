@@ -305,17 +305,17 @@ def paired(arms: dict[str, dict[int, dict[str, Any]]], arm: str, against: str, v
 def ratio_of_rollouts(arms: dict[str, dict[int, dict[str, Any]]], arm: str, against: str, level: float | None) -> str:
     """
     Rollouts that `arm` needs over those that `against` needs on the same seed, until greedy accuracy reaches `level`;
-    `None` stands for the final accuracy of `against`. The geometric mean over seeds and its interval.
+    `None` stands for the final accuracy of `against`. The geometric mean over seeds and its interval, or on how many
+    seeds each of the two reached the level.
     """
-    ratios = []
     seeds = sorted(arms[arm].keys() & arms[against].keys())
-    for seed in seeds:
-        goal = final(arms[against][seed]) if level is None else level
-        ratios.append(rollouts_to(arms[arm][seed], goal) / rollouts_to(arms[against][seed], goal))
-    reached = [ratio for ratio in ratios if np.isfinite(ratio)]
-    if len(reached) < len(seeds):
-        return f"reached on {len(reached)} of {len(seeds)} seeds"
-    mean, low, high = (np.exp(value) for value in mean_interval(np.log(reached)))
+    goals = [final(arms[against][seed]) if level is None else level for seed in seeds]
+    ours, theirs = (np.array([rollouts_to(arms[a][s], g) for s, g in zip(seeds, goals)]) for a in (arm, against))
+    if not np.isfinite(theirs).all():
+        return f"reached on {np.isfinite(ours).sum()} against {np.isfinite(theirs).sum()} of {len(seeds)} seeds"
+    if not np.isfinite(ours).all():
+        return f"reached on {np.isfinite(ours).sum()} of {len(seeds)} seeds"
+    mean, low, high = (np.exp(value) for value in mean_interval(np.log(ours / theirs)))
     return f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
 

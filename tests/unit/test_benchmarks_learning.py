@@ -41,7 +41,10 @@ def test_differences_and_ratios_are_taken_seed_by_seed():
     assert paired(arms, "fast", "slow", final).startswith("+0.0 (+0.0")
     # 25 of 100 and 50 of 100 rollouts to 0.4 and 0.5: the geometric mean of the ratios
     assert ratio_of_rollouts(arms, "fast", "slow", 0.4).startswith(f"{math.sqrt((50 / 3 / 100) * 0.5):.2f} (")
-    assert ratio_of_rollouts(arms, "slow", "fast", 0.8) == "reached on 1 of 2 seeds"
+    assert ratio_of_rollouts(arms, "slow", "fast", 0.8) == "reached on 1 against 1 of 2 seeds"
+    with_limit = by_arm([SLOW, run("worse", 0, (0, 0.2), (200, 0.4))], "learning")
+    assert ratio_of_rollouts(with_limit, "worse", "slow", 0.8) == "reached on 0 of 1 seeds"
+    assert ratio_of_rollouts(with_limit, "slow", "worse", 0.8) == "reached on 1 against 0 of 1 seeds"
 
 
 def test_an_interval_holds_its_mean():
