@@ -194,6 +194,11 @@ def stored_images(dataset: Dataset) -> Iterator[list[Any]]:
             yield [] if value is None else value if isinstance(value, list) else [value]
 
 
+def without_images(dataset: Dataset) -> Dataset:
+    """The rows without their images, so that looking at one decodes nothing."""
+    return dataset.remove_columns([name for name in ("images", "image") if name in dataset.column_names])
+
+
 def _open_lazily(value: Any, where: str) -> Image.Image:
     """Find the data behind `value` and let Pillow read its header."""
     if isinstance(value, Image.Image):

@@ -9,11 +9,10 @@ from typing import Any, Protocol
 
 import torch
 from datasets import Dataset
-from PIL import Image
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
-from mmr1_trl.data.images import BadImageError, fit_pixels, image_size, open_image
+from mmr1_trl.data.images import BadImageError, fit_pixels, image_size, open_image, stored_images
 
 
 @dataclass
@@ -123,10 +122,8 @@ def plan_batches(dataset: Dataset, batch_size: int) -> tuple[list[Batch], list[d
         and the rows left out because a picture's header cannot be read: `{"row", "reason"}`.
     """
     keys, skipped = [], []
-    has_images = "images" in dataset.column_names
-    for row, example in enumerate(dataset):
+    for row, (example, images) in enumerate(zip(dataset.select_columns("prompt"), stored_images(dataset))):
         characters = sum(len(str(message["content"])) for message in example["prompt"])
-        images = (example["images"] or []) if has_images else []
         try:
             sizes = [image_size(image, f"row {row}, image {i}") for i, image in enumerate(images)]
         except BadImageError as error:
@@ -154,12 +151,10 @@ def load_batch(
         `list[dict]`: The rows left out, as `{"row", "reason"}`.
     """
     kept, skipped = [], []
-    for row in batch.rows:
-        example = dataset[row]
+    rows = dataset.select(batch.rows)
+    for row, example, stored in zip(batch.rows, rows.select_columns("prompt"), stored_images(rows)):
         try:
-            images: list[Image.Image] = [
-                open_image(image, f"row {row}, image {i}") for i, image in enumerate(example.get("images") or [])
-            ]
+            images = [open_image(image, f"row {row}, image {i}") for i, image in enumerate(stored)]
         except BadImageError as error:
             skipped.append({"row": row, "reason": str(error)})
             continue

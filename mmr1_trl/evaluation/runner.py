@@ -13,6 +13,7 @@ from datasets import ClassLabel, Dataset, Value
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
+from mmr1_trl.data.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.evaluation.generation import (
@@ -194,7 +195,8 @@ def _score(
     is_formatted: Callable[[str], bool] | None,
 ) -> list[dict[str, Any]]:
     """Score all completions in one batch (what needs algebra runs in parallel) and make a prediction of each."""
-    examples = {row: dataset[row] for row in sorted(completions)}
+    rows = sorted(completions)
+    examples = dict(zip(rows, without_images(dataset).select(rows)))
     pairs = [(row, sample) for row in examples for sample in range(len(completions[row]))]
     questions = {
         row: make_question(

@@ -6,7 +6,8 @@ import json
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, List
+from datasets import Image as ImageFeature
 from PIL import Image
 from trl.data_utils import prepare_multimodal_messages
 
@@ -143,6 +144,16 @@ def test_broken_pictures_are_left_out_and_named(tiny):
     assert {prediction["row"] for prediction in result.predictions} == {1, 3, 4}
     with pytest.raises(BadInputError, match="None of the 1 rows"):
         evaluate_model(model, processor, dataset.select([0]), max_new_tokens=3, progress=False)
+
+
+def test_a_dataset_that_decodes_on_access_is_not_decoded_at_every_look(tiny, monkeypatch):
+    model, processor = tiny
+    stored = Dataset.from_list(make_rows()).cast_column("images", List(ImageFeature(decode=False)))
+    decoding = stored.cast_column("images", List(ImageFeature()))
+    options = {"num_samples": 2, "max_new_tokens": 3, "batch_size": 4, "progress": False}
+    expected = evaluate_model(model, processor, stored, **options).predictions
+    monkeypatch.setattr(ImageFeature, "decode_example", None)
+    assert evaluate_model(model, processor, decoding, **options).predictions == expected
 
 
 def test_missing_columns_are_named(tiny):
