@@ -1,7 +1,8 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What drawing prompts by their variance is worth, per rollout.
 
-python benchmarks/study_vas.py learning --seeds 5
+python benchmarks/study_vas.py            # train what is missing, then write the tables and the plot
+python benchmarks/study_vas.py --replot   # train nothing
 """
 
 import argparse

@@ -146,7 +146,7 @@ class EvalArguments:
 
     Args:
         model (`str`):
-            Hub id, folder, `"figures/cold_start"` or `"figures/tiny"`.
+            Hub id, folder, or a built-in model such as `"figures/cold_start"`.
         model_revision (`str`, *optional*, defaults to `"main"`):
             Branch, tag (such as `step-40`) or commit of a model on the Hub.
         dataset_name (`str`, *optional*, defaults to `"figures"`):
@@ -201,7 +201,7 @@ class EvalArguments:
             evaluation goes on from there when it is called again.
     """
 
-    model: str = field(default="", metadata={"help": "Hub id, folder, figures/cold_start or figures/tiny."})
+    model: str = field(default="", metadata={"help": "Hub id, folder, or built-in model (figures/cold_start)."})
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of a model on the Hub."})
     dataset_name: str = field(
         default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}

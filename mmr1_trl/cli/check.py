@@ -13,6 +13,7 @@ from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.cli.train import (
     METHODS,
     load_rows,
+    load_train_rows,
     method_of_config,
     model_init_kwargs,
     parse_training,
@@ -41,8 +42,7 @@ def run(argv: list[str]) -> int:
     Raises:
         [`BadInputError`]: The run could not even start.
     """
-    options, command, words = _split(argv)
-    settings = parse_training(command, words)
+    options, settings = parse_check(argv)
     report = check(settings, options.samples, options.sample_tokens, progress=not options.json)
     if options.json:
         print(json.dumps(dataclasses.asdict(report), indent=2, default=str))
@@ -51,8 +51,8 @@ def run(argv: list[str]) -> int:
     return 1 if report.findings else 0
 
 
-def _split(argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
-    """Separate the options of the check from the command and the options of the training."""
+def parse_check(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
+    """Read the words after `mmr1 check`: the check's own options, and the training's settings."""
     parser = Parser(
         prog="mmr1 check",
         usage=_USAGE,
@@ -71,11 +71,11 @@ def _split(argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
             raise BadInputError(
                 f"`mmr1 check` knows no command {words[0]!r}.{did_you_mean(words[0], METHODS)} Usage: {_USAGE}"
             )
-        return options, words[0], words[1:]
+        return options, parse_training(words[0], words[1:])
     command = method_of_config(words)
     if command is None:
         raise BadInputError("Say which command to check, such as `mmr1 check mssr --config NAME`.")
-    return options, command, words
+    return options, parse_training(command, words)
 
 
 def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, progress: bool = True) -> Report:
@@ -114,7 +114,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     processor = load_processor(
         model_path, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
-    dataset = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+    dataset = load_train_rows(data_args, config, processor)
     splits = {"train_dataset": dataset}
     if config.eval_strategy != "no":
         splits["eval_dataset"] = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)

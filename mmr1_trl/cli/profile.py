@@ -26,11 +26,8 @@ options:
                 batches (default: 8)"""
 
 
-def run(argv: list[str]) -> int:
-    """Profile with the words after `mmr1 profile`; return the exit code."""
-    if not argv or {"-h", "--help"} & set(argv):
-        print(_USAGE)
-        return 0
+def parse_profile(argv: list[str]) -> tuple[int, Settings]:
+    """Read the words after `mmr1 profile`: the number of steps, and the training's settings."""
     own = Parser(prog="mmr1 profile", add_help=False)
     own.add_argument("--steps", type=int, default=8)
     arguments, words = own.parse_known_args(argv)
@@ -39,7 +36,15 @@ def run(argv: list[str]) -> int:
     method = words.pop(0) if words and words[0] in METHODS else method_of_config(words)
     if method is None:
         raise BadInputError(f"Say which method to profile: mmr1 profile {'|'.join(METHODS)} --config ...")
-    settings = parse_training(method, words)
+    return arguments.steps, parse_training(method, words)
+
+
+def run(argv: list[str]) -> int:
+    """Profile with the words after `mmr1 profile`; return the exit code."""
+    if not argv or {"-h", "--help"} & set(argv):
+        print(_USAGE)
+        return 0
+    steps, settings = parse_profile(argv)
     if settings.origin("output_dir") != "command line":
         settings.values["output_dir"] = "runs/profile"
     folder = require_writable(settings.values["output_dir"])
@@ -47,7 +52,7 @@ def run(argv: list[str]) -> int:
     settings.values |= {"save_strategy": "no", "eval_strategy": "no", "report_to": "none", "push_to_hub": False}
     settings.values |= {"resume_from_checkpoint": None, "disable_tqdm": True, "logging_steps": 1}
     settings.values.pop("load_best_model_at_end", None)
-    return run_or_launch("profile", argv, settings.launch_args, lambda: _profile(settings, arguments.steps, folder))
+    return run_or_launch("profile", argv, settings.launch_args, lambda: _profile(settings, steps, folder))
 
 
 def _profile(settings: Settings, steps: int, folder: Path) -> int:

@@ -18,8 +18,8 @@ _ABOUT = (
 )
 
 
-def run(argv: list[str]) -> int:
-    """Score with the words after `mmr1 score` as options; return the exit code."""
+def parse_score(argv: list[str]) -> Settings:
+    """Read the words after `mmr1 score`."""
 
     def load_classes() -> tuple[type, ...]:
         from trl import ModelConfig
@@ -29,7 +29,12 @@ def run(argv: list[str]) -> int:
 
         return RLArguments, ScoreConfig, ModelConfig
 
-    settings = parse("score", argv, load_classes, _ABOUT)
+    return parse("score", argv, load_classes, _ABOUT)
+
+
+def run(argv: list[str]) -> int:
+    """Score with the words after `mmr1 score` as options; return the exit code."""
+    settings = parse_score(argv)
     from mmr1_trl.cli.train import prefer_cpu_where_needed
 
     prefer_cpu_where_needed(settings)

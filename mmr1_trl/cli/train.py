@@ -145,12 +145,7 @@ def build_trainer(settings: Settings) -> tuple[Any, str]:
         model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
     with config.main_process_first(desc="loading the dataset"):
-        train_rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
-        if data_args.max_prompt_tokens is not None:
-            from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths
-
-            lengths = prompt_lengths(train_rows, processor, config.min_pixels, config.max_pixels)
-            train_rows = drop_long_prompts(train_rows, lengths, data_args.max_prompt_tokens)
+        train_rows = load_train_rows(data_args, config, processor)
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
@@ -230,6 +225,17 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
             "--image_column none."
         )
     return rows
+
+
+def load_train_rows(data_args: Any, config: Any, processor: Any) -> Any:
+    """Return the prepared training rows, without those whose prompts are longer than `max_prompt_tokens`."""
+    rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+    if data_args.max_prompt_tokens is None:
+        return rows
+    from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths
+
+    lengths = prompt_lengths(rows, processor, config.min_pixels, config.max_pixels)
+    return drop_long_prompts(rows, lengths, data_args.max_prompt_tokens)
 
 
 def name_unreadable_golds(rows: Any) -> None:

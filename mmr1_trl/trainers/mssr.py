@@ -21,7 +21,7 @@ class MSSRConfig(RLVRConfig):
     > [!NOTE]
     > These parameters have default values different from [`RLVRConfig`]:
     > - `num_generations`: `1`, `advantage_baseline`: `"value_tracker"`, `entropy_shaping`: `True`
-    > - `beta`: `0.01`, `epsilon`: `0.2`, `epsilon_high`: `0.3`, `delta`: `3.0`, `max_grad_norm`: `0.5`
+    > - `beta`: `0.01`, `epsilon_high`: `0.3`, `delta`: `3.0`, `max_grad_norm`: `0.5`
     > - `weight_decay`: `0.01`, `lr_scheduler_type`: `"constant"`
     """
 

@@ -106,8 +106,9 @@ class NonFiniteGuard(TrainerCallback):
             what = f"Step {state.global_step + 1}: the {' and the '.join(self._found)} is not finite. {self._blame()}"
             self.skipped_in_a_row += 1
             if not self.skip:
+                weights = "have been updated already" if self.trainer.is_deepspeed_enabled else "were not updated"
                 raise TrainingStopped(
-                    f"{what} The weights were not updated, and the checkpoints in {args.output_dir} are from before. "
+                    f"{what} The weights {weights}, and the checkpoints in {args.output_dir} are from before. "
                     "Resume with a lower learning_rate or max_grad_norm, or with on_nonfinite='skip' "
                     "(--on_nonfinite skip) to pass over such batches."
                 )

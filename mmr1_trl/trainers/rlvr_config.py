@@ -169,24 +169,26 @@ class RLVRConfig(GRPOConfig):
         encode_once (`bool`, *optional*, defaults to `True`):
             Whether each distinct picture of a generation batch is pre-processed once, and goes through a frozen vision
             tower once, for all its rollouts and forward passes; through a trained tower once per forward pass. Models
-            other than the Qwen-VL families, and sharded ones, take the plain path in any case. With a frozen tower
-            (and projection) nothing else changes; with a trained one gradients are summed in another order.
+            other than the Qwen-VL families, FSDP of version 1, and tools together with sharded weights take the plain
+            path in any case. With a frozen tower (and projection) nothing else changes; with a trained one gradients
+            are summed in another order.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Pictures with fewer or more pixels are resized before the processor sees them.
         label_noise (`float`, *optional*, defaults to `0.0`):
             Share of the training answers that are replaced by wrong ones, once for the run, to study noisy labels. The
-            true answer stays in the column `clean_solution`, and the accuracy against it is logged too.
+            true answer stays in the column `clean_solution`, and `accuracy_reward` logs the accuracy against it.
         label_noise_seed (`int`, *optional*, defaults to `0`):
             Seed of the noise; which rows are hit does not depend on their order.
         on_bad_row (`str`, *optional*, defaults to `"error"`):
-            What to do with a row whose picture cannot be read: `"error"` stops with its number, `"skip"` names it,
-            counts it and takes the next row instead.
+            What to do with a row whose picture cannot be read, or that has no answer, wrong image markers or an
+            impossible box: `"error"` stops with its number, `"skip"` names it, counts it and takes the next instead.
 
         > Parameters that control what happens when something goes wrong
 
         on_nonfinite (`str`, *optional*, defaults to `"error"`):
             What to do when the loss, a log-ratio or the gradient of an optimizer step is NaN or infinite: `"error"`
-            stops before the weights change and names the prompts, `"skip"` names them and passes over the step.
+            stops before the weights change and names the prompts, `"skip"` names them and passes over the step. With
+            DeepSpeed, which updates within the backward pass, the weights have changed and only `"error"` is possible.
     """
 
     advantage_baseline: str = field(
@@ -305,7 +307,7 @@ class RLVRConfig(GRPOConfig):
     )
     encode_once: bool = field(
         default=True,
-        metadata={"help": "Pre-process and encode each picture once per generation batch instead of per rollout."},
+        metadata={"help": "Pre-process each picture once per batch of rollouts; encode it once per batch or forward."},
     )
     min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
     max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})

@@ -4,16 +4,32 @@
 import re
 import shlex
 from pathlib import Path
+from string import Template
 
 import pytest
 
 from mmr1_trl import cli
-from mmr1_trl.cli import sft
+from mmr1_trl.cli.check import parse_check
+from mmr1_trl.cli.eval import parse_eval
+from mmr1_trl.cli.profile import parse_profile
+from mmr1_trl.cli.push import make_parser
+from mmr1_trl.cli.report import parse_report
+from mmr1_trl.cli.score import parse_score
+from mmr1_trl.cli.sft import parse_sft
 from mmr1_trl.cli.train import METHODS, parse_training
 
 
+PARSERS = {
+    "check": parse_check,
+    "eval": parse_eval,
+    "profile": parse_profile,
+    "push": make_parser().parse_args,
+    "report": parse_report,
+    "score": parse_score,
+    "sft": parse_sft,
+}
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/command_line.md", "docs/gpu_training.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
 
 def blocks(page, language):
@@ -25,7 +41,8 @@ def commands(word):
     for page in PAGES:
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
+                line = Template(line).safe_substitute(noise="0.5", schedule="two_stage")  # variables of shell loops
+                words = shlex.split(line.removesuffix("..."), comments=True)
                 while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
                     words = words[1:]
                 if words and words[0] == word:
@@ -41,8 +58,8 @@ def test_mmr1_commands_are_understood(words, tmp_path, monkeypatch, capsys):
     (tmp_path / "my_cluster.yaml").write_text("num_machines: 2\n")
     if command in METHODS:
         parse_training(command, argv)
-    elif command == "sft":
-        sft.parse_sft(argv)
+    elif command in PARSERS:
+        PARSERS[command](argv)
     elif command == "configs":
         (tmp_path / "my.yaml").unlink()
         assert cli.main(words) == 0
