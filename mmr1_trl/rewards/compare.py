@@ -7,6 +7,7 @@ algebra goes through the `math_equal` callable: the training process passes one 
 worker processes, and the worker passes one that calls math-verify. So both run this one file.
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -97,12 +98,14 @@ def _yes_no(question: Question, answer: str, math_equal: MathEqual) -> bool:
 
 
 def _text(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    right, read = parse_quantity(clean(question.gold)), parse_quantity(clean(answer))
+    if right and read:
+        return same_quantity(right, read)
     gold, given = normalize_text(question.gold), normalize_text(answer)
     if gold == given and gold:
         return True
-    if any(char.isdigit() for char in gold) and (date := read_date(question.gold)):
-        return date == read_date(answer)
-    return same_quantity(parse_quantity(clean(question.gold)), parse_quantity(clean(answer)))
+    date = read_date(question.gold) if any(char.isdigit() for char in gold) else None
+    return date is not None and date == read_date(answer)
 
 
 def _label(question: Question, answer: str, math_equal: MathEqual) -> bool:
@@ -293,7 +296,7 @@ def _point(question: Question, answer: str, math_equal: MathEqual) -> bool:
     if len(gold) == 4:
         return point_in_box(given, gold)
     reach = question.tolerance or 0.0
-    return len(gold) == 2 and (given[0] - gold[0]) ** 2 + (given[1] - gold[1]) ** 2 <= reach**2
+    return len(gold) == 2 and math.hypot(given[0] - gold[0], given[1] - gold[1]) <= reach
 
 
 def _box(question: Question, answer: str, math_equal: MathEqual) -> bool:

@@ -31,30 +31,38 @@ def option_letters(text: str, options: Sequence[str] = ()) -> frozenset[str]:
         `frozenset[str]`: Upper-case letters, empty when the text names no option.
     """
     text = clean(text)
+    equal, similar = _matching_options(text, options)
+    named = equal or (similar if len(similar) == 1 else [])  # of several similar ones none is named
+    letters = ""
     if single := _LETTER.fullmatch(text):
         letters = single[1].upper()
+    elif equal:  # before several letters: "AC" and "A and B" may be the text of an option
+        return frozenset(equal)
     elif _SEVERAL.fullmatch(text):
         letters = "".join(re.findall(r"[A-Z]", re.sub(r"and", "", text)))
     elif 1 < len(text) <= 10 and text.isascii() and text.isupper() and text.isalpha() and len(set(text)) == len(text):
         letters = text
-    else:
-        named = _matching_options(text, options)
-        if len(named) == 1:
-            return frozenset(named)
-        lettered = _LETTER_AND_TEXT.match(text)
-        letters = (lettered[1] or lettered[2] or lettered[3]).upper() if lettered else ""
+    elif not named and (lettered := _LETTER_AND_TEXT.match(text)):
+        letters = (lettered[1] or lettered[2] or lettered[3]).upper()
     last = chr(ord("A") + len(options) - 1) if options else "Z"
-    return frozenset(letters) if letters and max(letters) <= last else frozenset(_matching_options(text, options))
+    return frozenset(letters if letters and max(letters) <= last else named)
 
 
-def _matching_options(text: str, options: Sequence[str]) -> list[str]:
-    found = []
+def _matching_options(text: str, options: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options that are the text up to spaces, and those that say the same with other signs around it."""
+    equal, similar = [], []
+    tight, words, quantity = _without_spaces(text), normalize_text(text), parse_quantity(text)
     for letter, option in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", options):
         option = clean(_OPTION_PREFIX.sub("", option))
-        same = normalize_text(option) == normalize_text(text) != "" or compact(option) == compact(text) != ""
-        if same or same_quantity(parse_quantity(option), parse_quantity(text)):
-            found.append(letter)
-    return found
+        if _without_spaces(option) == tight != "":
+            equal.append(letter)
+        if normalize_text(option) == words != "" or same_quantity(parse_quantity(option), quantity):
+            similar.append(letter)
+    return equal, similar
+
+
+def _without_spaces(text: str) -> str:
+    return re.sub(r",\s+", ",", compact(text))
 
 
 _YES_NO = {"yes": True, "true": True, "no": False, "false": False}
@@ -72,9 +80,13 @@ _DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%B %d %Y", "%d %B %Y", "%b %d %Y", "%d
 
 
 def normalize_text(text: str) -> str:
-    """Case, accents kept apart, articles, punctuation and spaces taken out of the comparison."""
+    """
+    Case, accents kept apart, articles, punctuation and spaces taken out of the comparison. The sign and the separators
+    of a number stay, save those of a date, which everybody writes with others.
+    """
     text = unicodedata.normalize("NFKC", clean(text)).casefold()
-    text = re.sub(r"[^\w\s%$€£+<>=-]|_", " ", text.replace("-", " "))
+    text = re.sub(r"(?<!\d)(\d+)[./-](\d+)[./-](\d+)(?!\d)", r"\1 \2 \3", text)
+    text = re.sub(r"(?<=\w)-|-(?!\.?\d)|(?<!\d)[.:/]|[.:/](?!\d)|[^\w\s%$€£+<>=.:/-]|_", " ", text)
     return " ".join(word for word in text.split() if word not in ("a", "an", "the"))
 
 

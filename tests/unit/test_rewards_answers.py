@@ -101,6 +101,69 @@ def test_option_text_as_gold_is_multiple_choice():
     assert score_answer(r"\boxed{B}", "blue", options=["red", "blue"]).correct == 1.0
 
 
+INTERVALS = ["(2,3)", "[2,3]", "(2,3]", "[2,3)"]
+SIGNED = ["-5", "5", "10", "0"]
+SEGMENTS = ["AB", "CD", "AC"]
+
+
+@pytest.mark.parametrize(
+    "options, gold, answer, expected",
+    [
+        (INTERVALS, "(2,3)", "[2,3)", False),
+        (INTERVALS, "(2,3)", "(2, 3)", True),
+        (INTERVALS, "(2,3)", r"\left( 2, 3 \right)", True),
+        (INTERVALS, "D", "[2, 3)", True),
+        (INTERVALS, "(2,3)", "2, 3", False),  # which of the four?
+        (SIGNED, "-5", "5", False),
+        (SIGNED, "-5", "-5", True),
+        (SIGNED, "-5", "\u22125.0", True),
+        (SIGNED, "-5", "A", True),
+        (SIGNED, "-5", "B", False),
+        (SIGNED, "A", "A) -5", True),
+        (SEGMENTS, "AB", "A", True),
+        (SEGMENTS, "AB", "AB", True),
+        (SEGMENTS, "AB", "AC", False),
+        (SEGMENTS, "C", "AC", True),
+        (["A", "B", "A and B", "neither"], "C", "A and B", True),
+        (["A", "B", "C"], "A, C", "C", False),
+        (["A", "B", "C"], "A, C", "A and C", True),
+        (["red", "red", "blue"], "red", "red", True),
+    ],
+)
+def test_option_texts_that_differ_in_brackets_signs_or_letters_are_told_apart(options, gold, answer, expected):
+    assert is_equal(make_question(gold, "multiple_choice", options), answer, _refuse) is expected
+
+
+@pytest.mark.parametrize(
+    "gold, answer, expected",
+    [
+        ("5", "-5", False),
+        ("-5", "- 5", True),
+        (".5", "5", False),
+        ("1.2", "1:2", False),
+        ("1.2", "1.20", True),
+        ("room 1.2", "room 1/2", False),
+        ("Room 1.2", "the room 1.2.", True),
+        ("gate -5", "gate 5", False),
+        ("COVID-19", "covid 19", True),
+        ("1990\u20131995", "1990-1995", True),
+        ("3/4/2020", "3-4-2020", True),
+        ("3/4/2020", "3/5/2020", False),
+        ("1,234", "1234", True),
+        ("U.S.A.", "USA", False),
+    ],
+)
+def test_signs_and_separators_of_numbers_count_in_a_text(gold, answer, expected):
+    assert is_equal(make_question(gold, "text"), answer, _refuse) is expected
+
+
+@pytest.mark.parametrize("answer", ["9" * 200, "-" + "9" * 200, "9" * 400, "-" + "9" * 400])
+def test_coordinates_of_any_size_are_only_wrong(answer):
+    for answer_type, gold in (("point", "[10, 20]"), ("point", "[10, 20, 30, 40]"), ("box", "[10, 20, 30, 40]")):
+        for text in (f"[{answer}, 20]", f"[{answer}, {answer}]", f"[{answer}, 1, {answer.lstrip('-')}, 2]"):
+            assert not is_equal(make_question(gold, answer_type, tolerance=5.0), text, _refuse)
+
+
 def test_letters_words_and_numbers_never_need_algebra():
     cheap = [("B", "c"), ("12", "13"), ("12", "I do not know"), ("yes", "no"), ("3:4", "6:8"), ("5, 7", "7, 5")]
     cheap += [
