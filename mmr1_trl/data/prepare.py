@@ -282,13 +282,24 @@ def _content_ids(rows: list[dict[str, Any]], images: pa.ChunkedArray | None) -> 
     for row, pictures in zip(rows, lists):
         digest = hashlib.blake2b(row["question"].encode(errors="surrogatepass"), digest_size=8)
         for picture in () if pictures is None else pictures.values:
-            data = picture["bytes"].as_buffer() or (picture["path"].as_py() or "").encode()
+            data = picture["bytes"].as_buffer()
+            if data is None:
+                data = _file_content(picture["path"].as_py() or "")
             digest.update(len(data).to_bytes(8, "big"))
             digest.update(data)
         key = digest.hexdigest()
         seen[key] += 1
         ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
     return ids
+
+
+def _file_content(path: str) -> bytes:
+    """The bytes of a picture's file; of one that cannot be read its name, or its address, on any machine the same."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return (path if "://" in path else os.path.basename(path)).encode(errors="surrogateescape")
 
 
 def _build(

@@ -1,5 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 import json
+import shutil
 
 import pytest
 from datasets import Dataset, DatasetDict, Image, List, Value
@@ -224,6 +225,30 @@ def test_prompt_ids_tell_pictures_apart_and_number_duplicates():
     first, second, third, fourth = prepare_dataset(raw)["prompt_id"]
     assert first != second
     assert (third, fourth) == (f"{first}-2", f"{first}-3")
+
+
+def test_prompt_ids_do_not_depend_on_where_the_pictures_are(tmp_path, monkeypatch):
+    path = published.write_jsonl(tmp_path / "set", problem="<image>How many?")
+    shutil.copytree(path.parent, tmp_path / "copy")
+    ids = load_data(str(path))["prompt_id"][:]
+    assert len({key.partition("-")[0] for key in ids}) == 4  # told apart by the pictures alone
+    monkeypatch.chdir(path.parent)
+    assert load_data("train.jsonl")["prompt_id"][:] == ids
+    assert load_data(str(tmp_path / "copy" / "train.jsonl"))["prompt_id"][:] == ids
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert prepare_dataset(Dataset.from_list(rows))["prompt_id"][:] == ids
+    stored = [{**row, "image": {"bytes": (path.parent / row["image"]).read_bytes(), "path": None}} for row in rows]
+    raw = published.make(stored, problem=Value("string"), answer=Value("string"), image=Image())
+    assert prepare_dataset(raw)["prompt_id"][:] == ids
+    # Another picture under the same name is another prompt; of a missing one only the name is known.
+    (tmp_path / "copy" / "pictures" / "0.png").write_bytes(published.picture(9)["bytes"])
+    changed = load_data(str(tmp_path / "copy"))["prompt_id"][:]
+    assert changed[0] not in ids and changed[1:] == ids[1:]
+    missing = []
+    for folder in ("set", "copy"):
+        (tmp_path / folder / "pictures" / "0.png").unlink()
+        missing.append(load_data(str(tmp_path / folder))["prompt_id"][:])
+    assert missing[0] == missing[1] and missing[0][1:] == ids[1:] and missing[0][0] not in (ids[0], changed[0])
 
 
 def test_options():
