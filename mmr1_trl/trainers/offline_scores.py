@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 from datasets import Dataset
+from datasets.table import embed_table_storage
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
@@ -193,7 +195,15 @@ class Scorer(RLVRTrainer):
         rows = [row for row, slot in enumerate(self.prompt_slots.tolist()) if slot in kept]
         if not rows:
             raise BadInputError(f"No prompt has a pass rate from {low:g} to {high:g}; see {path.with_name(TABLE)}.")
-        self.train_dataset.select(rows).to_parquet(str(path))
+        selected = self.train_dataset.select(rows).with_format("arrow")
+        temporary = path.with_name(path.name + ".tmp")
+        with pq.ParquetWriter(temporary, selected.features.arrow_schema) as writer:
+            for part in selected.iter(batch_size=100):
+                try:
+                    writer.write_table(embed_table_storage(part))  # whatever folder a picture was in
+                except FileNotFoundError as error:
+                    raise BadInputError(f"{path}: a picture of a row to keep is gone ({error}).") from error
+        temporary.replace(path)
 
 
 def summarize(columns: dict[str, list[Any]], metadata: dict[str, Any]) -> str:

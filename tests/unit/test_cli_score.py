@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import time
 
 import pytest
 from datasets import Dataset, load_dataset
+from fixtures import datasets as published
 
 from mmr1_trl import VASConfig, VASTrainer
 from mmr1_trl.cli import main
 from mmr1_trl.cli.score import run
+from mmr1_trl.data.images import open_image
 from mmr1_trl.data.load import load_data
 from mmr1_trl.trainers import offline_scores
 from mmr1_trl.trainers.offline_scores import ScoreConfig, Scorer
@@ -68,6 +71,27 @@ def test_table_filter_and_use(tmp_path, make_trainer):
     )  # fmt: skip
     by_id = dict(zip(map(str, table["prompt_id"]), table["score"]))
     assert trainer.scores.scores[trainer.prompt_slots].tolist() == pytest.approx([by_id[str(i)] for i in expected])
+
+
+def test_kept_rows_hold_their_pictures(make_trainer, tmp_path, monkeypatch):
+    path = published.write_jsonl(tmp_path / "set", num_rows=6)
+    monkeypatch.chdir(tmp_path)
+    rows = load_data("set/train.jsonl")
+    pictures = {key: (path.parent / f"pictures/{i}.png").read_bytes() for i, key in enumerate(rows["prompt_id"])}
+    scorer = make_trainer(
+        Scorer, ScoreConfig, rows=rows, reward_funcs=even_first_token, min_pass_rate=0.5,
+        output_dir=str(tmp_path / "scores"),
+    )  # fmt: skip
+    slots = scorer.prompt_slots.tolist()
+    scorer._write_kept(tmp_path / "kept.parquet", [{"prompt": s, "successes": int(s < 4), "trials": 1} for s in slots])
+    wanted = {rows["prompt_id"][row] for row, slot in enumerate(slots) if slot < 4}
+    shutil.rmtree(path.parent)
+    kept = load_data(str(tmp_path / "kept.parquet"))
+    assert set(kept["prompt_id"]) == wanted and len(kept) == 4
+    for row in kept:
+        stored = {"bytes": pictures[row["prompt_id"]], "path": None}
+        assert open_image(row["images"][0], "kept").tobytes() == open_image(stored, "original").tobytes()
+    assert [file.name for file in tmp_path.glob("kept*")] == ["kept.parquet"]
 
 
 def test_scores_are_those_of_a_training_refresh(make_trainer, make_rows, tmp_path):
