@@ -151,11 +151,19 @@ def read_options(value: Any) -> list[str] | None:
 
 
 def append_options(question: str, options: list[str]) -> str:
-    """Write the choices below a question that does not contain them, as `(A) first` and so on, one to a line."""
+    """Write the choices below a question that does not offer them, as `(A) first` and so on, one to a line."""
     texts = [re.sub(r"^\s*\(?[A-Z][).:]\s*", "", option).strip() for option in options]
-    if all(text in question for text in texts):
+    choices = [(chr(ord("A") + index), text) for index, text in enumerate(texts)]
+    if all(_offers(question, letter, text) for letter, text in choices if text):
         return question
-    return "\n".join([question, *(f"({chr(ord('A') + index)}) {text}" for index, text in enumerate(texts))])
+    return "\n".join([question, *(f"({letter}) {text}" for letter, text in choices)])
+
+
+def _offers(question: str, letter: str, text: str) -> bool:
+    """Whether a question has a choice behind its letter or on a line of its own; within a sentence it is a word."""
+    text = re.escape(text)
+    lettered = rf"(?<!\w)(?i:{re.escape(letter)})\s*[.:)\]][\s*]*{text}(?!\w|[.,]\d)"
+    return re.search(rf"{lettered}|^[\s*•-]*{text}\s*$", question, re.MULTILINE) is not None
 
 
 def gold_text(value: Any) -> str:

@@ -265,6 +265,39 @@ def test_options():
 
 
 @pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("What is the area of the 2014 plot with 3 rows?", ["1", "2", "3", "4"]),
+        ("Does the shape not overlap the yesterday line?", ["yes", "no"]),
+        ("Is the red or the blue car faster?", ["red", "blue"]),  # the letters are missing
+        ("In triangle ABC: which?\nA. 1.5\nB. 2.5", ["1", "2"]),
+        ("Which?\nA. one\nB. two", ["one", "two", "three"]),
+        ("Point A: 12 cm of 30 cm. Which part?", ["12 cm", "30 cm"]),
+    ],
+)
+def test_choices_that_only_occur_in_a_sentence_are_written_below_it(question, options):
+    written = append_options(question, options)
+    assert written == "\n".join([question, *(f"({'ABCD'[i]}) {text}" for i, text in enumerate(options))])
+    assert append_options(written, options) == written
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which? A. 1/2 B. $x+1$ C. red car",
+        "Which?\n(A) 1/2\n(B) $x+1$\n(C) red car",
+        "Choices:\nA:1/2\nB:$x+1$\nC:red car",
+        "Which?\nA) 1/2, B) $x+1$, C) red car.",
+        "Which?\n[a] 1/2; [b] $x+1$; [c] red car",
+        "Which?\n**A.** 1/2\n**B.** $x+1$\n**C.** red car",
+        "Which?\n1/2\n- $x+1$\n* red car\n",
+    ],
+)
+def test_choices_that_a_question_offers_are_not_written_again(question):
+    assert append_options(question, ["1/2", "$x+1$", "red car"]) == question
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         (["a", "b"], ["a", "b"]),
