@@ -73,13 +73,18 @@ def question_text(prompt: Any) -> tuple[str, int]:
         `tuple[str, int]`: The text of the last user message, and the number of explicit image blocks.
 
     Raises:
-        [`BadInputError`]: The prompt is empty or has no user message.
+        [`BadInputError`]: The prompt is something else, is empty or has no user message.
     """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise BadInputError("the question is empty")
         return prompt, 0
-    users = [message for message in prompt or [] if message.get("role") == "user"]
+    if prompt and not (isinstance(prompt, list) and all(_is_message(message) for message in prompt)):
+        raise BadInputError(
+            f"the prompt is the {type(prompt).__name__} {str(prompt)[:80]}, not a text or a list of messages with "
+            "'role' and 'content'"
+        )
+    users = [message for message in prompt or [] if message["role"] == "user"]
     if not users:
         raise BadInputError("the prompt is empty" if not prompt else "the prompt has no user message")
     return _flatten(users[-1]["content"])
@@ -236,6 +241,14 @@ def box_text(value: Any, size: tuple[int, int] | None, box_format: str = "xyxy")
             raise BadInputError(f"the box {numbers} is a fraction of the image, and the row has no image")
         left, right, top, bottom = left * size[0], right * size[0], top * size[1], bottom * size[1]
     return json.dumps([round(number, 2) for number in (left, top, right, bottom)])
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+        return False
+    content = message["content"]
+    blocks = content if isinstance(content, list) else []
+    return (content is None or isinstance(content, str | list)) and all(isinstance(b, Mapping) for b in blocks)
 
 
 def _flatten(content: Any) -> tuple[str, int]:

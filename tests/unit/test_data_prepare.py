@@ -162,6 +162,22 @@ def test_missing_answers_name_the_rows():
         prepare_dataset(raw.select([1, 2]), on_bad_row="skip")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "what"),
+    [
+        (5, "the int 5"),
+        (["What is it?", "Why?"], r"the list \['What is it\?', 'Why\?'\]"),
+        ({"text": "What is it?"}, r"the dict \{'text': 'What is it\?'\}"),
+        ([{"role": "user", "text": "What is it?"}], "the list .*'text': 'What is it"),
+        ([{"role": "user", "content": 5}], "the list .*'content': 5"),
+        ([{"role": "user", "content": ["What is it?"]}], r"the list .*'content': \['What is it"),
+    ],
+)
+def test_a_prompt_that_is_no_question_is_a_bad_row(prompt, what):
+    with pytest.raises(BadInputError, match=f"row 0: the prompt is {what}.*, not a text or a list of messages"):
+        prepare_dataset(Dataset.from_list([{"prompt": prompt, "answer": "1"}]))
+
+
 def test_text_only_and_mixed_rows():
     prepared = prepare_dataset(Dataset.from_dict({"question": ["a", "b"], "answer": ["1", "2"]}))
     assert "images" not in prepared.column_names
