@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetsError
 
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
 _BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}
+_SPLITS = ("train", "validation", "valid", "val", "dev", "eval", "test")
 
 
 def load_data(
@@ -114,7 +115,7 @@ def load_raw(
     repo, _, named_split = name.partition("@")
     try:
         return load_dataset(repo, config, split=named_split or split, revision=revision), None
-    except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as error:
+    except (DatasetsError, OSError, RuntimeError) as error:  # not there, broken, or a script that nobody runs any more
         raise BadInputError(
             f"{name!r} is neither 'figures', nor a local file or folder, nor a dataset that can be loaded from the "
             f"Hub: {_first_line(error).rstrip('.')}.{did_you_mean(name, ['figures'])}"
@@ -136,7 +137,13 @@ def _load_files(path: Path, split: str) -> Dataset:
 
 
 def _load_folder(path: Path, split: str) -> Dataset:
+    base = re.split(r"[\[+]", split)[0]
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        if base != split:
+            raise BadInputError(
+                f"{path} was saved by save_to_disk, of which there are no parts such as {split!r}. Ask for {base!r}, and "
+                "for fewer rows by --num_train_rows or --num_eval_rows (--num_rows of `mmr1 eval`)."
+            )
         saved = load_from_disk(str(path))
         if not isinstance(saved, DatasetDict):
             return saved
@@ -147,10 +154,15 @@ def _load_folder(path: Path, split: str) -> Dataset:
     # folder of pictures. `metadata.jsonl` is the one name that it knows there.
     tables = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".json") and file.stem != "metadata")
     if tables:
-        chosen = [file for file in tables if file.stem == re.split(r"[\[+]", split)[0]]
+        chosen = [file for file in tables if file.stem == base]
         if not chosen and len(tables) > 1:
             names = [file.name for file in tables]
             raise BadInputError(f"{path} has no {split}.jsonl, but {names}. Name the file, or the split by its name.")
+        if not chosen and tables[0].stem in _SPLITS:  # a file of any other name is whatever split is asked for
+            only = tables[0].stem
+            raise BadInputError(
+                f"{path} has no split {base!r}; it has [{only!r}]. Ask for that split, or name the file {tables[0]}."
+            )
         return _load_files((chosen or tables)[0], split)
     try:
         return load_dataset(str(path), split=split)

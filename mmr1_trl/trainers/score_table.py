@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetsError
 
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.hub.fetch import split_revision
@@ -135,7 +136,7 @@ def _load_table(source: str, columns: list[str]) -> Dataset:
         else:
             repo_id, revision = split_revision(source)
             table = load_dataset(repo_id, revision=revision, split="train")
-    except (OSError, ValueError, KeyError) as error:
+    except (DatasetsError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise BadInputError(
             f"prompt_scores={source!r} is no column of train_dataset ({columns}), no .parquet, .json, .jsonl or .csv "
             f"file, and no dataset on the Hub that can be loaded ({type(error).__name__})."

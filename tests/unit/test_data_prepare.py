@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from datasets import Dataset, DatasetDict, Image, List, Value
+from datasets.exceptions import DatasetGenerationError
 from fixtures import datasets as published
 
 from mmr1_trl.data import load_data, prepare_dataset
@@ -516,6 +517,53 @@ def test_hub_names(monkeypatch):
         load_data("hiyouga/geometry3k@dev")
     with pytest.raises(BadInputError, match="'gone/gone' is neither.*doesn't exist on the Hub"):
         load_data("gone/gone")
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (RuntimeError("Dataset scripts are no longer supported, but found set.py"), "Dataset scripts are no longer"),
+        (DatasetGenerationError("An error occurred while generating the dataset"), "while generating the dataset"),
+        (PermissionError("Permission denied: 'cache'"), "Permission denied"),
+    ],
+)
+def test_a_dataset_that_the_hub_library_cannot_load_is_one_message(monkeypatch, failure, reason):
+    import mmr1_trl.data.load as load
+    from mmr1_trl.evaluation.benchmarks.base import Benchmark, load_benchmark
+    from mmr1_trl.trainers.score_table import _load_table
+
+    def fake(name, *args, **kwargs):
+        if name == "owner/good":
+            return published.chartqa()
+        raise failure
+
+    monkeypatch.setattr(load, "load_dataset", fake)
+    with pytest.raises(BadInputError, match=f"'owner/bad' is neither .*{reason}"):
+        load_data("owner/bad")
+    sources = (("owner/bad", None, "test"), ("owner/good", None, "test"))
+    rows = load_benchmark(Benchmark("chart", sources, "image", lambda row: {key: row[key] for key in row}))
+    assert len(rows) == 4
+    monkeypatch.setattr("mmr1_trl.trainers.score_table.load_dataset", fake)
+    with pytest.raises(BadInputError, match="prompt_scores='owner/bad' is no column"):
+        _load_table("owner/bad", ["prompt"])
+
+
+@pytest.mark.parametrize("split", ["test", "validation[:2]", "test+train"])
+def test_a_folder_serves_no_split_that_it_does_not_have(tmp_path, split):
+    published.write_jsonl(tmp_path)
+    with pytest.raises(BadInputError, match=r"has no split '(test|validation)'.*it has \['train'\]"):
+        load_data(str(tmp_path), split=split)
+    (tmp_path / "train.jsonl").rename(tmp_path / "rows.jsonl")
+    assert len(load_data(str(tmp_path), split="train")) == 4  # the name says nothing of a split
+
+
+def test_slices_of_a_saved_dataset(tmp_path):
+    published.geometry3k().save_to_disk(tmp_path / "one")
+    DatasetDict(train=published.geometry3k(), test=published.chartqa()).save_to_disk(tmp_path / "two")
+    for name in ("one", "two"):
+        with pytest.raises(BadInputError, match=rf"{name} was saved by save_to_disk.*'train\[:3\]'.*'train'"):
+            load_data(str(tmp_path / name), split="train[:3]")
+        assert len(load_data(str(tmp_path / name), num_rows=3)) == 3
 
 
 def test_an_empty_cell_among_numbers_is_no_gold():
