@@ -141,8 +141,8 @@ def _load_folder(path: Path, split: str) -> Dataset:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         if base != split:
             raise BadInputError(
-                f"{path} was saved by save_to_disk, of which there are no parts such as {split!r}. Ask for {base!r}, and "
-                "for fewer rows by --num_train_rows or --num_eval_rows (--num_rows of `mmr1 eval`)."
+                f"{path} was saved by save_to_disk, of which there are no parts such as {split!r}. Ask for {base!r}, "
+                "and for fewer rows by --num_train_rows or --num_eval_rows (--num_rows of `mmr1 eval`)."
             )
         saved = load_from_disk(str(path))
         if not isinstance(saved, DatasetDict):
