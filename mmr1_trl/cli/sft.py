@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.output import resume_argument, write_settings
+from mmr1_trl.cli.output import refuse_to_overwrite, resume_argument, write_settings
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.train import (
     adapters,
@@ -32,7 +32,11 @@ COLD_START_OPTIONS = {
 
 def run(argv: list[str]) -> int:
     """Train with the words after `mmr1 sft` as options; return the exit code."""
-    return run_resumable(parse_sft(argv), argv, "trainer_state.json", _train)
+    settings, finished = parse_sft(argv), "trainer_state.json"
+    if settings.values.get("figures_traces") == "cold_start":
+        refuse_to_overwrite(settings, finished)
+        return _cold_start(settings)
+    return run_resumable(settings, argv, finished, _train)
 
 
 def parse_sft(argv: list[str]) -> Settings:
@@ -52,14 +56,13 @@ def parse_sft(argv: list[str]) -> Settings:
 
 def _train(settings: Settings) -> int:
     data_args, config, model_args = settings.build()
-    if data_args.figures_traces == "cold_start":
-        return _cold_start(settings, config)
 
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.trainers.sft import SupervisedTrainer
 
     use_hub(config)
-    model = resolve_model(require_model(model_args))
+    with config.main_process_first(desc="looking up the model"):
+        model = resolve_model(require_model(model_args))
     processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
     config.resume_from_checkpoint = _checkpoint(config)
     if not model_args.use_peft:
@@ -94,9 +97,14 @@ def _train(settings: Settings) -> int:
     return 0
 
 
-def _cold_start(settings: Settings, config: Any) -> int:
+def _cold_start(settings: Settings) -> int:
     """Train what the name `figures/cold_start` stands for, into a folder of the user's own."""
-    from mmr1_trl.models.cold_start import ColdStartConfig, train_cold_start
+    from mmr1_trl.models.cold_start import ColdStartConfig, build_cold_start
+
+    _, config, _ = settings.build()
+    if settings.launch_args or config.world_size > 1:
+        flag = settings.launch_args[0] if settings.launch_args else f"a launch of {config.world_size} processes"
+        raise BadInputError(f"figures_traces cold_start is trained in one process; {flag} has no meaning with it.")
 
     fixed = {name: settings.origin(name) for name in sorted(settings.values) if name not in COLD_START_OPTIONS}
     if fixed:
@@ -106,7 +114,7 @@ def _cold_start(settings: Settings, config: Any) -> int:
             f"{', '.join(sorted(COLD_START_OPTIONS))}; `--figures_traces clean` takes all options."
         )
     write_settings(settings, config.output_dir)
-    train_cold_start(config.output_dir, ColdStartConfig(seed=config.seed), progress=not config.disable_tqdm)
+    build_cold_start(config.output_dir, ColdStartConfig(seed=config.seed), progress=not config.disable_tqdm)
     print(f"\nTrained.\n  model     {config.output_dir}\n  settings  {config.output_dir}/mmr1_config.yaml")
     return 0
 
@@ -140,6 +148,11 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     """Return rows in one of TRL's shapes for supervised training, with pictures that decode on reading."""
     from datasets import Image, List
 
+    if num_rows is not None and num_rows < 1:
+        raise BadInputError(
+            f"{num_rows} rows of {data_args.dataset_name!r} were asked for. Ask for 1 or more, or leave the number "
+            "out."
+        )
     if data_args.dataset_name == "figures":
         from mmr1_trl.data.figures import TraceMixture, figures_traces
 

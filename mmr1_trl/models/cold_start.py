@@ -10,9 +10,16 @@ learning gains from there is the selection and the cleaning-up of a way of answe
 
 import hashlib
 import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
@@ -23,6 +30,12 @@ from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
 # Part of the cache key: raise it when the pictures, the model or the training change.
 RECIPE_VERSION = 1
+
+# What torchrun, accelerate and MPI tell the processes that they start.
+_LAUNCHER = (
+    "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_ELASTIC_", "ACCELERATE_",
+    "FSDP_", "PMI_", "OMPI_COMM_", "MV2_COMM_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,47 @@ def train_cold_start(
     return model, processor
 
 
+def build_cold_start(output_dir: str | Path, config: ColdStartConfig, progress: bool = True) -> None:
+    """
+    Do what [`train_cold_start`] does in one process on one device, whatever this process is part of.
+
+    A process of a distributed run would train together with the others, or wait for them, and one that sees several
+    devices would train on larger batches. Where that could be, a process of its own does it.
+
+    Args:
+        output_dir (`str` or `Path`), config ([`ColdStartConfig`]), progress (`bool`, *optional*, defaults to `True`):
+            As in [`train_cold_start`].
+    """
+    launched = {name for name in os.environ if name.startswith(_LAUNCHER)}
+    if not launched and torch.accelerator.device_count() <= 1:
+        train_cold_start(output_dir, config, progress)
+        return
+    environment = {name: value for name, value in os.environ.items() if name not in launched}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    body = "from mmr1_trl.models.cold_start import _train_for_parent; _train_for_parent()"
+    with subprocess.Popen([sys.executable, "-P", "-c", body], stdin=subprocess.PIPE, env=environment) as process:
+        assert process.stdin is not None
+        pickle.dump((str(output_dir), config, progress), process.stdin)
+        process.stdin.flush()  # and left open: its end is how the process learns that this one is gone
+        process.wait()
+    if process.returncode != 0:
+        raise RuntimeError(f"The process that trains the cold start failed (exit code {process.returncode}).")
+
+
+def _train_for_parent() -> None:
+    """What the process of [`build_cold_start`] does: train what stdin asks for, and end with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say about Ctrl-C
+    output_dir, config, progress = pickle.load(sys.stdin.buffer)
+
+    def end_with_parent() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+    train_cold_start(output_dir, config, progress)
+
+
 def train_stage(
     model: PreTrainedModel,
     processor: ProcessorMixin,
@@ -197,6 +251,6 @@ def cold_start_path(config: ColdStartConfig) -> Path:
     key = hashlib.sha256(json.dumps([RECIPE_VERSION, fields], sort_keys=True).encode()).hexdigest()[:12]
 
     def build(folder: str) -> None:
-        train_cold_start(folder, config)
+        build_cold_start(folder, config)
 
     return build_once(f"figures-cold_start-{key}", build)

@@ -44,6 +44,22 @@ def test_options_that_the_stages_would_ignore_are_refused(capsys):
     assert "does not take max_steps (given by command line)" in message and "Traceback" not in message
 
 
+@pytest.mark.parametrize("launched", [["--num_processes", "2"], []])
+def test_the_cold_start_is_refused_several_processes(folder, monkeypatch, capsys, launched):
+    if not launched:  # somebody's own launcher
+        monkeypatch.setattr("trl.SFTConfig.world_size", 2)
+    assert main(["sft", "--config", "figures/sft", *launched]) == 2
+    assert "figures_traces cold_start is trained in one process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_no_rows_are_refused(folder, capsys, number):
+    (folder / "rows.jsonl").write_text('{"prompt": "1 plus 1 ?", "completion": "2"}\n')
+    options = [*OWN_OPTIONS, "--dataset_name", "rows.jsonl", "--num_train_rows", number, "--output_dir", "own"]
+    assert main(options) == 2
+    assert f"{number} rows of 'rows.jsonl' were asked for. Ask for 1 or more" in capsys.readouterr().err
+
+
 def test_ones_own_options(folder):
     assert main([*OWN_OPTIONS, "--max_steps", "2", "--output_dir", "own"]) == 0
     assert (folder / "own/model.safetensors").is_file()

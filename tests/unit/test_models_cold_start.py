@@ -2,9 +2,15 @@
 """The supervised cold start: a short one learns something, is cached whole, and is repeatable."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from fixtures.short_cold_start import STAGES
+from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from mmr1_trl.data.figures import MIXED, TraceMixture
@@ -51,3 +57,29 @@ def test_the_config_decides_the_cache_entry(tmp_path, monkeypatch):
     assert cold_start_path(_short(0)) == cold_start_path(_short(0))
     assert cold_start_path(_short(0)) != cold_start_path(_short(1))
     assert built == [_short(0), _short(1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["grpo", "score"])
+def test_a_distributed_run_builds_what_one_process_builds(tmp_path, monkeypatch, command):
+    options = [
+        "--model_name_or_path", "figures/cold_start", "--num_train_rows", "8", "--max_completion_length", "4",
+        "--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "1", "--report_to", "none",
+        "--output_dir", str(tmp_path / "run"), "--max_steps", "1", "--num_generations", "2", "--vas_rollouts", "1",
+    ]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--module"]
+    done = subprocess.run(
+        [*launch, "fixtures.short_cold_start", command, *options],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"MMR1_HOME": str(tmp_path / "ranks"), "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=200,  # a hang would end here
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path / "alone"))
+    alone = load_file(cold_start_path(ColdStartConfig(stages=STAGES)) / "model.safetensors")
+    (entry,) = (tmp_path / "ranks").iterdir()
+    together = load_file(entry / "model.safetensors")
+    assert together.keys() == alone.keys()
+    assert all(torch.equal(together[name], alone[name]) for name in alone)
