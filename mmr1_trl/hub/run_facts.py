@@ -120,7 +120,7 @@ def _rl_facts(trainer: Any) -> dict[str, Any]:
         "rollouts": {
             "training": source.batches_drawn * source.prompts_per_batch * trainer.num_generations,
             "scoring": scores.scoring_rollouts if scores is not None else 0,
-            "initial": args.tracker_initial_rollouts * prompts if source.batches_drawn else 0,
+            "initial": args.tracker_initial_rollouts * prompts if trainer.baseline and source.batches_drawn else 0,
         },
     }
 

@@ -80,7 +80,8 @@ class RLVRConfig(GRPOConfig):
         tracker_initial_value (`float`, *optional*, defaults to `0.5`):
             Value of a prompt that nothing is known about.
         tracker_initial_rollouts (`int`, *optional*, defaults to `0`):
-            Rollouts per prompt that are scored before the first step to set the initial values.
+            Rollouts per prompt that are scored before the first step to set the initial values. Without effect with
+            the group baseline.
         tracker_smoothing (`bool`, *optional*, defaults to `False`):
             Whether the initial rollouts are smoothed by Jeffreys' prior, `(successes + 0.5) / (rollouts + 1)`, so that
             no prompt starts at exactly 0 or 1 (SPO smooths, MSSR does not).
@@ -349,6 +350,8 @@ class RLVRConfig(GRPOConfig):
             )
         if not 0 <= self.tracker_initial_value <= 1:
             raise BadInputError(f"tracker_initial_value={self.tracker_initial_value} must lie between 0 and 1.")
+        if self.tracker_initial_rollouts < 0:
+            raise BadInputError(f"tracker_initial_rollouts={self.tracker_initial_rollouts} must be at least 0.")
         if self.shaping_kappa <= 1:
             raise BadInputError(
                 f"shaping_kappa={self.shaping_kappa} must be above 1, or the bonus turns bad completions into good "

@@ -187,7 +187,7 @@ class RLVRTrainer(ResumableTrainer):
             raise BadInputError("negative_entropy_reward and self_certainty_reward need num_iterations=2 or more.")
         if self._rewards_certainty:
             check_head(self)
-        self._initialized = args.tracker_initial_rollouts == 0
+        self._initialized = self.baseline is None or args.tracker_initial_rollouts == 0
         self._rewards: torch.Tensor | None = None  # (all completions, reward functions), set by _calculate_rewards
         self._completion_ids: list[list[int]] = []  # of this rank, set with them
         self._sampling_pass: dict[str, torch.Tensor] | None = None  # filled during a generation

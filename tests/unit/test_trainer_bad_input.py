@@ -64,6 +64,7 @@ def test_datasets(make_trainer, make_rows, change, expected):
         (MSSRConfig, {"tracker_forgetting": "per_prompt"}, "there is only 1"),
         (MSSRConfig, {"shaping_kappa": 0.4}, "above 1"),
         (MSSRConfig, {"tracker_rho_min": 0.99}, "rho_min"),
+        (MSSRConfig, {"tracker_initial_rollouts": -1}, "tracker_initial_rollouts=-1 must be at least 0"),
         (MSSRConfig, {"prompt_scores": "x", "tracker_initial_rollouts": 2}, "give one"),
         (MSSRConfig, {"min_pixels": 10, "max_pixels": 5}, "larger than max_pixels"),
         (MSSRConfig, {"switch_fraction": 1.5}, "switch_fraction"),

@@ -8,6 +8,7 @@ import torch
 from trl import GRPOTrainer
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
+from mmr1_trl.hub.run_facts import describe_run
 from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
 
 
@@ -226,6 +227,15 @@ def test_initial_rollouts_and_smoothing(make_trainer, make_rows):
         assert trainer.state.log_history[0]["num_rollouts"] == 38
         expected = torch.tensor([1 - low if i % 3 == 1 else low for i in range(10)], dtype=torch.float64)
         torch.testing.assert_close(seen[0], expected)
+
+
+def test_the_group_baseline_makes_no_initial_rollouts(make_trainer):
+    """An ablation of a YAML with the tracker needs no further option."""
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, advantage_baseline="group", tracker_initial_rollouts=1,
+                           num_generations=4, max_steps=1, **ALIGNED)  # fmt: skip
+    trainer.train()
+    assert trainer.state.log_history[0]["num_rollouts"] == 8
+    assert describe_run(trainer)["rollouts"] == {"training": 8, "scoring": 0, "initial": 0}
 
 
 @pytest.mark.parametrize("where", ["column", "parquet", "jsonl"])
