@@ -3,6 +3,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,9 +107,10 @@ class EvalResult:
         folder.mkdir(parents=True, exist_ok=True)
         self.to_json(folder / "summary.json")
         pd.DataFrame(self.predictions).to_parquet(folder / "predictions.parquet")
+        shutil.rmtree(folder / "pictures", ignore_errors=True)  # of an earlier evaluation, maybe of other rows
         if dataset is None or "images" not in dataset.column_names:
             return
-        (folder / "pictures").mkdir(exist_ok=True)
+        (folder / "pictures").mkdir()
         rows = [prediction["row"] for prediction in self.predictions if prediction["sample"] == -1]
         for row in rows[:: math.ceil(len(rows) / num_pictures)]:
             if images := dataset[row]["images"]:

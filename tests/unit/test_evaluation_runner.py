@@ -184,6 +184,19 @@ def test_saved_predictions_give_the_same_numbers(tiny, tmp_path):
         assert getattr(again, name) == getattr(result, name)
 
 
+def test_pictures_of_an_earlier_evaluation_are_removed(tmp_path):
+    def save(dataset):
+        summarize(predictions_of(*[["7"]] * len(dataset))).save(tmp_path, dataset)
+        return {path.name: Image.open(path).getpixel((0, 0)) for path in tmp_path.glob("pictures/*")}
+
+    images = List(ImageFeature())
+    before = Dataset.from_dict({"images": [[png("red")]] * 3}).cast_column("images", images)
+    assert save(before) == dict.fromkeys(("0.png", "1.png", "2.png"), (255, 0, 0))
+    after = Dataset.from_dict({"images": [[png("blue")], []]}).cast_column("images", images)
+    assert save(after) == {"0.png": (0, 0, 255)}
+    assert save(Dataset.from_dict({"question": ["?"]})) == {}
+
+
 def predictions_of(*groups):
     return [
         {
