@@ -1,13 +1,15 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The folder of a run: nothing trained is overwritten, and the settings lie beside it."""
 
-import json
+import math
 import os
 import shlex
 import signal
 import sys
 from pathlib import Path
 from typing import Any, Literal
+
+import yaml
 
 from mmr1_trl.cli.launch import LAUNCHED
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
@@ -86,9 +88,17 @@ def report_interrupt(argv: list[str], settings: Settings, finished: str) -> None
         print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
     else:
         newest = _resume_word(settings.values.get("resume_from_checkpoint")) == "true"
-        words = shlex.join(argv if newest else [*argv, "--resume_from_checkpoint", "true"])  # the last one counts
-        command = f"mmr1 {settings.command} {words}"
-        print(f"\nmmr1: interrupted. To go on from the last checkpoint: {command}", file=sys.stderr)
+        words = _without_token(argv)
+        again = " (with your --hub_token again)" if len(words) < len(argv) else ""
+        words += [] if newest else ["--resume_from_checkpoint", "true"]  # the last one counts
+        command = f"mmr1 {settings.command} {shlex.join(words)}"
+        print(f"\nmmr1: interrupted. To go on from the last checkpoint{again}: {command}", file=sys.stderr)
+
+
+def _without_token(argv: list[str]) -> list[str]:
+    """Drop `--hub_token X` and `--hub_token=X`: what is printed ends up in logs."""
+    flags = ("--hub_token", "--hub-token")
+    return [word for before, word in zip(["", *argv], argv) if word.split("=")[0] not in flags and before not in flags]
 
 
 def write_settings(settings: Settings, output_dir: str) -> None:
@@ -100,7 +110,10 @@ def write_settings(settings: Settings, output_dir: str) -> None:
         lines.append(f"# launched with {shlex.join(settings.launch_args)}")
     for name, value in sorted(settings.values.items()):
         if name not in ("hub_token", "resume_from_checkpoint"):
-            entry = f"{name}: {json.dumps(value, ensure_ascii=False)}"  # JSON is YAML on one line
+            # On one line whatever it holds; not JSON, in which PyYAML reads the number 1e-06 as a word.
+            entry = yaml.safe_dump(
+                {name: value}, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf
+            )[1:-2]
             origin = settings.origin(name)
             # What this machine made necessary is told, but not carried to the next machine.
             lines.append(f"# {entry}  ({origin})" if origin == NO_ACCELERATOR else f"{entry}  # {origin}")

@@ -86,6 +86,23 @@ def test_written_settings_load_again_without_the_token(tmp_path):
     assert again.origin("beta") == str(tmp_path / "mmr1_config.yaml")
 
 
+def test_written_settings_of_any_kind_load_again(tmp_path):
+    values = {
+        "small": 1e-6,
+        "none": None,
+        "list": [1, 2e-7, None],
+        "on": True,
+        "word": "a: b # \u00e9 'c' \n" + "x" * 200,
+    }
+    settings = settings_of("--output_dir", tmp_path)
+    settings.values["model_init_kwargs"] = values
+    settings.values["adam_epsilon"] = 1e-8
+    write_settings(settings, str(tmp_path))
+    written = yaml.safe_load((tmp_path / "mmr1_config.yaml").read_text())
+    assert written["model_init_kwargs"] == values and written["adam_epsilon"] == 1e-8
+    assert written["model_name_or_path"] == "figures/tiny"
+
+
 def test_launch_flags_on_a_cpu(monkeypatch):
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
     monkeypatch.delenv(LAUNCHED, raising=False)
@@ -165,3 +182,16 @@ def test_after_an_interrupt_only_a_checkpoint_is_gone_on_from(tmp_path, capsys, 
     ]:
         report_interrupt(argv, settings_of(*argv), "rlvr_complete.json")
         assert capsys.readouterr().err.endswith(f": mmr1 mssr {said}\n")
+
+
+@pytest.mark.parametrize("token", [["--hub_token", "hf_secret"], ["--hub-token", "hf_secret"],
+                                   ["--hub_token=hf_secret"], ["--hub-token=hf_secret"]])  # fmt: skip
+def test_the_command_to_go_on_does_not_show_the_token(tmp_path, capsys, monkeypatch, token):
+    monkeypatch.setattr("signal.signal", lambda *args: None)
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4/rlvr_complete.json").touch()
+    argv = ["--seed", "1", *token, "--output_dir", str(tmp_path)]
+    report_interrupt(argv, settings_of(*argv), "rlvr_complete.json")
+    errors = capsys.readouterr().err
+    assert "hf_secret" not in errors and "with your --hub_token" in errors
+    assert errors.endswith(f": mmr1 mssr --seed 1 --output_dir {tmp_path} --resume_from_checkpoint true\n")
