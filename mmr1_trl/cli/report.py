@@ -64,10 +64,10 @@ def _report_evaluations(folders: list[str], output: Path) -> None:
 def _report_runs(folders: list[str], output: Path, x_axis: str) -> None:
     from mmr1_trl.reporting.build import runs_report
     from mmr1_trl.reporting.curves import draw_curves
-    from mmr1_trl.reporting.runs import load_run
+    from mmr1_trl.reporting.runs import load_runs
     from mmr1_trl.reporting.score_map import draw_score_maps
 
-    runs = [load_run(folder) for folder in folders]
+    runs = load_runs(folders)
     page = runs_report(runs, x_axis).write(output)
     curves = draw_curves(runs, output.with_name(f"{output.stem}_curves.png"), x_axis=x_axis)
     print(f"Report:  {page.resolve()}\nCurves:  {curves.resolve()}")

@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         name (`str`):
-            Name of its folder.
+            Name of its folder, with the one around it where that is needed.
         folder (`Path`):
             The output directory.
         history (`list[dict]`):
@@ -119,13 +119,32 @@ def load_run(folder: str | Path) -> Run:
     return Run(folder.resolve().name, folder, max(histories, key=lambda history: history[-1]["step"]))
 
 
+def load_runs(folders: Iterable[str | Path]) -> list[Run]:
+    """
+    Read several runs; where two folders have the same name, all runs are called `parent/name` instead.
+
+    Args:
+        folders (`Iterable[str` or `Path]`):
+            Output directories.
+
+    Returns:
+        `list[Run]`: The runs, in order.
+    """
+    runs = [load_run(folder) for folder in folders]
+    if len({run.name for run in runs}) < len(runs):
+        for run in runs:
+            run.name = "/".join(run.folder.resolve().parts[-2:])
+    return runs
+
+
 def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """
-    Group runs that differ only in a seed, by their folder names: `mssr-seed0` and `mssr_s1` are both `mssr`.
+    Group runs that differ only in a seed, by their names: `mssr-seed0` and `mssr_s1` are both `mssr`, but
+    `vas-bs8` and `vas-bs16` are no seeds of one run.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(re.sub(r"[-_.]?(seed|s)[-_]?\d+$", "", run.name) or run.name, []).append(run)
+        groups.setdefault(re.sub(r"[-_./](seed|s)[-_]?\d+$", "", run.name) or run.name, []).append(run)
     return groups
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.reporting.curves import ENTROPY, Panel, draw_curves, draw_panel, draw_svgs, present_panels, smooth
-from mmr1_trl.reporting.runs import group_runs, load_run
+from mmr1_trl.reporting.runs import group_runs, load_run, load_runs
 from mmr1_trl.reporting.score_map import draw_score_maps, score_map_svgs, score_shares
 from mmr1_trl.reporting.tables import before_after_by, before_after_table, category_table, evaluation_table, runs_table
 
@@ -74,6 +74,23 @@ def test_runs_that_differ_in_the_seed_are_one_group(tmp_path):
     runs = [load_run(write_run(tmp_path / name)) for name in names]
     groups = {label: [run.name for run in group] for label, group in group_runs(runs).items()}
     assert groups == {"mssr": ["mssr-seed0", "mssr_s1"], "grpo": ["grpo"], "seed3": ["seed3"], "vas": ["vas.seed-2"]}
+
+
+def test_only_a_seed_of_its_own_word_makes_one_group(tmp_path):
+    names = ["vas-bs8", "vas-bs16", "mssr-steps100", "mssr-steps200"]
+    assert list(group_runs(load_runs([write_run(tmp_path / name) for name in names]))) == names
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    def groups(*names):
+        runs = load_runs([write_run(tmp_path / name) for name in names])
+        return {label: [run.name for run in group] for label, group in group_runs(runs).items()}
+
+    assert groups("expA/train", "expB/train") == {"expA/train": ["expA/train"], "expB/train": ["expB/train"]}
+    both = groups("a/mssr-s0", "a/mssr-s1", "b/mssr-s0")
+    assert both == {"a/mssr": ["a/mssr-s0", "a/mssr-s1"], "b/mssr": ["b/mssr-s0"]}
+    assert groups("x/seed0", "x/seed1", "y/seed0") == {"x": ["x/seed0", "x/seed1"], "y": ["y/seed0"]}
+    assert list(groups("c/mssr-s0", "d/vas")) == ["mssr", "vas"]
 
 
 def test_stages_are_the_first_middle_and_last_file(tmp_path):
