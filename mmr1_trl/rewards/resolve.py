@@ -45,6 +45,11 @@ def _resolve(name: str) -> Callable:
             f"Unknown reward function {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}; "
             "or a dotted path such as my_module.my_reward."
         )
+    if not all(word.isidentifier() for word in name.split(".")) or name.endswith(".py"):
+        raise BadInputError(
+            f"Reward function {name!r} is no dotted path. The function my_reward of a file my_rewards.py in the "
+            "current directory is called my_rewards.my_reward."
+        )
     module_name, function_name = name.rsplit(".", 1)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

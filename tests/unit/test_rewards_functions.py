@@ -240,6 +240,9 @@ def test_rewards_resolve_by_name_and_dotted_path(tmp_path, monkeypatch):
     [
         ("acuracy_reward", "Did you mean 'accuracy_reward'"),
         ("no_such_module_at_all.reward", "cannot import"),
+        ("./my_rewards.py", "my_rewards.py'.* is called my_rewards.my_reward"),
+        ("my_rewards.py", "my_rewards.py'.* is called my_rewards.my_reward"),
+        (".x", "'.x' is no dotted path"),
         ("mmr1_trl.rewards.acuracy_reward", "Did you mean 'accuracy_reward'"),
     ],
 )
