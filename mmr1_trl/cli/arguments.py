@@ -264,9 +264,13 @@ class EvalArguments:
             raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
         if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
             raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
-        if self.temperature <= 0:
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise BadInputError(f"--max_new_tokens must be at least 1, got {self.max_new_tokens}.")
+        if self.seed < 0 or self.figures_seed < 0:
+            raise BadInputError("--seed and --figures_seed must be at least 0.")
+        if not 0 < self.temperature < float("inf"):
             raise BadInputError(
-                f"--temperature must be above 0, got {self.temperature}; greedy decoding is always run."
+                f"--temperature must be above 0 and finite, got {self.temperature}; greedy decoding is always run."
             )
         if self.dtype not in (None, "float32", "bfloat16", "float16"):
             raise BadInputError(f"--dtype must be float32, bfloat16 or float16, got {self.dtype!r}.")

@@ -134,17 +134,20 @@ def _tasks(args: EvalArguments) -> list[_Task]:
         get_prompt_style(args.prompt_style)
     output = None if args.output_dir is None else require_writable(args.output_dir)
 
+    def max_new_tokens(default: int) -> int:
+        return default if args.max_new_tokens is None else args.max_new_tokens
+
     def figures(folder: Path | None) -> _Task:
         rows = load_data(
             "figures",
             split=args.dataset_split,
-            num_rows=args.num_rows or 600,
+            num_rows=600 if args.num_rows is None else args.num_rows,
             seed=args.figures_seed,
             families=args.figures_families,
             levels=args.figures_levels,
         )
         style = args.prompt_style or "figures"
-        return _Task(f"figures ({args.dataset_split})", rows, style, args.by, args.max_new_tokens or 32, folder)
+        return _Task(f"figures ({args.dataset_split})", rows, style, args.by, max_new_tokens(32), folder)
 
     if args.benchmarks:
         known = {name: get_benchmark(name) for name in args.benchmarks if name != "figures"}
@@ -163,7 +166,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
                     rows=load_benchmark(benchmark, args.num_rows, style, args.benchmarks_folder),
                     prompt_style=style if style != "plain" else None,
                     by=args.by or list(benchmark.by),
-                    max_new_tokens=args.max_new_tokens or 2048,
+                    max_new_tokens=max_new_tokens(2048),
                     folder=folder,
                     note=benchmark.note,
                     all_right=benchmark.all_right,
@@ -184,7 +187,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
         **{name: getattr(args, name) for name in columns},
     )
     title = f"{args.dataset_name} ({args.dataset_split})"
-    return [_Task(title, rows, args.prompt_style, args.by, args.max_new_tokens or 2048, output)]
+    return [_Task(title, rows, args.prompt_style, args.by, max_new_tokens(2048), output)]
 
 
 def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:

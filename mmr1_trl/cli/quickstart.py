@@ -21,6 +21,10 @@ _ABOUT = (
 )
 
 
+class _NotTrained(Exception):
+    """The training ended before its end; its exit code is the argument."""
+
+
 @dataclass
 class QuickstartArguments:
     """
@@ -65,9 +69,13 @@ def run(argv: list[str]) -> int:
         state.once("evaluation after", lambda: _evaluate(args, str(folder / "train"), folder / "after"))
         _report(folder, state)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. What is finished is kept; to go on: {shlex.join(['mmr1', 'quickstart', *argv])}")
-        return 130
-    return 0
+        code = 130
+    except _NotTrained as stopped:
+        code = stopped.args[0]
+    else:
+        return 0
+    print(f"\nNot finished. What is done is kept; to go on: {shlex.join(['mmr1', 'quickstart', *argv])}")
+    return code
 
 
 class _State:
@@ -156,8 +164,11 @@ def _train(args: QuickstartArguments) -> None:
         words += ["--num_processes", "1"]  # several processes would train on larger batches
     if any(folder.glob(f"checkpoint-*/{COMPLETE}")):
         words += ["--resume_from_checkpoint", "true"]
-    if train("mssr", words) == 130:
+    code = train("mssr", words)
+    if code == 130:
         raise KeyboardInterrupt
+    if code:
+        raise _NotTrained(code)
 
 
 def _report(folder: Path, state: _State) -> None:

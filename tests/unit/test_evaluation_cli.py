@@ -75,6 +75,10 @@ def test_a_file_with_other_columns_and_a_broken_picture(tmp_path, capsys):
         (["--model", "figures/tiny", "--num_row", "3"], "num_rows"),
         (["--model", "figures/tiny", "--num_rows", "0"], "at least 1"),
         (["--model", "figures/tiny", "--temperature", "0"], "above 0"),
+        (["--model", "figures/tiny", "--temperature", "nan"], "above 0"),
+        (["--model", "figures/tiny", "--max_new_tokens", "-1"], "--max_new_tokens must be at least 1, got -1"),
+        (["--model", "figures/tiny", "--max_new_tokens", "0"], "--max_new_tokens must be at least 1, got 0"),
+        (["--model", "figures/tiny", "--seed", "-1", "--num_samples", "4"], "--seed and --figures_seed must be at"),
         (["--model", "figures/tiny", "--dtype", "half"], "float32"),
         (["--model", "figures/tiny", "--num_rows", "4", "--by", "famly"], "Did you mean 'family'"),
         (["--model", "figures/tiny", "--num_rows", "4", "--prompt_style", "figure"], "figures"),
@@ -105,6 +109,21 @@ def test_a_quickstart_folder_keeps_its_settings_its_phases_and_their_times(tmp_p
     assert again.seconds["evaluation"] > state.seconds["evaluation"]
     with pytest.raises(BadInputError, match="seed 0"):
         _State(tmp_path, {"output_dir": "x", "seed": 1, "eval_rows": 10})
+
+
+@pytest.mark.parametrize("code", [1, 130, 143])
+def test_a_quickstart_whose_training_stopped_trains_again(tmp_path, monkeypatch, capsys, code):
+    calls = []
+    monkeypatch.setattr("mmr1_trl.cli.quickstart._evaluate", lambda *_: calls.append("evaluation"))
+    monkeypatch.setattr("mmr1_trl.cli.quickstart._report", lambda *_: calls.append("report"))
+    monkeypatch.setattr("mmr1_trl.cli.train.train", lambda *_: calls.append("training") or code)
+    words = ["quickstart", "--output_dir", str(tmp_path), "--model", "figures/tiny"]
+    assert main(words) == code
+    assert f"to go on: mmr1 quickstart --output_dir {tmp_path}" in capsys.readouterr().out
+    assert calls == ["evaluation", "training"]
+    monkeypatch.setattr("mmr1_trl.cli.train.train", lambda *_: calls.append("training") or 0)
+    assert main(words) == 0
+    assert calls == ["evaluation", "training", "training", "evaluation", "report"]
 
 
 def test_quickstart_refuses_bad_numbers():
