@@ -36,9 +36,10 @@ def run(argv: list[str]) -> int:
     """Score with the words after `mmr1 score` as options; return the exit code."""
     settings = parse_score(argv)
     from mmr1_trl.cli.train import prefer_cpu_where_needed
+    from mmr1_trl.trainers.offline_scores import ScoreConfig
 
     prefer_cpu_where_needed(settings)
-    require_writable(settings.values.get("output_dir") or "trainer_output")
+    require_writable(settings.values.get("output_dir") or str(ScoreConfig.output_dir))
     try:
         return run_or_launch("score", argv, settings.launch_args, lambda: _score(settings))
     except KeyboardInterrupt:
@@ -47,7 +48,15 @@ def run(argv: list[str]) -> int:
 
 
 def _score(settings: Settings) -> int:
-    from mmr1_trl.cli.train import adapters, load_rows, model_init_kwargs, refusals, require_model, revision
+    from mmr1_trl.cli.train import (
+        adapters,
+        load_train_rows,
+        model_init_kwargs,
+        refusals,
+        require_extras,
+        require_model,
+        revision,
+    )
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.offline_scores import KEPT, TABLE, Scorer, summarize
@@ -56,13 +65,15 @@ def _score(settings: Settings) -> int:
     data_args, config, model_args = built
     if config.resume_from_checkpoint:
         raise BadInputError("`mmr1 score` goes on by itself: leave out resume_from_checkpoint.")
+    require_extras(config, model_args, settings.launch_args)
     rewards = resolve_rewards(data_args.reward_funcs)
-    model = resolve_model(require_model(model_args))
+    with config.main_process_first(desc="looking up the model"):
+        model = resolve_model(require_model(model_args))
     processor = load_processor(
         model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
     with config.main_process_first(desc="loading the dataset"):
-        rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+        rows = load_train_rows(data_args, config, processor)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
     with refusals(model):
         scorer = Scorer(

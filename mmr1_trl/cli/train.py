@@ -132,6 +132,7 @@ def build_trainer(settings: Settings) -> tuple[Any, str]:
         `tuple[RLVRTrainer, str]`: The trainer and what the user calls the dataset.
     """
     data_args, config, model_args = settings.build()
+    require_extras(config, model_args, settings.launch_args)
 
     import mmr1_trl
     from mmr1_trl.models import load_processor, resolve_model
@@ -182,7 +183,7 @@ def use_hub(config: Any) -> None:
         from mmr1_trl.hub.fetch import checkpoint_folder
 
         with config.main_process_first(desc="fetching the checkpoint"):
-            config.resume_from_checkpoint = checkpoint_folder(checkpoint)
+            config.resume_from_checkpoint = checkpoint_folder(checkpoint, config.hub_token)
 
 
 def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> Any:
@@ -258,6 +259,19 @@ def name_unreadable_golds(rows: Any) -> None:
         f"trained on ({first}). `mmr1 check` lists them all.",
         file=sys.stderr,
     )
+
+
+def require_extras(config: Any, model_args: Any, launch_args: list[str]) -> None:
+    """
+    Refuse a run for which packages are missing.
+
+    Raises:
+        [`BadInputError`]: With the commands that install them.
+    """
+    from mmr1_trl.evaluation.preflight import missing_extras
+
+    if missing := missing_extras(config, model_args, launch_args):
+        raise BadInputError("; ".join(missing))
 
 
 def require_model(model_args: Any) -> str:

@@ -20,7 +20,7 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return repo_id, revision or None
 
 
-def checkpoint_folder(name: str) -> str:
+def checkpoint_folder(name: str, token: str | None = None) -> str:
     """
     Return the folder of a checkpoint, downloading it if it is on the Hub.
 
@@ -29,6 +29,8 @@ def checkpoint_folder(name: str) -> str:
             A folder, or `owner/name[/checkpoint][@revision]`: the checkpoint is `last-checkpoint` or `checkpoint-40`;
             without one, `last-checkpoint` is taken if it is there, else the newest. The revision is a branch, a tag
             such as `step-40`, or a commit.
+        token (`str`, *optional*):
+            The saved one, or `HF_TOKEN`, by default.
 
     Returns:
         `str`: A local folder.
@@ -41,11 +43,11 @@ def checkpoint_folder(name: str) -> str:
         return name
     from huggingface_hub import HfApi, snapshot_download
 
-    target = Target(match["repo"], revision=match["revision"])
+    target = Target(match["repo"], revision=match["revision"], token=token)
     where = f"{match['repo']}{'@' + match['revision'] if match['revision'] else ''}"
     try:
         with explained(target):
-            files = HfApi().list_repo_files(match["repo"], revision=match["revision"])
+            files = HfApi(token=token).list_repo_files(match["repo"], revision=match["revision"])
             folder = match["folder"] or _newest(files)
             if folder is None or f"{folder}/trainer_state.json" not in files:
                 there = sorted({file.split("/")[0] for file in files if file.endswith("/trainer_state.json")})
@@ -55,7 +57,9 @@ def checkpoint_folder(name: str) -> str:
                 )
             if f"{folder}/rlvr_state.json" in files and f"{folder}/{COMPLETE}" not in files:
                 raise BadInputError(f"{folder} in {where} is half-written (no {COMPLETE}). Take an older revision.")
-            root = snapshot_download(match["repo"], revision=match["revision"], allow_patterns=[f"{folder}/*"])
+            root = snapshot_download(
+                match["repo"], revision=match["revision"], allow_patterns=[f"{folder}/*"], token=token
+            )
     except PushError as error:
         raise BadInputError(f"No checkpoint folder {name!r} here, and none on the Hub: {error}") from error
     return str(Path(root) / folder)

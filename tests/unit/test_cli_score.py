@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 score`: the table, its use as prompt_scores and as a filter, and going on after a kill."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -156,6 +157,35 @@ def test_bad_input_ends_in_one_line(tmp_path, capsys, more, says):
     assert main(["score", *words(tmp_path), *more]) == 2
     message = capsys.readouterr().err
     assert message.startswith("mmr1: error:") and says in message
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "says"),
+    [
+        ("grpo", ("--report_to", "wandb"), "report_to needs wandb: pip install wandb"),
+        ("grpo", ("--use_vllm", "true"), "use_vllm needs vllm: pip install 'mmr1-trl[vllm]'"),
+        ("score", ("--use_vllm", "true"), "use_vllm needs vllm: pip install 'mmr1-trl[vllm]'"),
+    ],
+)
+def test_a_missing_package_is_one_line(tmp_path, monkeypatch, capsys, command, more, says):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name in ("wandb", "vllm") else find(name, *rest)
+    )
+    assert main([command, "--model_name_or_path", "figures/tiny", "--output_dir", str(tmp_path), *more]) == 2
+    assert capsys.readouterr().err == f"mmr1: error: {says}\n"
+
+
+def test_the_folder_that_is_written_is_checked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores").touch()
+    assert main(["score", "--model_name_or_path", "figures/tiny"]) == 2
+    assert "scores is a file. Choose another folder" in capsys.readouterr().err
+
+
+def test_long_prompts_are_left_out(tmp_path, capsys):
+    assert main(["score", *words(tmp_path, "--max_prompt_tokens", "1")]) == 2
+    assert "Every prompt is longer than 1 tokens" in capsys.readouterr().err
 
 
 def test_other_scores_are_not_mixed_in(tmp_path, capsys):
