@@ -17,6 +17,7 @@ from mmr1_trl.cli.train import (
     method_of_config,
     model_init_kwargs,
     parse_training,
+    refusals,
     require_model,
     revision,
 )
@@ -132,9 +133,10 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
             f"{len(dataset)} rows are fewer than the {config.prompts_per_generation} prompts of one generation batch: "
             "nothing would be trained."
         )
-    model_config = AutoConfig.from_pretrained(
-        model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
-    )
+    with refusals(model_path):
+        model_config = AutoConfig.from_pretrained(
+            model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
+        )
     longest = report.sections["prompts"]["tokens"]["longest"]
     report.sections["memory_gib"] = estimate_memory(
         model_config, config, model_args, longest, processes,

@@ -333,6 +333,18 @@ def test_bad_input(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_an_adapter_as_the_model_is_one_line(tmp_path, jsonl, capsys):
+    model, processor = build_tiny_vlm()
+    model.config.save_pretrained(tmp_path / "base")
+    processor.save_pretrained(tmp_path / "adapter")
+    adapter = {"base_model_name_or_path": str(tmp_path / "base"), "peft_type": "LORA"}
+    (tmp_path / "adapter/adapter_config.json").write_text(json.dumps(adapter))
+    words = words_for(jsonl, "--samples", "0", "--model_name_or_path", str(tmp_path / "adapter"))
+    assert main(["check", *words]) == 2
+    message = capsys.readouterr().err.split("mmr1: error: ")[1]
+    assert "Unrecognized model" in message and str(tmp_path / "adapter") in message and message.count("\n") == 1
+
+
 def test_boxes_of_resized_pictures_are_a_finding(tmp_path, capsys):
     published.screenspot(8).to_parquet(tmp_path / "boxes.parquet")
     words = words_for(str(tmp_path / "boxes.parquet"), "--samples", "0")
