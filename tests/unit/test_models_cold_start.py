@@ -74,7 +74,7 @@ def test_a_distributed_run_builds_what_one_process_builds(tmp_path, monkeypatch,
         env=os.environ | {"MMR1_HOME": str(tmp_path / "ranks"), "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,
-        timeout=200,  # a hang would end here
+        timeout=280,  # a hang would end here
     )
     assert done.returncode == 0, done.stderr[-3000:]
     monkeypatch.setenv("MMR1_HOME", str(tmp_path / "alone"))
