@@ -137,7 +137,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
     def max_new_tokens(default: int) -> int:
         return default if args.max_new_tokens is None else args.max_new_tokens
 
-    def figures(folder: Path | None) -> _Task:
+    def figures(folder: Path | None, **options: Any) -> _Task:
         rows = load_data(
             "figures",
             split=args.dataset_split,
@@ -145,9 +145,9 @@ def _tasks(args: EvalArguments) -> list[_Task]:
             seed=args.figures_seed,
             families=args.figures_families,
             levels=args.figures_levels,
+            **options,
         )
-        style = args.prompt_style or "figures"
-        return _Task(f"figures ({args.dataset_split})", rows, style, args.by, max_new_tokens(32), folder)
+        return _Task(f"figures ({args.dataset_split})", rows, "figures", args.by, max_new_tokens(32), folder)
 
     if args.benchmarks:
         known = {name: get_benchmark(name) for name in args.benchmarks if name != "figures"}
@@ -174,18 +174,12 @@ def _tasks(args: EvalArguments) -> list[_Task]:
                 )
             )
         return tasks
-    if args.dataset_name == "figures":
-        return [figures(output)]
     columns = ("prompt_column", "image_column", "answer_column", "options_column")
-    rows = load_data(
-        args.dataset_name,
-        split=args.dataset_split,
-        config=args.dataset_config,
-        revision=args.dataset_revision,
-        num_rows=args.num_rows,
-        prompt_style=args.prompt_style,
-        **{name: getattr(args, name) for name in columns},
-    )
+    options: dict[str, Any] = {"config": args.dataset_config, "revision": args.dataset_revision}
+    options |= {name: getattr(args, name) for name in ("prompt_style", *columns)}
+    if args.dataset_name == "figures":
+        return [figures(output, **options)]
+    rows = load_data(args.dataset_name, split=args.dataset_split, num_rows=args.num_rows, **options)
     title = f"{args.dataset_name} ({args.dataset_split})"
     return [_Task(title, rows, args.prompt_style, args.by, max_new_tokens(2048), output)]
 

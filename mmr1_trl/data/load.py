@@ -69,6 +69,8 @@ def load_data(
     if name == "figures":
         from mmr1_trl.data.figures import load_figures
 
+        named = {"dataset_config": config, "dataset_revision": revision}
+        _refuse_for_figures(prompt_style, {"image_root": image_root} | prepare | named)
         count = {} if num_rows is None else {"num_rows": num_rows}
         return load_figures(split=split, seed=seed, families=families, levels=levels, **count)
     raw, root = load_raw(name, split, config, revision)
@@ -78,6 +80,17 @@ def load_data(
         return prepare_dataset(raw, prompt_style=prompt_style or "plain", image_root=image_root or root, **prepare)
     except BadInputError as error:
         raise BadInputError(f"{name} ({split}): {error}") from error
+
+
+def _refuse_for_figures(prompt_style: str | None, options: dict[str, Any]) -> None:
+    without_effect = {None, "xyxy", "error", "skip"}  # what box_format and on_bad_row say of rows that are in order
+    given = [name for name, value in options.items() if value not in without_effect]
+    given += ["prompt_style"] if prompt_style not in (None, "figures") else []
+    if given:
+        raise BadInputError(
+            f"The questions and answers of 'figures' are drawn as they are: leave out --{', --'.join(given)}"
+            + (" (or give --prompt_style figures)." if "prompt_style" in given else ".")
+        )
 
 
 def load_raw(

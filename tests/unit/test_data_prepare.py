@@ -548,6 +548,30 @@ def test_a_dataset_that_the_hub_library_cannot_load_is_one_message(monkeypatch, 
         _load_table("owner/bad", ["prompt"])
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("prompt_style", "mssr"),
+        ("answer_type", "number"),
+        ("tolerance", 0.05),
+        ("question", "How many?"),
+        ("image_column", "picture"),
+        ("image_root", "here"),
+        ("box_format", "xywh"),
+        ("config", "small"),
+        ("revision", "v1"),
+    ],
+)
+def test_options_that_mean_nothing_to_figures_are_refused(option, value):
+    with pytest.raises(BadInputError, match=f"leave out --(dataset_)?{option}"):
+        load_data("figures", num_rows=2, **{option: value})
+
+
+def test_options_that_figures_agrees_with():
+    rows = load_data("figures", num_rows=2, prompt_style="figures", box_format="xyxy", on_bad_row="skip")
+    assert rows[:] == load_data("figures", num_rows=2)[:]
+
+
 @pytest.mark.parametrize("split", ["test", "validation[:2]", "test+train"])
 def test_a_folder_serves_no_split_that_it_does_not_have(tmp_path, split):
     published.write_jsonl(tmp_path)

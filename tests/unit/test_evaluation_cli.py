@@ -82,6 +82,8 @@ def test_a_file_with_other_columns_and_a_broken_picture(tmp_path, capsys):
         (["--model", "figures/tiny", "--dtype", "half"], "float32"),
         (["--model", "figures/tiny", "--num_rows", "4", "--by", "famly"], "Did you mean 'family'"),
         (["--model", "figures/tiny", "--num_rows", "4", "--prompt_style", "figure"], "figures"),
+        (["--model", "figures/tiny", "--num_rows", "4", "--prompt_style", "mssr"], "leave out --prompt_style"),
+        (["--model", "figures/tiny", "--answer_column", "a", "--image_column", "b"], "--image_column, --answer"),
         (["--model", "figures/tiny", "--num_processes", "0"], "at least 1"),
         (["--model", "figures/tiny", "--export", "lmms-eval"], "Did you mean 'lmms_eval'"),
         (["--model", "figures/tiny", "--export", "lmms_eval"], "--output_dir"),
