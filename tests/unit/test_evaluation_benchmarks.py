@@ -53,6 +53,24 @@ def test_choices_are_offered_once():
     assert rows[0]["options"] == ["3 cm", "4 cm", "5 cm", "6 cm"]
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "value", "message"),
+    [
+        ("mathvision", "question", None, r"'mathvision', row 1 cannot be read"),
+        ("chartqa", "answer", None, r"'chartqa', row 1 cannot be read"),
+        ("pets37", "label", None, r"'pets37', row 1 cannot be read"),
+        ("r1_onevision", "image", None, r"'r1_onevision', row 1: .*'image'"),
+        ("r1_onevision", "image", "no picture at all", r"'r1_onevision', row 1: .*'image'"),
+    ],
+)
+def test_a_cell_that_cannot_be_read_is_named(name, column, value, message):
+    raw = raw_rows(name)
+    rows = raw.with_format("arrow")[:].to_pylist()
+    rows[1][column] = value
+    with pytest.raises(BadInputError, match=message):
+        prepare_benchmark(BENCHMARKS[name], Dataset.from_list(rows, features=raw.features))
+
+
 def test_screen_boxes_become_pixels():
     row = prepare_benchmark(BENCHMARKS["screenspot"], raw_rows("screenspot"))[0]
     assert json.loads(row["solution"]) == pytest.approx([100, 20, 120, 40])

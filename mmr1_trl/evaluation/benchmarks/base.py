@@ -141,13 +141,18 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
     names = {key: feature.names for key, feature in raw.features.items() if isinstance(feature, ClassLabel)}
     rows = []
     for number, row in enumerate(raw.remove_columns(benchmark.image)):
-        row |= {key: values[row[key]] for key, values in names.items()}
         published = number if benchmark.id is None else row.get(benchmark.id, number)
         try:
+            row |= {key: values[row[key]] for key, values in names.items()}
             rows.append({"doc_id": number, "published_id": str(published), **benchmark.read(row)})
         except KeyError as error:
             raise BadInputError(f"The benchmark {benchmark.name!r} has no {error}; it has {columns}.") from error
-    pictures = _decoded(raw, benchmark.image) if benchmark.base64_images else raw.select_columns(benchmark.image)
+        except (AttributeError, IndexError, TypeError, ValueError) as error:  # a cell is empty, or something else
+            cells = ", ".join(f"{key}={value!r:.40}" for key, value in row.items())
+            raise BadInputError(
+                f"The benchmark {benchmark.name!r}, row {number} cannot be read ({error}); it holds {cells}."
+            ) from error
+    pictures = _decoded(raw, benchmark) if benchmark.base64_images else raw.select_columns(benchmark.image)
     table = Dataset.from_list([{**dict.fromkeys(benchmark.by), **row} for row in rows])
     return prepare_dataset(
         concatenate_datasets([table, pictures], axis=1),
@@ -160,13 +165,21 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
     )
 
 
-def _decoded(raw: Any, column: str) -> Any:
+def _decoded(raw: Any, benchmark: Benchmark) -> Any:
     """The column of base64 texts as pictures, which are not opened here."""
     from datasets import Dataset, Features, Image
 
-    texts = [text.removeprefix("data:").rpartition("base64,")[2] for text in raw[column]]
-    pictures = [{column: {"bytes": base64.b64decode(text), "path": None}} for text in texts]
-    return Dataset.from_list(pictures, features=Features({column: Image(decode=False)}))
+    pictures = []
+    for number, text in enumerate(raw[benchmark.image]):
+        try:
+            data = base64.b64decode(text.removeprefix("data:").rpartition("base64,")[2])
+        except (AttributeError, ValueError) as error:  # binascii.Error is a ValueError
+            raise BadInputError(
+                f"The benchmark {benchmark.name!r}, row {number}: the column {benchmark.image!r} holds "
+                f"{text!r:.40} instead of a picture in base64 ({error})."
+            ) from error
+        pictures.append({benchmark.image: {"bytes": data, "path": None}})
+    return Dataset.from_list(pictures, features=Features({benchmark.image: Image(decode=False)}))
 
 
 def inline_choices(question: str) -> list[str] | None:
