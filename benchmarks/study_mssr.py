@@ -273,6 +273,8 @@ GRID_PAIRS = (
     *((f"{method}, 16", f"{method}, 1") for method in METHODS),
     *((f"MVSR, {updates}", f"GRPO, {updates}") for updates in UPDATES),
     *((f"MSSR, {updates}", f"MVSR, {updates}") for updates in UPDATES),
+    *((f"MSSR, {updates}", f"GRPO, {updates}") for updates in UPDATES),
+    *((f"MVSR, {updates}", f"REINFORCE++, {updates}") for updates in UPDATES),
     ("MVSR, 16", "GRPO, 2"),  # as the released configurations compare them
     ("MSSR, 16", "GRPO, 2"),
 )
@@ -321,10 +323,12 @@ def plot(runs: list[dict[str, Any]]) -> None:
             if values:
                 means, lows, highs = map(np.array, zip(*values))
                 places = np.array(points) * 1.04 ** (index - 2)
-                axis.errorbar(places, means, yerr=[means - lows, highs - means], marker="o", capsize=2, label=method)
+                errors = [means - lows, highs - means]
+                axis.errorbar(places, means, errors, marker="o", capsize=2, label=method, color=f"C{index}")
         axis.set_xscale("log", base=2)
         axis.set_xticks(UPDATES, [str(u) for u in UPDATES])
-        axis.set(title=f"{regime}: learning rate {LEARNING_RATES[regime]:g}", xlabel="updates per batch", ylim=(0, 1))
+        axis.set(title=f"{regime}: learning rate {LEARNING_RATES[regime]:g}", xlabel="updates per batch")
+        axis.set_ylim(0.4, 1)
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("held-out greedy accuracy, second half")
     axes[0][0].legend(fontsize=8, loc="lower left")
@@ -343,12 +347,14 @@ def plot(runs: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commands", nargs="*", choices=list(COMMANDS), help="default: all")
+    parser.add_argument("commands", nargs="*", metavar="command", help=f"{', '.join(COMMANDS)}; default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--arms", nargs="+", help="only these, by the names in the tables")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="train nothing")
     a = parser.parse_args()
+    if unknown := sorted(set(a.commands) - COMMANDS.keys()):
+        parser.error(f"no such command: {', '.join(unknown)}; choose from {', '.join(COMMANDS)}")
     for command in () if a.tables else a.commands or COMMANDS:
         jobs = [
             (part, setting, arm, seed)

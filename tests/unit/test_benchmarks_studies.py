@@ -38,14 +38,15 @@ def results(tmp_path, monkeypatch):
     return write
 
 
-def test_mssr_tables(results):
+def test_mssr_tables(results, monkeypatch):
     folder = results(
         "study_mssr",
         [run("controls", "supervised, clean", seed, 0.4, 0.9) for seed in (0, 1)]
         + [run("stability", "GRPO, 2", seed, 0.4, 0.6, 0.8) for seed in (0, 1)]
         + [run("stability", "MVSR, 2", seed, 0.4, 0.7, 0.9 + seed / 10) for seed in (0, 1)],
     )
-    study_mssr.write_tables()
+    monkeypatch.setattr("sys.argv", ["study_mssr.py", "--tables"])
+    study_mssr.main()
     text = (folder / "study_mssr.md").read_text()
     assert "| start | 40.0 (40.0 to 40.0) | 20.0 (20.0 to 20.0)" in text
     assert "| supervised, clean | 90.0 (90.0 to 90.0) | 45.0" in text
