@@ -269,6 +269,41 @@ def comparison(arms: dict[str, dict[int, dict[str, Any]]], pairs: Sequence[tuple
     return lines
 
 
+def overview(runs: list[dict[str, Any]], metric: str) -> list[str]:
+    """Methods by updates of both learning rates, and the differences between methods, also averaged over all cells."""
+    grids = [by_arm(runs, regime) for regime in LEARNING_RATES]
+    cells = [(grid, updates) for grid in grids for updates in UPDATES]
+    head = [f"{LEARNING_RATES[regime]:g}: {updates}" for regime in LEARNING_RATES for updates in UPDATES]
+    lines = ["", f"| {metric}, second half, % | " + " | ".join(head) + " | |", "|---" * (len(head) + 2) + "|"]
+    for method in METHODS:
+        found = [grid.get(f"{method}, {updates}", {}) for grid, updates in cells]
+        means = [
+            f"{100 * np.mean([second_half(metric)(r) for r in arm.values()]):.1f}" if arm else "" for arm in found
+        ]
+        lines.append(f"| {method} | {' | '.join(means)} | |")
+    for one, other in (
+        ("RLOO", "GRPO"),
+        ("MVSR", "GRPO"),
+        ("MVSR", "REINFORCE++"),
+        ("MSSR", "MVSR"),
+        ("MSSR", "GRPO"),
+    ):
+        differences = []
+        for grid, updates in cells:
+            first, second = (grid.get(f"{name}, {updates}", {}) for name in (one, other))
+            value = second_half(metric)
+            differences.append(
+                {seed: value(first[seed]) - value(second[seed]) for seed in first.keys() & second.keys()}
+            )
+        texts = [percent(cell.values(), signed=True) if cell else "" for cell in differences]
+        seeds = set.intersection(*map(set, differences))
+        texts.append(
+            percent((np.mean([c[s] for c in differences]) for s in sorted(seeds)), signed=True) if seeds else ""
+        )
+        lines.append(f"| {one} - {other} | {' | '.join(texts)} |")
+    return lines
+
+
 GRID_PAIRS = (
     *((f"{method}, 16", f"{method}, 1") for method in METHODS),
     *((f"MVSR, {updates}", f"GRPO, {updates}") for updates in UPDATES),
@@ -297,6 +332,8 @@ def write_tables() -> None:
         f"Held-out accuracy on {SETTING.num_eval_rows} prompts; means over seeds with 95 % bootstrap intervals.",
     ]  # fmt: skip
     runs = read_study(STUDY)
+    lines += ["", "## Updates per batch, by learning rate (last column: mean over all)"]
+    lines += overview(runs, "greedy") + overview(runs, "sampled")
     for command, parts in COMMANDS.items():
         for part, (_, arms) in parts.items() if command != "controls" else ():
             found = by_arm(runs, part)
