@@ -141,10 +141,8 @@ TRACKER = (
     arm("paper's forgetting, reference KL .01", 2, SINGLE | {"tracker_forgetting": "paper", "beta": 0.01}),
     arm("monotone, reference KL .01", 2, SINGLE | {"tracker_forgetting": "monotone", "beta": 0.01}),
     arm("per prompt (SPO)", 2, SINGLE | {"tracker_forgetting": "per_prompt", "tracker_kl_source": "policy"}),
-    arm("rho .875", 2, SINGLE | {"tracker_rho_max": 0.875}),
     arm("first value 0", 2, SINGLE | {"tracker_initial_value": 0.0}),
     arm("one rollout for the first value", 2, SINGLE | {"tracker_initial_rollouts": 1}),
-    arm("8 rollouts for the first value", 2, SINGLE | {"tracker_initial_rollouts": 8}),
 )
 CEILING = tuple(arm(name, updates, METHODS[name]) for updates in (2, 16) for name in ("GRPO", "MVSR", "MSSR"))
 VAS = {"prompt_sampling": "variance_aware"}
