@@ -12,7 +12,6 @@ import time
 
 import pytest
 from datasets import Dataset, load_dataset
-from fixtures import datasets as published
 
 from mmr1_trl import VASConfig, VASTrainer
 from mmr1_trl.cli import main
@@ -75,6 +74,8 @@ def test_table_filter_and_use(tmp_path, make_trainer):
 
 
 def test_kept_rows_hold_their_pictures(make_trainer, tmp_path, monkeypatch):
+    from fixtures import datasets as published  # here, because the commands of other tests import this file
+
     path = published.write_jsonl(tmp_path / "set", num_rows=6)
     monkeypatch.chdir(tmp_path)
     rows = load_data("set/train.jsonl")
