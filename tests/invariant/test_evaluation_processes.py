@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 
-WORDS = ["--model", "figures/tiny", "--num_rows", "24", "--batch_size", "2", "--num_samples", "2"]
+WORDS = ["--model", "figures/tiny", "--num_rows", "96", "--batch_size", "2", "--num_samples", "2"]
 WORDS += ["--max_new_tokens", "48"]
 
 
@@ -51,7 +51,7 @@ def test_two_processes_and_a_kill_change_nothing(home, tmp_path):
     process.communicate()
     time.sleep(2.0)  # the processes end within a second of their launcher
     kept = sum(log.read_text().count("\n") - 1 for log in logs)
-    assert 0 < kept < 36 and not (tmp_path / "killed" / "summary.json").exists()
+    assert 0 < kept < 144 and not (tmp_path / "killed" / "summary.json").exists()
     finish(start(home, tmp_path / "killed"))  # with one process what two had begun
     pd.testing.assert_frame_equal(predictions(tmp_path / "one"), predictions(tmp_path / "killed"))
     assert not any(log.exists() for log in logs)
