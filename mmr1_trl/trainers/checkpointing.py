@@ -6,7 +6,8 @@ Beside the weights, the optimizer and transformers' RNG files a checkpoint holds
 - `rlvr_state.json`: what the run is (so that another run's checkpoint is refused) and the plain counters;
 - `rlvr_state.safetensors`: the tensors that are the same on all ranks (value tracker, scores, and the reference model
   where `sync_ref_model` moves it);
-- `rlvr_rank_<i>.safetensors` and `.json`: rollouts still to be trained on, one pair per rank;
+- `rlvr_rank_<i>.safetensors` and `.json`, one pair per rank: rollouts still to be trained on, and what is summed up
+  for the next entry of the log;
 - `rlvr_complete.json`: written last, once every rank has written everything. A folder without it is a half-written
   checkpoint and is passed over.
 
@@ -328,6 +329,11 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
     train_dataset: Any
     ref_model: Any
     _buffered_inputs: Any
+    _tr_loss: torch.Tensor
+    _total_loss_scalar: float
+    _globalstep_last_logged: int
+    # Sums over the steps since the last entry of the log, which transformers and TRL forget at a resume.
+    _resumed_sums: dict[str, Any] | None = None
 
     def run_identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to continue this run, as plain values with readable names."""
@@ -401,6 +407,8 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
         self.accelerator.wait_for_everyone()
         plain, tensors = self.rank_state()
         buffered = [] if self.at_window_end or self._buffered_inputs is None else self._buffered_inputs
+        sums = {"loss": self._tr_loss.item(), "since": self._globalstep_last_logged, "metrics": self._metrics["train"]}
+        plain = plain | {"sums_for_log": sums}
         save_rank_state(folder, self.accelerator.process_index, buffered, tensors, plain)
         if self.args.should_save:
             plain, tensors = self.shared_state()
@@ -439,7 +447,17 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
         rank, device = self.accelerator.process_index, self.accelerator.device
         batches, tensors, plain = load_rank_state(Path(checkpoint), rank, device)
         self._buffered_inputs = batches or None
+        self._resumed_sums = plain["sums_for_log"]
         self.load_rank_state(plain, tensors)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self._resumed_sums is not None:
+            sums, self._resumed_sums = self._resumed_sums, None
+            self._tr_loss += sums["loss"]
+            self._total_loss_scalar -= sums["loss"]  # `train_loss` is the mean over the steps after the resume
+            self._globalstep_last_logged = sums["since"]
+            self._metrics["train"].update(sums["metrics"])
+        super()._run_epoch(*args, **kwargs)
 
     def _moved_reference(self) -> dict[str, torch.Tensor]:
         """The weights of a reference model that follows the policy; a sharded one is in no checkpoint."""

@@ -53,6 +53,13 @@ def test_forward_seam_takes_compute_entropy():
     ]  # fmt: skip
 
 
+def test_sums_for_the_log_are_reset_before_the_first_epoch():
+    source = inspect.getsource(Trainer._inner_training_loop)
+    names = ("_tr_loss = ", "_total_loss_scalar = ", "_globalstep_last_logged = ")
+    assert max(source.index(f"self.{name}") for name in names) < source.index("self._run_epoch("), "nothing to restore"
+    assert "self._metrics[mode].clear()" in inspect.getsource(GRPOTrainer.log)
+
+
 def test_rotation_is_a_function_of_its_own():
     assert {"output_dir", "save_total_limit", "best_model_checkpoint", "use_mtime"} <= set(
         parameters(rotate_checkpoints)

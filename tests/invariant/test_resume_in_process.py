@@ -39,6 +39,13 @@ CASES = {
         {"num_generations": 2, "beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1},
         2,
     ),
+    "mssr-between-two-logs": (
+        MSSRTrainer,
+        MSSRConfig,
+        # What the vision tower did before a resume is not counted in the log after it, as seconds are not.
+        {"gradient_accumulation_steps": 2, "logging_steps": 3, "encode_once": False},
+        4,
+    ),
     "two-stage-mid-window": (
         TwoStageEntropyTrainer,
         TwoStageEntropyConfig,
