@@ -109,7 +109,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.trainers.vision_cache import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
-    report.findings += missing_extras(config, model_args, settings.launch_args)
+    report.findings += missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
     rewards = resolve_rewards(data_args.reward_funcs)
     model_path = resolve_model(require_model(model_args))
     processor = load_processor(

@@ -65,7 +65,7 @@ def _score(settings: Settings) -> int:
     data_args, config, model_args = built
     if config.resume_from_checkpoint:
         raise BadInputError("`mmr1 score` goes on by itself: leave out resume_from_checkpoint.")
-    require_extras(config, model_args, settings.launch_args)
+    require_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
     rewards = resolve_rewards(data_args.reward_funcs)
     with config.main_process_first(desc="looking up the model"):
         model = resolve_model(require_model(model_args))

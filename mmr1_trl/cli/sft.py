@@ -13,6 +13,7 @@ from mmr1_trl.cli.train import (
     model_init_kwargs,
     prefer_cpu_where_needed,
     refusals,
+    require_extras,
     require_model,
     revision,
     run_resumable,
@@ -56,6 +57,7 @@ def parse_sft(argv: list[str]) -> Settings:
 
 def _train(settings: Settings) -> int:
     data_args, config, model_args = settings.build()
+    require_extras(config, model_args, settings.launch_args)
 
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.trainers.sft import SupervisedTrainer

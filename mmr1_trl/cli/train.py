@@ -132,7 +132,7 @@ def build_trainer(settings: Settings) -> tuple[Any, str]:
         `tuple[RLVRTrainer, str]`: The trainer and what the user calls the dataset.
     """
     data_args, config, model_args = settings.build()
-    require_extras(config, model_args, settings.launch_args)
+    require_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
 
     import mmr1_trl
     from mmr1_trl.models import load_processor, resolve_model
@@ -261,7 +261,7 @@ def name_unreadable_golds(rows: Any) -> None:
     )
 
 
-def require_extras(config: Any, model_args: Any, launch_args: list[str]) -> None:
+def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_vllm: bool = False) -> None:
     """
     Refuse a run for which packages are missing.
 
@@ -270,7 +270,7 @@ def require_extras(config: Any, model_args: Any, launch_args: list[str]) -> None
     """
     from mmr1_trl.evaluation.preflight import missing_extras
 
-    if missing := missing_extras(config, model_args, launch_args):
+    if missing := missing_extras(config, model_args, launch_args, use_vllm=use_vllm):
         raise BadInputError("; ".join(missing))
 
 

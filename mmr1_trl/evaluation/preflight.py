@@ -191,15 +191,17 @@ def _lora_parameters(model: torch.nn.Module, model_args: Any, frozen: Callable[[
     )
 
 
-def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str]) -> list[str]:
+def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str], *, use_vllm: bool = False) -> list[str]:
     """
     Name the packages that a run asks for and that are not installed.
 
     Args:
-        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]), model_args ([`~trl.ModelConfig`]):
+        config ([`~transformers.TrainingArguments`]), model_args ([`~trl.ModelConfig`]):
             The run's options.
         launch_args (`Sequence[str]`):
             Flags of `accelerate launch`.
+        use_vllm (`bool`, *optional*, defaults to `False`):
+            Whether completions come from vLLM.
 
     Returns:
         `list[str]`: One sentence per missing package, with the command that installs it.
@@ -207,18 +209,24 @@ def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str]) -> 
     eight_bit = model_args.load_in_8bit or "8bit" in str(config.optim)
     zero = config.deepspeed or any("zero" in word or "deepspeed" in word for word in launch_args)
     needed = {
-        "vllm": "use_vllm" if config.use_vllm else None,
+        "vllm": "use_vllm" if use_vllm else None,
         "peft": "use_peft" if model_args.use_peft else None,
         "bitsandbytes": "4 or 8 bits" if model_args.load_in_4bit or eight_bit else None,
         "deepspeed": "DeepSpeed" if zero else None,
         "flash_attn": "attn_implementation" if model_args.attn_implementation == "flash_attention_2" else None,
         **{name: "report_to" for name in config.report_to if name in ("trackio", "wandb", "mlflow", "swanlab")},
     }
-    missing = [name for name, reason in needed.items() if reason and importlib.util.find_spec(name) is None]
+    missing = [name for name, reason in needed.items() if reason and not _installed(name)]
     return [
         f"{needed[name]} needs {name}: pip install {repr(f'mmr1-trl[{_EXTRAS[name]}]') if name in _EXTRAS else name}"
         for name in missing
     ]
+
+
+def _installed(package: str) -> bool:
+    # A folder of that name, such as the one that wandb writes into, has a spec but no file.
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def draw_samples(

@@ -165,6 +165,7 @@ def test_bad_input_ends_in_one_line(tmp_path, capsys, more, says):
     [
         ("grpo", ("--report_to", "wandb"), "report_to needs wandb: pip install wandb"),
         ("grpo", ("--use_vllm", "true"), "use_vllm needs vllm: pip install 'mmr1-trl[vllm]'"),
+        ("sft", ("--report_to", "wandb"), "report_to needs wandb: pip install wandb"),
         ("score", ("--use_vllm", "true"), "use_vllm needs vllm: pip install 'mmr1-trl[vllm]'"),
     ],
 )

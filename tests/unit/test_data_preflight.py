@@ -174,7 +174,7 @@ def test_missing_extras(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     config = RLVRConfig(**SETTINGS | {"report_to": ["wandb"]}, num_generations=2, use_vllm=True)
     model_args = ModelConfig(use_peft=True, load_in_4bit=True, attn_implementation="flash_attention_2")
-    missing = missing_extras(config, model_args, ["--config_file", "zero3.yaml"])
+    missing = missing_extras(config, model_args, ["--config_file", "zero3.yaml"], use_vllm=True)
     assert missing == [
         "use_vllm needs vllm: pip install 'mmr1-trl[vllm]'",
         "use_peft needs peft: pip install 'mmr1-trl[peft]'",
@@ -184,6 +184,13 @@ def test_missing_extras(monkeypatch):
         "report_to needs wandb: pip install wandb",
     ]
     assert missing_extras(RLVRConfig(**SETTINGS, num_generations=2), ModelConfig(), []) == []
+
+
+def test_a_folder_is_not_a_package(monkeypatch, tmp_path):
+    (tmp_path / "swanlab").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    config = RLVRConfig(**SETTINGS | {"report_to": ["swanlab"]}, num_generations=2)
+    assert missing_extras(config, ModelConfig(), []) == ["report_to needs swanlab: pip install swanlab"]
 
 
 def test_samples_and_broken_rewards():
