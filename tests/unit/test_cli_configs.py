@@ -2,10 +2,12 @@
 """Every shipped config loads through the real parser, and says the batch that it trains on."""
 
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import launch_command_parser
 
 from mmr1_trl import cli
 from mmr1_trl.cli import configs, sft
@@ -134,6 +136,25 @@ def test_the_slurm_example_loads_and_keeps_the_batch():
     assert config.per_device_train_batch_size * 16 * config.steps_per_generation == 2048
     assert config.steps_per_generation // config.gradient_accumulation_steps == 16
     assert "--machine_rank" in settings.launch_args and settings.launch_args[1].endswith("fsdp2.yaml")
+
+
+@pytest.mark.parametrize("name", ["fsdp2", "zero3"])
+def test_the_launch_files_for_two_nodes_load_and_keep_the_batch(name):
+    path = Path(__file__).parents[2] / f"examples/two_nodes_{name}.yaml"
+    command = path.read_text().partition("#   mmr1 mssr ")[2].partition("\n#\n")[0].replace("\\\n#", " ")
+    words = [str(path) if word.endswith(".yaml") else word for word in command.split()]
+    settings = parse_training("mssr", [*words, "--bf16", "false", "--use_cpu"])
+    _, config, _ = settings.build()
+    assert config.per_device_train_batch_size * 16 * config.steps_per_generation == 2048
+    assert config.steps_per_generation // config.gradient_accumulation_steps == 16
+    launched = launch_command_parser().parse_args([*settings.launch_args, "script.py"])
+    assert (launched.num_processes, launched.machine_rank, launched.main_process_ip) == (16, 0, "node0")
+    ours, preset = (
+        load_config_from_file(str(path)),
+        load_config_from_file(str(files("trl.accelerate_configs") / f"{name}.yaml")),
+    )
+    assert (ours.num_machines, ours.num_processes) == (2, 16)
+    assert (ours.fsdp_config, ours.deepspeed_config) == (preset.fsdp_config, preset.deepspeed_config)
 
 
 @pytest.mark.parametrize("preset", ["zero2", "zero3", "fsdp2", "multi_gpu"])
