@@ -7,10 +7,12 @@ Two runs of the same command train the small model by MSSR with variance-aware s
 corrupted and on labels of which some are wrong. One is left alone; its memory, file handles and child processes are
 sampled every second. The other is ended by SIGKILL or SIGTERM at random moments and resumed. The two must end in the
 same weights, optimizer, tracker, scores and losses, bit for bit. The script itself can be stopped and started again:
-it goes on in `--workdir`. Writes `benchmarks/results/soak.md` and `.json`.
+it goes on in `--workdir`. To have both runs at the same time, start it with `--only undisturbed` and in another shell
+with `--only disturbed`, and without either at the end. Writes `benchmarks/results/soak.md` and `.json`.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +40,9 @@ OPTIONS = [
     "--model_name_or_path", "figures/tiny", "--dataset_name", "rows.parquet", "--on_bad_row", "skip",
     "--label_noise", "0.2", "--prompt_sampling", "variance_aware", "--vas_diversity_metric", "distinct_n",
     "--per_device_train_batch_size", "8", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
-    "--beta", "0.05", "--learning_rate", "1e-4", "--max_completion_length", "12", "--logging_steps", "1",
-    "--save_total_limit", "2", "--on_nonfinite", "skip", "--gradient_checkpointing", "false", "--report_to", "none",
-    "--disable_tqdm", "true", "--seed", "7",
+    "--beta", "0.05", "--learning_rate", "1e-4", "--max_completion_length", "12", "--save_total_limit", "2",
+    "--on_nonfinite", "skip", "--gradient_checkpointing", "false", "--report_to", "none", "--disable_tqdm", "true",
+    "--seed", "7",
 ]  # fmt: skip
 
 
@@ -76,15 +79,23 @@ def usage(pid: int) -> dict[str, float] | None:
         return None
 
 
-def start(workdir: Path, name: str, arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def started(workdir: Path, name: str, arguments: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
+    """Start or resume a run; it does not outlive this script."""
     words = ["--output_dir", name, "--max_steps", str(arguments.steps), "--save_steps", str(arguments.save_steps)]
+    words += ["--logging_steps", str(arguments.logging_steps)]
     if any((path / COMPLETE).is_file() for path in list_checkpoints(workdir / name)):
         words += ["--resume_from_checkpoint", "true"]
     with open(workdir / f"{name}.log", "ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "mmr1_trl.cli", "mssr", *OPTIONS, *words],
             cwd=workdir, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def newest_step(folder: Path) -> int:
@@ -99,8 +110,7 @@ def finished(folder: Path) -> bool:
 def leave_alone(workdir: Path, arguments: argparse.Namespace) -> None:
     """The undisturbed run, with a sample of what it uses every second."""
     begun = time.monotonic()
-    process = start(workdir, "whole", arguments)
-    with open(workdir / "usage.jsonl", "a") as file:
+    with started(workdir, "whole", arguments) as process, open(workdir / "usage.jsonl", "a") as file:
         while process.poll() is None:
             time.sleep(1.0)
             sample = usage(process.pid)
@@ -124,16 +134,16 @@ def disturb(workdir: Path, arguments: argparse.Namespace) -> None:
         target = before + dice.randint(0, max(1, 2 * (arguments.steps - before) // (arguments.kills - len(kills) + 1)))
         sent = dice.choice([signal.SIGKILL, signal.SIGTERM])
         begun = time.monotonic()
-        process = start(workdir, "killed", arguments)
-        while process.poll() is None and newest_step(workdir / "killed") <= min(target, arguments.steps - 1):
-            time.sleep(0.05)
-        time.sleep(dice.random() * arguments.jitter)  # in the middle of a step, of a generation or of a save
-        alive = process.poll() is None
-        if alive:
-            send = os.killpg if sent == signal.SIGKILL else os.kill
-            send(process.pid, sent)
-        asked = time.monotonic()
-        code = process.wait(timeout=600)
+        with started(workdir, "killed", arguments) as process:
+            while process.poll() is None and newest_step(workdir / "killed") <= min(target, arguments.steps - 1):
+                time.sleep(0.05)
+            time.sleep(dice.random() * arguments.jitter)  # in the middle of a step, of a generation or of a save
+            alive = process.poll() is None
+            if alive:
+                send = os.killpg if sent == signal.SIGKILL else os.kill
+                send(process.pid, sent)
+            asked = time.monotonic()
+            code = process.wait(timeout=600)
         kill = {
             "signal": sent.name, "from": before, "to": newest_step(workdir / "killed"), "code": code,
             "seconds": round(asked - begun, 1), "seconds_to_end": round(time.monotonic() - asked, 2), "in_time": alive,
@@ -144,7 +154,8 @@ def disturb(workdir: Path, arguments: argparse.Namespace) -> None:
         log.write_text(json.dumps(kills, indent=1))
         print(f"kill {len(kills)}/{arguments.kills}: {kill}", flush=True)
     while not finished(workdir / "killed"):
-        code = start(workdir, "killed", arguments).wait()
+        with started(workdir, "killed", arguments) as process:
+            code = process.wait()
         if code:
             raise SystemExit(f"the resumed run ended with {code}, see {workdir}/killed.log")
 
@@ -199,18 +210,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=400, help="optimizer steps of each run")
     parser.add_argument("--save_steps", type=int, default=5)
+    parser.add_argument("--logging_steps", type=int, default=10)
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--jitter", type=float, default=3.0, help="seconds over which the moment of a kill varies")
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
+    parser.add_argument("--only", choices=["undisturbed", "disturbed"], help="this run alone, without a comparison")
     parser.add_argument("--workdir", type=Path, default=Path("runs/soak"))
     arguments = parser.parse_args()
     workdir: Path = arguments.workdir.absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "rows.parquet").is_file():
         write_rows(workdir / "rows.parquet")
-    if not finished(workdir / "whole"):
+    if arguments.only != "disturbed" and not finished(workdir / "whole"):
         leave_alone(workdir, arguments)
-    disturb(workdir, arguments)
+    if arguments.only != "undisturbed":
+        disturb(workdir, arguments)
+    if arguments.only:
+        return
     found = differences(workdir / "whole", workdir / "killed")
     kills = json.loads((workdir / "kills.json").read_text())
     history = json.loads((workdir / "whole/trainer_state.json").read_text())["log_history"]
