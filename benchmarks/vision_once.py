@@ -7,6 +7,8 @@
 Both trainers do the same work (same model, rows, seed and rollouts; the script stops if their losses differ), each run
 in a process of its own, and runs of the two alternate. Step times are given in seconds on the clock and, on a CPU, in
 seconds of the processor, which other work on the machine disturbs less. Counts are per prompt and generation batch.
+The share of peak is the FLOP/s of the updates' forward and backward passes, as executed (recomputation included),
+over those of a large square matrix product in the same process; `--peak_tflops` takes the maker's figure instead.
 Writes `benchmarks/results/vision_once.md` and `.json`, with the name of the model added for models with true shapes.
 """
 
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import datasets
 import numpy as np
 import torch
 from grpo_vs_trl import reward, rows
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula, sdpa_backward_flop, sdpa_flop
 from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -81,6 +85,12 @@ SETTINGS: list[dict[str, Any]] = [
     {"name": "vision-heavy, 1024 px, frozen", "model": "vision_heavy", "pixels": 1024, "frozen": True},
 ]  # fmt: skip
 
+# torch counts attention on GPUs only.
+register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu, get_raw=True)(sdpa_flop)
+register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward, get_raw=True)(
+    sdpa_backward_flop
+)
+
 
 def true_shapes(model: str) -> list[dict[str, Any]]:
     frozen = [{"name": f"{model}, {px} px, frozen", "pixels": px, "frozen": True} for px in (448, 1024)]
@@ -122,16 +132,45 @@ def build_model(name: str) -> tuple[Any, Any]:
     return wide.train(), processor
 
 
-class Steps(TrainerCallback):
-    """Both clocks at the end of each optimizer step."""
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
-    def __init__(self) -> None:
+
+class Steps(TrainerCallback):
+    """
+    Both clocks at the end of each optimizer step, and what its forward and backward passes took, without sampling and
+    scoring: seconds, or FLOPs in a run of its own, because counting is slow.
+    """
+
+    def __init__(self, count_flops: bool) -> None:
         self.ends: list[tuple[float, float]] = []
+        self.passes = [0.0]
+        self._count_flops = count_flops
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        synchronize()
         self.ends.append((time.perf_counter(), time.process_time()))
+        self.passes.append(0.0)
+
+    def measured(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, whose calls are part of the passes."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            synchronize()
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            synchronize()
+            self.passes[-1] += time.perf_counter() - start
+            return result
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            with FlopCounterMode(display=False) as counter:
+                result = function(*args, **kwargs)
+            self.passes[-1] += counter.get_total_flops()
+            return result
+
+        return counted if self._count_flops else timed
 
 
 def count_calls(trainer: Any, counts: dict[str, int]) -> None:
@@ -158,6 +197,20 @@ def count_calls(trainer: Any, counts: dict[str, int]) -> None:
     trainer.model.model.visual.register_forward_pre_hook(counted_tower, with_kwargs=True)
 
 
+def matmul_flops_per_s(size: int, dtype: torch.dtype) -> float:
+    """FLOP/s of the fastest of some products of two square matrices."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    seconds = []
+    for _ in range(6):
+        synchronize()
+        start = time.perf_counter()
+        torch.mm(a, b)
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
 def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
     """Train for a few steps; return times of all steps but the first window, peak memory, counts and losses."""
     torch.set_num_threads(1)
@@ -171,7 +224,7 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
     elif frozen:
         model.model.visual.requires_grad_(False)
     config_class, trainer_class = TRAINERS[who]
-    times = Steps()
+    times = Steps(setting.get("count_flops", False))
     counts = {"decoded": 0, "preprocessed": 0, "encoded": 0}
     with tempfile.TemporaryDirectory() as folder:
         if "beta" in options:  # TRL reads the reference model from where the policy came from
@@ -189,6 +242,8 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
             train_dataset=rows(setting.get("pixels"), max(ROLLOUTS * prompts, 2 * steps)),
         )  # fmt: skip
         count_calls(trainer, counts)
+        trainer.compute_loss = times.measured(trainer.compute_loss)
+        trainer.accelerator.backward = times.measured(trainer.accelerator.backward)
         before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         start = time.perf_counter(), time.process_time()
         trainer.train()
@@ -198,7 +253,12 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
     durations = [[(b - a) / window for a, b in zip(one, two)] for one, two in zip(ends, ends[1:])]
     peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     batches = steps // window
+    passes = times.passes[:-1]  # the next step's has been begun
     return {
+        "passes": sum(passes[1:] or passes),
+        "matmul_flops_per_s": matmul_flops_per_s(8192, torch.bfloat16)
+        if cuda
+        else matmul_flops_per_s(2048, torch.float32),
         "times": durations[1:] or durations,  # the first one warms up, unless it is the only one
         "peak_mib": peak / 2**20,
         "growth_mib": (peak - (0 if cuda else before)) / 2**20,
@@ -228,7 +288,13 @@ def ratio_of_times(ones: list[dict[str, Any]], others: list[dict[str, Any]], clo
     return [statistics.median(ratios), min(ratios), max(ratios)]
 
 
-def measure(setting: dict[str, Any], repeats: int) -> dict[str, Any]:
+def share_of_peak(setting: dict[str, Any], who: str, runs: list[dict[str, Any]], peak: float | None) -> float:
+    """FLOP/s of the forward and backward passes over `peak`, or over those of a matrix product in the same process."""
+    flops = run_apart(setting | {"count_flops": True}, who)["passes"]
+    return statistics.median(flops / r["passes"] / (peak or r["matmul_flops_per_s"]) for r in runs)
+
+
+def measure(setting: dict[str, Any], repeats: int, peak: float | None) -> dict[str, Any]:
     """Run both trainers `repeats` times, in alternating order."""
     runs: dict[str, list[dict[str, Any]]] = {"mmr1": [], "trl": []}
     for repeat in range(repeats):
@@ -246,14 +312,16 @@ def measure(setting: dict[str, Any], repeats: int) -> dict[str, Any]:
         for name in ("peak_mib", "growth_mib"):
             summary[f"{who}_{name}"] = statistics.median(r[name] for r in runs[who])
         summary[f"{who}_counts"] = runs[who][0]["counts"]
+        summary[f"{who}_share_of_peak"] = share_of_peak(setting, who, runs[who], peak)
     return summary
 
 
 def table(results: list[dict[str, Any]]) -> str:
     lines = [
         "| setting | processor s/step: TRL, mmr1 | ratio (range) | clock s/step: TRL, mmr1 | ratio (range) "
-        "| peak MiB: TRL, mmr1 | ratio | decoded, pre-processed, encoded: TRL | mmr1 |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| peak MiB: TRL, mmr1 | ratio | share of peak FLOP/s: TRL, mmr1 "
+        "| decoded, pre-processed, encoded: TRL | mmr1 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in results:
         cells = [r["setting"]]
@@ -263,6 +331,7 @@ def table(results: list[dict[str, Any]]) -> str:
         cells += [
             f"{r['trl_peak_mib']:.0f}, {r['mmr1_peak_mib']:.0f}",
             f"{r['mmr1_peak_mib'] / r['trl_peak_mib']:.2f}",
+            f"{r['trl_share_of_peak']:.0%}, {r['mmr1_share_of_peak']:.0%}",
         ]
         cells += [", ".join(f"{value:g}" for value in r[f"{who}_counts"].values()) for who in ("trl", "mmr1")]
         lines.append(f"| {' | '.join(cells)} |")
@@ -276,6 +345,7 @@ def main() -> None:
         "--settings", default="", help="only this setting, or those with this in their name; others keep their results"
     )
     parser.add_argument("--repeats", type=int, default=3, help="runs of each trainer per setting")
+    parser.add_argument("--peak_tflops", type=float, help="peak of the device in TFLOP/s; measured when not given")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
@@ -283,9 +353,10 @@ def main() -> None:
         return
     file = RESULTS / f"vision_once{'_' + arguments.model if arguments.model else ''}.json"
     settings = true_shapes(arguments.model) if arguments.model else SETTINGS
+    peak = arguments.peak_tflops and 1e12 * arguments.peak_tflops
     exact = [setting for setting in settings if setting["name"] == arguments.settings]
     for setting in exact or [setting for setting in settings if arguments.settings in setting["name"]]:
-        result = measure(setting, arguments.repeats)
+        result = measure(setting, arguments.repeats, peak)
         print(table([result]).splitlines()[-1], flush=True)
         known = {r["setting"]: r for r in json.loads(file.read_text())["results"]} if file.is_file() else {}
         known[setting["name"]] = result
