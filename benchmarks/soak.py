@@ -37,10 +37,10 @@ BAD_ROWS = 24
 ROWS = 384
 
 OPTIONS = [
-    "--model_name_or_path", "figures/tiny", "--dataset_name", "rows.parquet", "--on_bad_row", "skip",
+    "--model_name_or_path", "figures/cold_start", "--dataset_name", "rows.parquet", "--on_bad_row", "skip",
     "--label_noise", "0.2", "--prompt_sampling", "variance_aware", "--vas_diversity_metric", "distinct_n",
-    "--per_device_train_batch_size", "8", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
-    "--beta", "0.05", "--learning_rate", "1e-4", "--max_completion_length", "12", "--save_total_limit", "2",
+    "--per_device_train_batch_size", "16", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
+    "--beta", "0.01", "--learning_rate", "3e-5", "--max_completion_length", "32", "--save_total_limit", "2",
     "--on_nonfinite", "skip", "--gradient_checkpointing", "false", "--report_to", "none", "--disable_tqdm", "true",
     "--seed", "7",
 ]  # fmt: skip
@@ -231,11 +231,14 @@ def main() -> None:
     kills = json.loads((workdir / "kills.json").read_text())
     history = json.loads((workdir / "whole/trainer_state.json").read_text())["log_history"]
     bad = max(entry.get("data/bad_rows", 0) for entry in history)
+    rewards = [entry["reward"] for entry in history if "reward" in entry]
+    tenth = max(1, len(rewards) // 10)
+    learned = [statistics.mean(part) for part in (rewards[:tenth], rewards[-tenth:])]
     skipped = sum(entry.get("guard/skipped_steps", 0) for entry in history)
     flat = flatness(workdir)
     result = {
         "steps": arguments.steps, "rows": ROWS, "corrupted_rows_written": BAD_ROWS, "bad_rows_met": bad,
-        "skipped_steps": skipped, "kills": kills, "usage": flat, "differences": found,
+        "skipped_steps": skipped, "reward": learned, "kills": kills, "usage": flat, "differences": found,
     }  # fmt: skip
     count = {
         name: sum(kill["signal"] == name and kill["in_time"] for kill in kills) for name in ("SIGKILL", "SIGTERM")
@@ -245,6 +248,7 @@ def main() -> None:
     lines = [
         f"{arguments.steps} steps; {count['SIGKILL']} SIGKILL, {count['SIGTERM']} SIGTERM; {bad:.0f} of {BAD_ROWS} "
         f"corrupted rows met; SIGTERM to the end of the process: {max(waits, default=0):.1f} s at most.",
+        f"Mean reward of the first tenth: {learned[0]:.3f}, of the last: {learned[1]:.3f}.",
         f"Final states: {verdict}.",
         "",
         f"| undisturbed run, {flat['samples']['count']} samples | second fifth | last fifth | maximum |",
