@@ -1,0 +1,142 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""ZeRO and FSDP2 on two processes of a CPU: the losses of DDP, after a resume too, and with pictures encoded once.
+
+    pip install deepspeed && python benchmarks/sharding_on_cpu.py
+
+MSSR with variance-aware sampling, so that the two ranks have different numbers of distinct pictures; two updates per
+generation batch, a reference model, a checkpoint in the middle of a generation batch. accelerate offers FSDP on
+accelerators only, and is made to believe that this is one. Writes `benchmarks/results/sharding_on_cpu.md` and `.json`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+from datasets import Dataset
+from grpo_vs_trl import reward
+from writing import write_results
+
+from mmr1_trl import MSSRConfig, MSSRTrainer
+from mmr1_trl.data.figures import load_figures
+from mmr1_trl.models import build_tiny_vlm
+
+
+STEPS, SAVED = 6, 3
+CPU = {"device": "cpu"}
+# engine -> what DeepSpeed is told; None for the others
+ENGINES: dict[str, dict[str, Any] | None] = {
+    "DDP": None,
+    "FSDP2": None,
+    "ZeRO-2": {"stage": 2},
+    "ZeRO-3": {"stage": 3},
+    "ZeRO-2, optimizer offloaded": {"stage": 2, "offload_optimizer": CPU},
+    "ZeRO-3, optimizer and weights offloaded": {"stage": 3, "offload_optimizer": CPU, "offload_param": CPU},
+}
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}  # fmt: skip
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tower trained": {},
+    "tower frozen": {"freeze_vision_tower": True, "freeze_merger": True},
+    "gradient checkpointing": {"gradient_checkpointing": True},
+    "bf16": {"bf16": True},
+    "tower frozen, gradient checkpointing, bf16": {
+        "freeze_vision_tower": True, "freeze_merger": True, "gradient_checkpointing": True, "bf16": True,
+    },
+}  # fmt: skip
+
+
+def train(folder: str, engine: str, options: dict[str, Any], resume: bool) -> None:
+    """One of two processes: train, and leave the losses in `losses.json`."""
+    zero = ENGINES[engine] and {
+        "train_micro_batch_size_per_gpu": "auto", "gradient_accumulation_steps": "auto", "gradient_clipping": "auto",
+        "zero_optimization": ENGINES[engine], "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False, "bf16": {"enabled": "auto"},
+    }  # fmt: skip
+    model, processor = build_tiny_vlm()
+    rows: Dataset = load_figures(num_rows=16)
+    args = MSSRConfig(
+        output_dir=folder, use_cpu=True, per_device_train_batch_size=4, steps_per_generation=2,
+        gradient_accumulation_steps=1, max_completion_length=6, max_steps=STEPS, logging_steps=1, report_to="none",
+        save_steps=SAVED, disable_tqdm=True, learning_rate=1e-3, deepspeed=zero, prompt_sampling="variance_aware",
+        vas_weighted_fraction=1.0, **({"gradient_checkpointing": False} | options),
+    )  # fmt: skip
+    if engine == "FSDP2":
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    trainer = MSSRTrainer(
+        model=model, reward_funcs=reward, train_dataset=rows, processing_class=processor, args=args,
+    )  # fmt: skip
+    if trainer.accelerator.distributed_type.value != {"DDP": "MULTI_CPU", "FSDP2": "FSDP"}.get(engine, "DEEPSPEED"):
+        raise SystemExit(f"{engine}: this is {trainer.accelerator.distributed_type}")
+    trainer.train(resume_from_checkpoint=f"{folder}/checkpoint-{SAVED}" if resume else None)
+    if trainer.is_world_process_zero():
+        history = trainer.state.log_history
+        names = ("loss", "grad_norm", "vision/encoded")
+        result = {name: [entry[name] for entry in history if name in entry] for name in names}
+        Path(folder, "losses.json").write_text(json.dumps(result))
+    torch.distributed.barrier()
+    os._exit(0)  # without freeing Gloo's threads, which now and then aborts
+
+
+def launch(folder: str, engine: str, options: dict[str, Any], resume: bool = False) -> dict[str, list[float]]:
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = json.dumps([folder, engine, options, resume])
+    result = subprocess.run(
+        [*command, __file__, "--one", words], capture_output=True, text=True, timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"} | (FSDP2 if engine == "FSDP2" else {}),
+    )  # fmt: skip
+    if result.returncode:
+        raise SystemExit(result.stdout[-1000:] + result.stderr[-6000:])
+    return json.loads(Path(folder, "losses.json").read_text())
+
+
+def furthest(one: dict[str, list[float]], other: dict[str, list[float]]) -> float:
+    return max(abs(a - b) for a, b in zip(one["loss"], other["loss"], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--options", nargs="+", choices=list(OPTIONS), default=list(OPTIONS))
+    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
+    arguments = parser.parse_args()
+    if arguments.one:
+        train(*json.loads(arguments.one))
+    results: list[dict[str, Any]] = []
+    lines = [
+        f"Largest difference between the losses of {STEPS} updates; two processes, tiny model.",
+        "",
+        "| | engine | from DDP | from the run resumed at step 3 | from `encode_once=False` |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in arguments.options:
+            options, base = OPTIONS[name], None
+            for engine in ["DDP", *(engine for engine in arguments.engines if engine != "DDP")]:
+                folder = f"{scratch}/{len(results)}"
+                whole = launch(folder, engine, options)
+                base = base or whole
+                resumed = launch(folder, engine, options, resume=True)
+                plain = launch(f"{folder}-plain", engine, options | {"encode_once": False})
+                gaps = [furthest(whole, other) for other in (base, resumed, plain)]
+                lines.append(f"| {name} | {engine} | {' | '.join(f'{gap:.1g}' for gap in gaps)} |")
+                print(lines[-1], flush=True)
+                results.append(
+                    {"options": name, "engine": engine}
+                    | dict(zip(("from_ddp", "from_resumed", "from_plain"), gaps))
+                    | {"losses": whole["loss"], "pictures_encoded": sum(whole["vision/encoded"])}
+                )
+    write_results("sharding_on_cpu", "\n".join(lines), results)
+
+
+if __name__ == "__main__":
+    main()
