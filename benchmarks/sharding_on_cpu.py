@@ -47,8 +47,6 @@ FSDP2 = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "tower trained": {},
     "tower frozen": {"freeze_vision_tower": True, "freeze_merger": True},
-    "gradient checkpointing": {"gradient_checkpointing": True},
-    "bf16": {"bf16": True},
     "tower frozen, gradient checkpointing, bf16": {
         "freeze_vision_tower": True, "freeze_merger": True, "gradient_checkpointing": True, "bf16": True,
     },

@@ -6,6 +6,8 @@ from typing import Any
 
 from transformers.utils import logging
 
+from mmr1_trl.trainers.checkpoint_files import write_json
+
 
 logger = logging.get_logger(__name__)
 
@@ -46,7 +48,6 @@ class CardMixin:
         try:
             from mmr1_trl.hub.cards import write_model_card
             from mmr1_trl.hub.run_facts import RUN_FILE, describe_run
-            from mmr1_trl.trainers.checkpointing import write_json
 
             folder = Path(str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)

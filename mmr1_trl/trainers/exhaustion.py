@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mmr1_trl.errors import BadInputError, TrainingStopped
+from mmr1_trl.trainers.checkpoint_files import COMPLETE, newest_complete_checkpoint
 
 
 GB = 1e9
@@ -52,8 +53,6 @@ def saving(what: str, folder: Path, run_dir: Path) -> Iterator[None]:
     Raises:
         [`TrainingStopped`]: The disk, the quota or the limit is exhausted.
     """
-    from mmr1_trl.trainers.checkpointing import COMPLETE
-
     try:
         yield
     except TrainingStopped:
@@ -73,8 +72,6 @@ def saving(what: str, folder: Path, run_dir: Path) -> Iterator[None]:
 
 def last_checkpoint(run_dir: Path) -> str:
     """Say which checkpoint of a run can be resumed."""
-    from mmr1_trl.trainers.checkpointing import newest_complete_checkpoint
-
     try:
         return f"The last complete checkpoint, {newest_complete_checkpoint(run_dir)[0].name}, is untouched."
     except BadInputError:

@@ -17,7 +17,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from mmr1_trl.trainers import checkpointing
+from mmr1_trl.trainers import checkpoint_files, checkpointing
 
 
 TEXT = {
@@ -92,8 +92,8 @@ def test_rank_state_comes_back_as_it_was(tmp_path):
         {"advantages": whole[:4], "num_images": [1, 2, 1, 1], "num_items_in_batch": torch.tensor(7)},
         {"advantages": whole[4:], "num_images": [1, 1, 1, 1], "num_items_in_batch": torch.tensor(7)},
     ]
-    checkpointing.save_rank_state(tmp_path, 1, batches, {"kl_sum": torch.tensor([1.0, 2.0])}, {"bad_rows": [3]})
-    loaded, tensors, meta = checkpointing.load_rank_state(tmp_path, 1, torch.device("cpu"))
+    checkpoint_files.save_rank_state(tmp_path, 1, batches, {"kl_sum": torch.tensor([1.0, 2.0])}, {"bad_rows": [3]})
+    loaded, tensors, meta = checkpoint_files.load_rank_state(tmp_path, 1, torch.device("cpu"))
     assert len(loaded) == 2 and meta == {"bad_rows": [3]} and tensors["kl_sum"].tolist() == [1.0, 2.0]
     for before, after in zip(batches, loaded):
         assert after.keys() == before.keys() and after["num_images"] == before["num_images"]
@@ -105,27 +105,27 @@ def test_leftovers_of_an_interrupted_save_are_removed(tmp_path):
     folder = tmp_path / "checkpoint-3"
     folder.mkdir()
     (folder / "rlvr_rank_0.safetensors").write_bytes(b"half")
-    checkpointing.prepare_folder(folder)
+    checkpoint_files.prepare_folder(folder)
     assert list(folder.iterdir()) == []
     (folder / "model.safetensors").write_bytes(b"whole")
-    checkpointing.mark_complete(folder, 3)
-    checkpointing.prepare_folder(folder)  # the same step is saved again: not complete while it is written
+    checkpoint_files.mark_complete(folder, 3)
+    checkpoint_files.prepare_folder(folder)  # the same step is saved again: not complete while it is written
     assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state.json"
-    checkpointing.write_json(path, {"step": 1})
+    checkpoint_files.write_json(path, {"step": 1})
     with pytest.raises(TypeError):
-        checkpointing.write_json(path, {"step": object()})
+        checkpoint_files.write_json(path, {"step": object()})
     assert json.loads(path.read_text()) == {"step": 1}
     path = tmp_path / "state.safetensors"
-    checkpointing.write_tensors(path, {"a": torch.ones(2)})
-    monkeypatch.setattr(checkpointing, "save_file", _fails_half_way)
+    checkpoint_files.write_tensors(path, {"a": torch.ones(2)})
+    monkeypatch.setattr(checkpoint_files, "save_file", _fails_half_way)
     with pytest.raises(SafetensorError):
-        checkpointing.write_tensors(path, {"a": torch.zeros(2)})
+        checkpoint_files.write_tensors(path, {"a": torch.zeros(2)})
     monkeypatch.undo()
-    assert checkpointing.load_file(path)["a"].tolist() == [1.0, 1.0]
+    assert checkpoint_files.load_file(path)["a"].tolist() == [1.0, 1.0]
 
 
 def _fails_half_way(tensors, path):
@@ -137,7 +137,7 @@ def test_checkpoints_are_ordered_by_step(tmp_path):
     for step in (9, 10, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-best").mkdir()
-    assert [path.name for path in checkpointing.list_checkpoints(tmp_path)] == [
+    assert [path.name for path in checkpoint_files.list_checkpoints(tmp_path)] == [
         "checkpoint-9", "checkpoint-10", "checkpoint-100",
     ]  # fmt: skip
-    assert checkpointing.list_checkpoints(tmp_path / "nowhere") == []
+    assert checkpoint_files.list_checkpoints(tmp_path / "nowhere") == []
