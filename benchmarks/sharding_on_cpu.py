@@ -14,15 +14,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from datasets import Dataset
 from grpo_vs_trl import reward
-from writing import write_results
+from writing import RESULTS, write_results
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.data.figures import load_figures
@@ -30,6 +32,7 @@ from mmr1_trl.models import build_tiny_vlm
 
 
 STEPS, SAVED = 6, 3
+GAPS = ("from_ddp", "from_resumed", "from_plain")
 CPU = {"device": "cpu"}
 # engine -> what DeepSpeed is told; None for the others
 ENGINES: dict[str, dict[str, Any] | None] = {
@@ -40,10 +43,6 @@ ENGINES: dict[str, dict[str, Any] | None] = {
     "ZeRO-2, optimizer offloaded": {"stage": 2, "offload_optimizer": CPU},
     "ZeRO-3, optimizer and weights offloaded": {"stage": 3, "offload_optimizer": CPU, "offload_param": CPU},
 }
-FSDP2 = {
-    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
-}  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {
     "tower trained": {},
     "tower frozen": {"freeze_vision_tower": True, "freeze_merger": True},
@@ -85,54 +84,64 @@ def train(folder: str, engine: str, options: dict[str, Any], resume: bool) -> No
     os._exit(0)  # without freeing Gloo's threads, which now and then aborts
 
 
+def fsdp2() -> dict[str, str]:
+    """What `accelerate launch` makes of TRL's preset of this name."""
+    preset = yaml.safe_load((files("trl.accelerate_configs") / "fsdp2.yaml").read_text())["fsdp_config"]
+    return {"ACCELERATE_USE_FSDP": "true"} | {name.upper(): str(value) for name, value in preset.items()}
+
+
 def launch(folder: str, engine: str, options: dict[str, Any], resume: bool = False) -> dict[str, list[float]]:
     command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     words = json.dumps([folder, engine, options, resume])
     result = subprocess.run(
         [*command, __file__, "--one", words], capture_output=True, text=True, timeout=600,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"} | (FSDP2 if engine == "FSDP2" else {}),
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"} | (fsdp2() if engine == "FSDP2" else {}),
     )  # fmt: skip
     if result.returncode:
         raise SystemExit(result.stdout[-1000:] + result.stderr[-6000:])
     return json.loads(Path(folder, "losses.json").read_text())
 
 
-def furthest(one: dict[str, list[float]], other: dict[str, list[float]]) -> float:
-    return max(abs(a - b) for a, b in zip(one["loss"], other["loss"], strict=True))
+def measure(name: str, engine: str, folder: str, base: dict[str, list[float]] | None) -> dict[str, Any]:
+    """Train whole, resumed and with every copy of a picture encoded; compare, the first one with `base` as well."""
+    whole = launch(folder, engine, OPTIONS[name])
+    resumed = launch(folder, engine, OPTIONS[name], resume=True)
+    plain = launch(f"{folder}-plain", engine, OPTIONS[name] | {"encode_once": False})
+    gaps = {
+        gap: max(abs(a - b) for a, b in zip(whole["loss"], other["loss"], strict=True))
+        for gap, other in zip(GAPS, (base or whole, resumed, plain))
+    }
+    return {"options": name, "engine": engine} | gaps | whole
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--options", nargs="+", choices=list(OPTIONS), default=list(OPTIONS))
-    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
+    parser.add_argument(
+        "--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES), help="others keep their results"
+    )
     arguments = parser.parse_args()
     if arguments.one:
         train(*json.loads(arguments.one))
-    results: list[dict[str, Any]] = []
+    file = RESULTS / "sharding_on_cpu.json"
+    known = {(r["options"], r["engine"]): r for r in json.loads(file.read_text())} if file.is_file() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in arguments.options:
+            for engine in ["DDP", *(engine for engine in arguments.engines if engine != "DDP")]:
+                base = known.get((name, "DDP")) if engine != "DDP" else None
+                result = measure(name, engine, f"{scratch}/{name}-{engine}", base)
+                known[name, engine] = result
+                print(name, engine, *(f"{result[gap]:.1g}" for gap in GAPS), flush=True)
     lines = [
         f"Largest difference between the losses of {STEPS} updates; two processes, tiny model.",
         "",
         "| | engine | from DDP | from the run resumed at step 3 | from `encode_once=False` |",
         "| --- | --- | --- | --- | --- |",
     ]
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in arguments.options:
-            options, base = OPTIONS[name], None
-            for engine in ["DDP", *(engine for engine in arguments.engines if engine != "DDP")]:
-                folder = f"{scratch}/{len(results)}"
-                whole = launch(folder, engine, options)
-                base = base or whole
-                resumed = launch(folder, engine, options, resume=True)
-                plain = launch(f"{folder}-plain", engine, options | {"encode_once": False})
-                gaps = [furthest(whole, other) for other in (base, resumed, plain)]
-                lines.append(f"| {name} | {engine} | {' | '.join(f'{gap:.1g}' for gap in gaps)} |")
-                print(lines[-1], flush=True)
-                results.append(
-                    {"options": name, "engine": engine}
-                    | dict(zip(("from_ddp", "from_resumed", "from_plain"), gaps))
-                    | {"losses": whole["loss"], "pictures_encoded": sum(whole["vision/encoded"])}
-                )
+    results = [known[name, engine] for name in OPTIONS for engine in ENGINES if (name, engine) in known]
+    for r in results:
+        lines.append(f"| {r['options']} | {r['engine']} | {' | '.join(f'{r[gap]:.1g}' for gap in GAPS)} |")
     write_results("sharding_on_cpu", "\n".join(lines), results)
 
 
