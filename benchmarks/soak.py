@@ -176,19 +176,20 @@ def differences(whole: Path, killed: Path) -> list[str]:
     found += [f"optimizer {i} {key}" for i in a for key in a[i] if not torch.equal(a[i][key], b[i][key])]
     timed = ("time", "per_second", "vision/")  # after a resume a picture may be encoded once more, into the same
     histories = [
-        [
-            {key: value for key, value in entry.items() if not any(word in key for word in timed)}
+        {
+            # NaN is what a log holds for a batch without the quantity, and is not equal to itself.
+            entry["step"]: {key: repr(v) for key, v in entry.items() if not any(word in key for word in timed)}
             for entry in json.loads((folder / "trainer_state.json").read_text())["log_history"]
             if "loss" in entry
-        ]
+        }
         for folder in (whole, killed)
     ]
-    if len(histories[0]) != len(histories[1]):
-        found.append(f"log: {len(histories[0])} and {len(histories[1])} entries")
-    for one, other in zip(*histories):
-        # NaN is what a log holds for a batch without the quantity, and is not equal to itself.
-        keys = [k for k in one.keys() | other.keys() if repr(one.get(k)) != repr(other.get(k))]
-        found += [f"log of step {one['step']}: {key}" for key in keys]
+    for step in sorted(histories[0].keys() | histories[1].keys()):
+        one, other = (history.get(step) for history in histories)
+        if one is None or other is None:
+            found.append(f"log of step {step}: in one run only")
+        elif keys := [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]:
+            found.append(f"log of step {step}: {', '.join(sorted(keys))}")
     return found
 
 
