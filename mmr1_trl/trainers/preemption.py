@@ -49,10 +49,14 @@ class Preemption(TrainerCallback):
     Args:
         accelerator ([`~accelerate.Accelerator`]):
             Of the trainer: the ranks agree on the step.
+        log (`bool`):
+            Whether to log before, which a trainer needs whose checkpoints do not hold what was summed up for its next
+            entry of the log.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, log: bool) -> None:
         self.accelerator = accelerator
+        self.log = log
         self.received = 0  # by this process
         self.agreed = 0  # by all
         self._time = 0.0
@@ -74,7 +78,7 @@ class Preemption(TrainerCallback):
         received = torch.tensor([self.received], device=self.accelerator.device)
         self.agreed = int(self.accelerator.gather(received).max())
         if self.agreed:
-            control.should_log = True  # what was measured since the last log would be lost
+            control.should_log |= self.log
             control.should_save = True
             control.should_training_stop = True
 
@@ -86,18 +90,20 @@ class Preemption(TrainerCallback):
 
 
 @contextmanager
-def preemptible(trainer: Trainer) -> Iterator[None]:
+def preemptible(trainer: Trainer, log: bool = False) -> Iterator[None]:
     """
     Around [`~transformers.Trainer.train`]: a signal ends it after a checkpoint is saved.
 
     Args:
         trainer ([`~transformers.Trainer`]):
             What trains.
+        log (`bool`, *optional*, defaults to `False`):
+            Whether to log before the checkpoint; see [`Preemption`].
 
     Raises:
         [`Preempted`]: SIGTERM or SIGUSR1 came before the last step.
     """
-    preemption = Preemption(trainer.accelerator)
+    preemption = Preemption(trainer.accelerator, log)
     trainer.add_callback(preemption)
     try:
         with preemption.listening():

@@ -25,5 +25,5 @@ class SupervisedTrainer(CardMixin, SafePushes, SFTTrainer):  # type: ignore[misc
         Raises:
             [`Preempted`]: SIGTERM or SIGUSR1 came, and a checkpoint was saved.
         """
-        with preemptible(self):
+        with preemptible(self, log=True):
             return super().train(*args, **kwargs)
