@@ -247,7 +247,7 @@ class RLVRTrainer(ResumableTrainer):
             scorable = ~torch.isnan(rewards[share]).unsqueeze(1)
             output["completion_mask"] = output["completion_mask"] * scorable.to(output["completion_mask"].dtype)
         if self.entropy_schedule.is_oracle:
-            output["is_noisy"] = torch.tensor([r["is_noisy"] for r in records], device=output["completion_ids"].device)
+            output["is_noisy"] = torch.tensor([bool(r["is_noisy"]) for r in records], device=rewards.device)
         if shape_now and sampling_pass is not None:
             entropies = self._shaping_entropies(sampling_pass["logps"], sampling_pass["entropies"])
             output["advantages"] = self._shape(output["advantages"], entropies, output["completion_mask"])

@@ -240,6 +240,13 @@ class Remember:
         return [0.0] * len(completions)
 
 
+def test_wrong_labels_may_be_marked_by_ones(make_trainer, make_rows, monkeypatch):
+    rows = make_rows(16).add_column("is_noisy", [1] * 16)
+    watch, logged, _ = run(make_trainer, monkeypatch, rows=rows, entropy_schedule="maximize_noisy", exploit_coef=3.0)
+    assert watch.batches[0][0]["is_noisy"].all()
+    assert logged[0]["entropy/coef"] == 1.0
+
+
 def test_label_noise_serves_the_oracles(make_trainer, make_rows, monkeypatch):
     rows = make_rows(16).add_column("prompt_id", list(range(16))).add_column("answer_type", ["number"] * 16)
     watch, _, _ = run(
