@@ -63,6 +63,11 @@ def add_means(
     return rows
 
 
+def own_tokens(batch: dict[str, Any]) -> torch.Tensor:
+    """Return the mask of the tokens that the policy sampled: completions without what tools have answered."""
+    return batch["completion_mask"] * batch.get("tool_mask", 1)
+
+
 def _png(image: PIL.Image.Image) -> bytes:
     small = image.copy()
     small.thumbnail((MAX_SIDE, MAX_SIDE))

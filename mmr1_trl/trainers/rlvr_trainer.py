@@ -34,7 +34,7 @@ from mmr1_trl.models import load_processor
 from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpointing import ResumableTrainer, on_disk
-from mmr1_trl.trainers.completions import add_means, add_pictures
+from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
 from mmr1_trl.trainers.nonfinite import NonFiniteGuard
@@ -250,7 +250,7 @@ class RLVRTrainer(ResumableTrainer):
             output["is_noisy"] = torch.tensor([bool(r["is_noisy"]) for r in records], device=rewards.device)
         if shape_now and sampling_pass is not None:
             entropies = self._shaping_entropies(sampling_pass["logps"], sampling_pass["entropies"])
-            output["advantages"] = self._shape(output["advantages"], entropies, output["completion_mask"])
+            output["advantages"] = self._shape(output["advantages"], entropies, own_tokens(output))
         return output
 
     def _vision_of(self, batch: str) -> contextlib.AbstractContextManager[None]:
@@ -348,7 +348,7 @@ class RLVRTrainer(ResumableTrainer):
             # Generation and update are aligned: this forward is the sampling policy's, and TRL reads the advantages
             # after it. When they are not, the advantages came here shaped.
             shaping = self._shaping_entropies(logps, entropies)
-            inputs["advantages"] = self._shape(inputs["advantages"], shaping, inputs["completion_mask"])
+            inputs["advantages"] = self._shape(inputs["advantages"], shaping, own_tokens(inputs))
         if self.baseline is None or self.args.tracker_forgetting == "fixed":
             return
         sampled = inputs.get("old_per_token_logps", logps)
@@ -356,9 +356,9 @@ class RLVRTrainer(ResumableTrainer):
         first_pass = step < self.args.window // self.num_iterations
         last_update = step >= self.args.window - self.args.gradient_accumulation_steps
         if self.args.tracker_kl_source == "reference" and first_pass:
-            self.baseline.observe_kl(*row_kl(sampled, inputs["ref_per_token_logps"], inputs["completion_mask"]))
+            self.baseline.observe_kl(*row_kl(sampled, inputs["ref_per_token_logps"], own_tokens(inputs)))
         elif self.args.tracker_kl_source == "policy" and last_update:
-            self.baseline.observe_kl(*row_kl(sampled, logps, inputs["completion_mask"]))
+            self.baseline.observe_kl(*row_kl(sampled, logps, own_tokens(inputs)))
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.model.training:
@@ -378,7 +378,7 @@ class RLVRTrainer(ResumableTrainer):
     def _entropy_term(
         self, entropies: torch.Tensor, inputs: dict[str, Any], policy_loss: torch.Tensor
     ) -> torch.Tensor:
-        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        mask = own_tokens(inputs)
         # Mean over a response's tokens, then over responses. A response without a token counts as 0, so that all
         # ranks and micro-batches weigh the same whatever their lengths are.
         response_means = (entropies * mask).sum(-1) / mask.sum(-1).clamp(min=1)

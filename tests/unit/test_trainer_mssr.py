@@ -10,6 +10,7 @@ from trl import GRPOTrainer
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.hub.run_facts import describe_run
 from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
+from mmr1_trl.trainers import rlvr_trainer
 
 
 ALIGNED = {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
@@ -230,6 +231,14 @@ def test_initial_rollouts_and_smoothing(make_trainer, make_rows):
 
 
 def test_the_group_baseline_makes_no_initial_rollouts(make_trainer):
+def test_initial_rollouts_with_tools_are_refused(make_trainer):
+    options = {"beta": 0.0, "tracker_forgetting": "fixed", "tracker_initial_rollouts": 1}
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, **ALIGNED | options)
+    trainer.tools = [len]
+    with pytest.raises(BadInputError, match="made without tools"):
+        trainer.train()
+
+
     """An ablation of a YAML with the tracker needs no further option."""
     trainer = make_trainer(MSSRTrainer, MSSRConfig, advantage_baseline="group", tracker_initial_rollouts=1,
                            num_generations=4, max_steps=1, **ALIGNED)  # fmt: skip
@@ -290,6 +299,28 @@ def test_row_kl_is_k3_per_row_then_mean():
 
 
 def test_tables_of_completions_hold_some_pictures(make_trainer, tmp_path):
+@pytest.mark.parametrize("source", ["reference", "policy"])
+def test_the_kl_leaves_out_what_tools_have_answered(make_trainer, monkeypatch, source):
+    options = {"tracker_kl_source": source, "beta": 0.05, "max_steps": 2}
+    trainer = make_trainer(MSSRTrainer, MSSRConfig, **MISALIGNED | options)
+    generate, masks = trainer._generate, []
+
+    def with_tools(prompts):
+        output = list(generate(prompts))
+        output[2] = [[1] * (len(ids) - 2) + [0, 0] for ids in output[1]]
+        return tuple(output)
+
+    def watched(logps, other_logps, mask):
+        masks.append(mask)
+        return row_kl(logps, other_logps, mask)
+
+    trainer._generate = with_tools
+    monkeypatch.setattr(rlvr_trainer, "row_kl", watched)
+    trainer.train()
+    # Random weights hardly ever end a completion of six tokens early.
+    assert masks and all((mask[:, 4:] == 0).all() and mask[:, :3].any() for mask in masks)
+
+
     import io
 
     import pandas as pd
