@@ -12,6 +12,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.value_tracker import jeffreys
 from mmr1_trl.trainers.journal import Journal
 
@@ -112,7 +113,15 @@ def score_prompts(
         `list[dict]`: Per prompt, in no particular order: `prompt`, `row` (really read), `successes` (rewards above
         `tracker_success_threshold`), `trials` (completions with a reward), `diversity`, `mean_length` (tokens),
         `truncated` (share), and with `keep_texts` also `completions` and `rewards` (`None`: no reward).
+
+    Raises:
+        [`BadInputError`]: The trainer has tools, which TRL hands out to the rollouts of a training batch only.
     """
+    if trainer.tools:
+        raise BadInputError(
+            "Rollouts for scores and initial values are made without tools. With tools take vas_refresh='online' and "
+            "tracker_initial_rollouts=0."
+        )
     accelerator = trainer.accelerator
     chunks: list[Any] = [journal.resume() if journal is not None and accelerator.is_main_process else []]
     chunks = broadcast_object_list(chunks)[0] if accelerator.num_processes > 1 else chunks[0]

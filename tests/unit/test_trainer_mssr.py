@@ -8,9 +8,10 @@ import torch
 from trl import GRPOTrainer
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.run_facts import describe_run
-from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
 from mmr1_trl.trainers import rlvr_trainer
+from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
 
 
 ALIGNED = {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
@@ -230,15 +231,25 @@ def test_initial_rollouts_and_smoothing(make_trainer, make_rows):
         torch.testing.assert_close(seen[0], expected)
 
 
-def test_the_group_baseline_makes_no_initial_rollouts(make_trainer):
+def double(number: int) -> int:
+    """
+    Double a number.
+
+    Args:
+        number: The number.
+    """
+    return 2 * number
+
+
 def test_initial_rollouts_with_tools_are_refused(make_trainer):
     options = {"beta": 0.0, "tracker_forgetting": "fixed", "tracker_initial_rollouts": 1}
     trainer = make_trainer(MSSRTrainer, MSSRConfig, **ALIGNED | options)
-    trainer.tools = [len]
+    trainer.tools = [double]
     with pytest.raises(BadInputError, match="made without tools"):
         trainer.train()
 
 
+def test_the_group_baseline_makes_no_initial_rollouts(make_trainer):
     """An ablation of a YAML with the tracker needs no further option."""
     trainer = make_trainer(MSSRTrainer, MSSRConfig, advantage_baseline="group", tracker_initial_rollouts=1,
                            num_generations=4, max_steps=1, **ALIGNED)  # fmt: skip
@@ -298,7 +309,6 @@ def test_row_kl_is_k3_per_row_then_mean():
     assert count == 2 and total.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_tables_of_completions_hold_some_pictures(make_trainer, tmp_path):
 @pytest.mark.parametrize("source", ["reference", "policy"])
 def test_the_kl_leaves_out_what_tools_have_answered(make_trainer, monkeypatch, source):
     options = {"tracker_kl_source": source, "beta": 0.05, "max_steps": 2}
@@ -321,6 +331,7 @@ def test_the_kl_leaves_out_what_tools_have_answered(make_trainer, monkeypatch, s
     assert masks and all((mask[:, 4:] == 0).all() and mask[:, :3].any() for mask in masks)
 
 
+def test_tables_of_completions_hold_some_pictures(make_trainer, tmp_path):
     import io
 
     import pandas as pd
