@@ -290,7 +290,7 @@ def refusals(model: str) -> Iterator[None]:
     Around the making of a trainer, which loads the weights of `model`: say in one line what cannot be used.
 
     Raises:
-        [`BadInputError`]: TRL or transformers refuse a setting (`ValueError`), or the weights cannot be read.
+        [`BadInputError`]: TRL or transformers refuse a setting, or the weights cannot be read.
     """
     from safetensors import SafetensorError
 
@@ -300,7 +300,7 @@ def refusals(model: str) -> Iterator[None]:
         raise
     except (OSError, SafetensorError) as error:
         raise BadInputError(f"The model {model!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         raise BadInputError(f"These settings cannot be used: {error}") from error
 
 

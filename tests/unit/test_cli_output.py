@@ -158,6 +158,7 @@ def test_what_the_making_of_a_trainer_refuses_is_one_line():
             "The model 'm' cannot be loaded: no file.*safetensors$",
         ),
         (SafetensorError("header"), "The model 'm' cannot be loaded: header"),
+        (NotImplementedError("`sync_ref_model=True` with PEFT"), "cannot be used: `sync_ref_model=True`"),
         (BadInputError("row 3"), "^row 3$"),
     ]:
         with pytest.raises(BadInputError, match=message), refusals("m"):
