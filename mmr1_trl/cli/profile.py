@@ -49,8 +49,8 @@ def run(argv: list[str]) -> int:
         settings.values["output_dir"] = "runs/profile"
     folder = require_writable(settings.values["output_dir"])
     # A profile is no run: it neither resumes nor saves nor reports.
-    settings.values |= {"save_strategy": "no", "eval_strategy": "no", "report_to": "none", "push_to_hub": False}
-    settings.values |= {"resume_from_checkpoint": None, "disable_tqdm": True, "logging_steps": 1}
+    settings.values |= {"save_strategy": "no", "eval_strategy": "no", "eval_on_start": False, "report_to": "none"}
+    settings.values |= {"push_to_hub": False, "resume_from_checkpoint": None, "disable_tqdm": True, "logging_steps": 1}
     settings.values.pop("load_best_model_at_end", None)
     return run_or_launch("profile", argv, settings.launch_args, lambda: _profile(settings, steps, folder))
 

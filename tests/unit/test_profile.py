@@ -114,6 +114,7 @@ def test_profile_through_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["profile", "--config", "figures/mssr", "--model_name_or_path", "figures/tiny", "--steps", "1"]
     words += ["--per_device_train_batch_size", "8", "--num_train_rows", "32", "--max_completion_length", "4"]
+    words += ["--eval_strategy", "steps", "--eval_on_start", "true"]  # of a run, which a profile is not
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "old and reference log-probs" in printed and "mean of 2 steps" in printed  # one generation batch
