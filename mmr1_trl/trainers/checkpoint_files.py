@@ -168,8 +168,8 @@ def check_resumable(folder: Path, identity: dict[str, Any]) -> None:
             What this run is: dataset fingerprint, numbers of rows and processes, batch arithmetic.
 
     Raises:
-        [`BadInputError`]: The folder is missing, half-written, written by another trainer, or of another run; the
-            message names what differs.
+        [`BadInputError`]: The folder is missing, half-written, without an optimizer, written by another trainer, or of
+            another run; the message names what differs.
     """
     if not folder.is_dir():
         raise BadInputError(f"No checkpoint folder {folder}.")
@@ -177,6 +177,11 @@ def check_resumable(folder: Path, identity: dict[str, Any]) -> None:
         if not (folder / STATE_JSON).is_file():
             raise BadInputError(f"{folder} was not written by mmr1_trl (no {STATE_JSON}), so it cannot be resumed.")
         raise BadInputError(f"{folder} is half-written (no {COMPLETE}): its save was interrupted. Take an older one.")
+    if not any(folder.glob("rng_state*.pth")):
+        raise BadInputError(
+            f"{folder} holds the weights alone (save_only_model), so the run cannot be resumed. Start another from "
+            f"them: --model_name_or_path {folder}."
+        )
     saved = load_shared_state(folder)[0]["identity"]
     differences = [f"{k} was {saved.get(k)}, now {v}" for k, v in identity.items() if saved.get(k) != v]
     if differences:

@@ -162,6 +162,13 @@ def test_half_written_checkpoints_are_named_and_passed_over(make_trainer, tmp_pa
     options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, **MSSR}
     make_trainer(MSSRTrainer, MSSRConfig, **options).train()
     (tmp_path / "run" / "checkpoint-3" / checkpoint_files.COMPLETE).unlink()
+def test_checkpoints_of_weights_alone_are_refused(make_trainer):
+    options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "save_only_model": True, **MSSR}
+    make_trainer(MSSRTrainer, MSSRConfig, **options | {"max_steps": 1}).train()
+    with pytest.raises(BadInputError, match="checkpoint-1 holds the weights alone"):
+        make_trainer(MSSRTrainer, MSSRConfig, **options).train(resume_from_checkpoint=True)
+
+
     newest, skipped = checkpoint_files.newest_complete_checkpoint(tmp_path / "run")
     assert newest.name == "checkpoint-2" and [path.name for path in skipped] == ["checkpoint-3"]
     with pytest.raises(BadInputError, match="half-written"):
