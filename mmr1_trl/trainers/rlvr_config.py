@@ -35,6 +35,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_bad_row": ("error", "skip"),
     "on_nonfinite": ("error", "skip"),
 }
+# Those of GRPOConfig's options that TRL looks at only in the middle of the first batch.
+UPSTREAM_CHOICES: dict[str, tuple[str, ...]] = {
+    "loss_type": ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+    "scale_rewards": ("group", "batch", "none"),
+    "importance_sampling_level": ("token", "sequence"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+}
 
 
 class _SingleGeneration(int):
@@ -325,11 +332,7 @@ class RLVRConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise BadInputError(
-                    f"{name}={value!r} is not one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
-                )
+        self._check_choices(CHOICES)
         if self.bf16 is None and not self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):
             self.bf16 = False  # TRL's default of True is for accelerators: on a CPU autocast is slower and less exact
         self._check_ranges()
@@ -339,8 +342,16 @@ class RLVRConfig(GRPOConfig):
         check_batch_sizes(self, singles=self.advantage_baseline == "value_tracker")
         super().__post_init__()
         self.num_generations = num_generations
+        self._check_choices(UPSTREAM_CHOICES)  # now that True and False of scale_rewards have their names
         self._check_tracker()
         self._check_sampling()
+
+    def _check_choices(self, table: dict[str, tuple[str, ...]]) -> None:
+        for name, choices in table.items():
+            if (value := getattr(self, name)) not in choices:
+                raise BadInputError(
+                    f"{name}={value!r} is not one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
+                )
 
     def _check_ranges(self) -> None:
         if not 0 < self.tracker_rho_min <= self.tracker_rho_max < 1:

@@ -2,6 +2,7 @@
 """The seams of TRL and transformers that the trainer leans on. A failure here says which upstream change to follow."""
 
 import inspect
+import re
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from trl.trainer.utils import RepeatSampler
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.trainers.prompt_source import PromptSource
+from mmr1_trl.trainers.rlvr_config import UPSTREAM_CHOICES
 
 
 def parameters(function):
@@ -58,6 +60,13 @@ def test_sums_for_the_log_are_reset_before_the_first_epoch():
     names = ("_tr_loss = ", "_total_loss_scalar = ", "_globalstep_last_logged = ")
     assert max(source.index(f"self.{name}") for name in names) < source.index("self._run_epoch("), "nothing to restore"
     assert "self._metrics[mode].clear()" in inspect.getsource(GRPOTrainer.log)
+
+
+def test_choices_that_are_refused_early_are_upstreams():
+    source = inspect.getsource(GRPOTrainer)
+    for name, choices in UPSTREAM_CHOICES.items():
+        compared = re.findall(rf"self\.{name} (?:==|in) (.*?):?\n", source)
+        assert set(re.findall(r'"(\w+)"', " ".join(compared))) == set(choices), name
 
 
 def test_rotation_is_a_function_of_its_own():

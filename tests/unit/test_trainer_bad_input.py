@@ -68,6 +68,10 @@ def test_datasets(make_trainer, make_rows, change, expected):
         (MSSRConfig, {"prompt_scores": "x", "tracker_initial_rollouts": 2}, "give one"),
         (MSSRConfig, {"min_pixels": 10, "max_pixels": 5}, "larger than max_pixels"),
         (MSSRConfig, {"switch_fraction": 1.5}, "switch_fraction"),
+        (RLVRConfig, {"num_generations": 2, "loss_type": "dapo2"}, "Did you mean 'dapo'"),
+        (RLVRConfig, {"num_generations": 2, "scale_rewards": "false"}, "not one of group, batch, none"),
+        (RLVRConfig, {"num_generations": 2, "importance_sampling_level": "sequnce"}, "Did you mean 'sequence'"),
+        (RLVRConfig, {"num_generations": 2, "multi_objective_aggregation": "sum"}, "not one of sum_then_normalize"),
     ],
 )
 def test_configs(config, options, expected):
@@ -158,10 +162,6 @@ def test_checkpoints_of_another_run_are_refused(make_trainer, make_rows, tmp_pat
         make_trainer(MSSRTrainer, MSSRConfig, **options).train(str(tmp_path / "plain"))
 
 
-def test_half_written_checkpoints_are_named_and_passed_over(make_trainer, tmp_path, caplog):
-    options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, **MSSR}
-    make_trainer(MSSRTrainer, MSSRConfig, **options).train()
-    (tmp_path / "run" / "checkpoint-3" / checkpoint_files.COMPLETE).unlink()
 def test_checkpoints_of_weights_alone_are_refused(make_trainer):
     options = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "save_only_model": True, **MSSR}
     make_trainer(MSSRTrainer, MSSRConfig, **options | {"max_steps": 1}).train()
@@ -169,6 +169,10 @@ def test_checkpoints_of_weights_alone_are_refused(make_trainer):
         make_trainer(MSSRTrainer, MSSRConfig, **options).train(resume_from_checkpoint=True)
 
 
+def test_half_written_checkpoints_are_named_and_passed_over(make_trainer, tmp_path, caplog):
+    options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, **MSSR}
+    make_trainer(MSSRTrainer, MSSRConfig, **options).train()
+    (tmp_path / "run" / "checkpoint-3" / checkpoint_files.COMPLETE).unlink()
     newest, skipped = checkpoint_files.newest_complete_checkpoint(tmp_path / "run")
     assert newest.name == "checkpoint-2" and [path.name for path in skipped] == ["checkpoint-3"]
     with pytest.raises(BadInputError, match="half-written"):
