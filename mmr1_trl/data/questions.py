@@ -147,7 +147,8 @@ def read_options(value: Any) -> list[str] | None:
                 raise BadInputError(f"the options {text[:60]!r} are not a list") from None
     if isinstance(value, Mapping):
         # Arrow gives every mapping of a column the same keys, and None for those that a row does not have.
-        value = [value[letter] for letter in sorted(value) if value[letter] is not None]
+        letters = sorted(value, key=lambda letter: (len(str(letter)), str(letter)))  # 10 comes after 9
+        value = [value[letter] for letter in letters if value[letter] is not None]
     if not value:
         return None
     if not isinstance(value, list | tuple):
