@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, Value
+from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, Json, List, Value
 from transformers.utils import logging
 
 from mmr1_trl.data.columns import BOX_NAMES, ColumnMap, image_feature_columns, recognize_columns
@@ -110,7 +110,10 @@ def prepare_dataset(
         needs_prompt=question is None,
     )
     table = dataset.with_format("arrow")[:]
-    images = _image_lists(table.column(columns.image), columns.image, image_root) if columns.image else None
+    images = None
+    if columns.image:
+        stored = _without_json(table.column(columns.image), dataset.features, columns.image)
+        images = _image_lists(stored, columns.image, image_root)
     reader = _RowReader(table, dataset.features, columns, images, style, question, answer_type, box_format)
 
     rows: list[dict[str, Any]] = []
@@ -153,7 +156,8 @@ class _RowReader:
         box_format: str,
     ) -> None:
         def values(name: str | None) -> list[Any] | None:
-            return None if name is None else table.column(name).to_pylist()
+            # A column whose rows differ in type is stored as JSON, its texts in quotes.
+            return None if name is None else features.decode_column(table.column(name).to_pylist(), name)
 
         self.prompts = values(columns.prompt if question is None else None)
         self.answers = values(columns.answer) or []
@@ -231,6 +235,21 @@ def _report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str) -> Non
             f"{len(bad)} of {num_rows} rows cannot be used: {listed}{more}. Pass --on_bad_row skip to leave them out."
         )
     logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
+
+
+def _without_json(column: pa.ChunkedArray, features: Features, name: str) -> pa.ChunkedArray:
+    """Turn images that are stored as JSON, a path here and a list of paths there, into lists."""
+    feature = features[name]
+    if not isinstance(feature.feature if isinstance(feature, List) else feature, Json):
+        return column
+    values = features.decode_column(column.to_pylist(), name)
+    try:
+        return pa.chunked_array([[v if v is None or isinstance(v, list) else [v] for v in values]])
+    except pa.ArrowException as error:
+        raise BadInputError(
+            f"Column {name!r} holds images in several forms ({error}). Write them all as paths or lists of paths, or "
+            "name another column with --image_column."
+        ) from error
 
 
 def _image_lists(

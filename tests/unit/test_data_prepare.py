@@ -321,6 +321,8 @@ def test_choices_that_a_question_offers_are_not_written_again(question):
         ("['a', 'b']", ["a", "b"]),
         ('["a", "b"]', ["a", "b"]),
         ({"B": "b", "A": "a", "C": None}, ["a", "b"]),
+        ({str(n): f"no. {n}" for n in (10, 9, 2)}, ["no. 2", "no. 9", "no. 10"]),
+        ("{1: 'a', 'B': 'b'}", ["a", "b"]),
         ([1, 2], ["1", "2"]),
         (None, None),
         ([], None),
@@ -413,6 +415,27 @@ def test_jsonl_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     assert len(load_data(str(path), num_rows=2)) == 2
     assert len(load_data(str(path), split="train[:3]")) == 3
     assert len(load_data(str(path), split="test")) == 4  # a file is whatever split it is given for
+
+
+def test_a_column_whose_rows_differ_in_type_means_what_it_says(tmp_path):
+    published.write_jsonl(tmp_path)
+    picture = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])["image"]
+    blocks = [{"type": "image"}, {"type": "text", "text": "Which?"}]
+    rows = [
+        {"prompt": [{"role": "user", "content": blocks}], "answer": 7, "images": picture, "options": ["cat", 7]},
+        {"prompt": "Which?", "answer": "cat", "images": [picture], "options": {"A": "cat", "B": "dog"}},
+    ]
+    (tmp_path / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepared = load_data(str(tmp_path / "mixed.jsonl"))
+    assert prepared["solution"][:] == ["7", "cat"]
+    assert prepared["options"][:] == [["cat", "7"], ["cat", "dog"]]
+    assert [prompt[0]["content"].split("\n")[0] for prompt in prepared["prompt"]] == ["Which?", "Which?"]
+    assert [open_image(images[0], "row").size for images in prepared["images"]] == [(56, 42), (56, 42)]
+
+    rows[1]["images"] = [{"path": picture}, picture]
+    (tmp_path / "forms.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadInputError, match="Column 'images' holds images in several forms"):
+        load_data(str(tmp_path / "forms.jsonl"))
 
 
 def test_parquet_keeps_the_bytes(tmp_path):
