@@ -11,6 +11,7 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 from mmr1_trl.trainers.batch_sizes import check_batch_sizes
+from mmr1_trl.trainers.ranges import SAMPLING, check_ranges
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -354,6 +355,8 @@ class RLVRConfig(GRPOConfig):
                 )
 
     def _check_ranges(self) -> None:
+        # To vLLM -1 is a top_k of all tokens; transformers has 0 for that and fails on -1.
+        check_ranges(self, SAMPLING | {"top_k": (-1 if self.use_vllm else 0, float("inf"))})
         if not 0 < self.tracker_rho_min <= self.tracker_rho_max < 1:
             raise BadInputError(
                 f"tracker_rho_min={self.tracker_rho_min} and tracker_rho_max={self.tracker_rho_max} must satisfy "

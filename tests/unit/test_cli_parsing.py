@@ -50,7 +50,7 @@ def test_yaml_values_are_read_like_words_of_the_command_line(write):
     path = write(
         "learning_rate: 1e-5\n"  # YAML 1.1 reads this as a string
         "eval_strategy: no\n"  # and this as false
-        "top_k: -1\n"
+        "max_steps: -1\n"
         "entropy_shaping: false\n"
         "figures_levels: [1, 2]\n"
         "model_init_kwargs: {use_cache: false}\n"
@@ -61,7 +61,7 @@ def test_yaml_values_are_read_like_words_of_the_command_line(write):
     data_args, config, _ = settings_of("--config", path, "--use_cpu", "--bf16=false").build()
     assert config.learning_rate == 1e-5
     assert config.eval_strategy.value == "no"
-    assert config.top_k == -1
+    assert config.max_steps == -1
     assert config.entropy_shaping is False
     assert data_args.figures_levels == [1, 2]
     assert config.model_init_kwargs == {"use_cache": False}
