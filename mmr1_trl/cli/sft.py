@@ -152,6 +152,8 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     """Return rows in one of TRL's shapes for supervised training, with pictures that decode on reading."""
     from datasets import Image, List
 
+    from mmr1_trl.data.images import image_size, stored_images
+
     if num_rows is not None and num_rows < 1:
         raise BadInputError(
             f"{num_rows} rows of {data_args.dataset_name!r} were asked for. Ask for 1 or more, or leave the number "
@@ -174,4 +176,16 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
 
         rows, _ = load_raw(data_args.dataset_name, split, data_args.dataset_config, data_args.dataset_revision)
         rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
-    return rows.cast_column("images", List(Image())) if "images" in rows.column_names else rows
+    if "images" not in rows.column_names:
+        return rows
+    try:
+        stored = rows.cast_column("images", List(Image(decode=False)))
+    except (TypeError, ValueError) as error:
+        raise BadInputError(
+            f"{data_args.dataset_name}: the column 'images' holds {rows.features['images']}. It must hold a list of "
+            "pictures or paths in every row, of a row with one picture a list of one."
+        ) from error
+    for row, images in enumerate(stored_images(stored)):
+        for i, image in enumerate(images):
+            image_size(image, f"{data_args.dataset_name} row {row}, image {i}")  # raises before the model is loaded
+    return stored.cast_column("images", List(Image()))

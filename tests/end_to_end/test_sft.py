@@ -2,6 +2,7 @@
 """`mmr1 sft`: the stages of the cold start, and supervised training with one's own options."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -58,6 +59,28 @@ def test_no_rows_are_refused(folder, capsys, number):
     options = [*OWN_OPTIONS, "--dataset_name", "rows.jsonl", "--num_train_rows", number, "--output_dir", "own"]
     assert main(options) == 2
     assert f"{number} rows of 'rows.jsonl' were asked for. Ask for 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ('"0.png"', r"the column 'images' holds Value\('string'\). It must hold a list"),
+        ('["0.png"]', r"rows.jsonl row 1, image 0: the file '0.png' is empty \(zero bytes\)"),
+    ],
+)
+def test_pictures_that_cannot_be_read_are_refused(folder, capsys, images, message):
+    (folder / "0.png").touch()
+    first = "[]" if images.startswith("[") else images
+    rows = [f'{{"prompt": "1 plus 1 ?", "completion": "2", "images": {entry}}}\n' for entry in (first, images)]
+    (folder / "rows.jsonl").write_text("".join(rows))
+    assert main([*OWN_OPTIONS, "--dataset_name", "rows.jsonl", "--output_dir", "own"]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and "Traceback" not in error
+
+
+def test_no_step_is_refused(folder, capsys):
+    assert main([*OWN_OPTIONS, "--max_steps", "0", "--output_dir", "own"]) == 2
+    assert "max_steps=0 and num_train_epochs=3 leave nothing to train" in capsys.readouterr().err
 
 
 def test_ones_own_options(folder):
