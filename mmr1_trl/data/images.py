@@ -22,6 +22,7 @@ from mmr1_trl.errors import BadInputError
 # programs (EPS runs Ghostscript), which a file from a downloaded dataset must not be able to do.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 _ORIENTATION_TAG = 0x0112
+_MAX_ASPECT_RATIO = 200  # the Qwen processors raise above it, in the middle of a batch
 
 Image.init()
 _READABLE = [name for name in _FORMATS if name in Image.OPEN]  # AVIF depends on how Pillow was built
@@ -88,6 +89,23 @@ def image_size(value: Any, where: str) -> tuple[int, int]:
     if image is not value:
         image.close()
     return (height, width) if turned else (width, height)
+
+
+def require_shape(width: int, height: int, where: str) -> None:
+    """
+    Refuse a picture that is too narrow for the processors.
+
+    Args:
+        width (`int`), height (`int`):
+            Size of the picture in pixels.
+        where (`str`):
+            Name of the place for the error message.
+
+    Raises:
+        [`BadImageError`]: One side is more than 200 times as long as the other.
+    """
+    if max(width, height) > _MAX_ASPECT_RATIO * min(width, height):
+        raise BadImageError(f"{where}: a picture of {width} x {height} pixels is too narrow.")
 
 
 def fit_size(width: int, height: int, min_pixels: int | None = None, max_pixels: int | None = None) -> tuple[int, int]:

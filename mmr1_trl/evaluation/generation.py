@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
-from mmr1_trl.data.images import BadImageError, fit_pixels, image_size, open_image, stored_images
+from mmr1_trl.data.images import BadImageError, fit_pixels, image_size, open_image, require_shape, stored_images
 
 
 @dataclass
@@ -119,13 +119,15 @@ def plan_batches(dataset: Dataset, batch_size: int) -> tuple[list[Batch], list[d
 
     Returns:
         `tuple[list[Batch], list[dict]]`: The batches, longest prompts first (so that a lack of memory shows at once),
-        and the rows left out because a picture's header cannot be read: `{"row", "reason"}`.
+        and the rows left out because a picture's header cannot be read or it is too narrow: `{"row", "reason"}`.
     """
     keys, skipped = [], []
     for row, (example, images) in enumerate(zip(dataset.select_columns("prompt"), stored_images(dataset))):
         characters = sum(len(str(message["content"])) for message in example["prompt"])
         try:
             sizes = [image_size(image, f"row {row}, image {i}") for i, image in enumerate(images)]
+            for i, size in enumerate(sizes):
+                require_shape(*size, f"row {row}, image {i}")
         except BadImageError as error:
             skipped.append({"row": row, "reason": str(error)})
             continue

@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset, IterableDataset
 from transformers.utils import logging
 
-from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image
+from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image, require_shape
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
 
@@ -22,7 +22,6 @@ from mmr1_trl.trainers.rlvr_config import RLVRConfig
 logger = logging.get_logger(__name__)
 
 IMAGE_COLUMNS = ("images", "image")
-MAX_ASPECT_RATIO = 200  # the Qwen processors raise above it, in the middle of a batch
 
 
 class RowNumbers(torch.utils.data.Dataset):
@@ -211,8 +210,7 @@ class RowReader:
 
         def picture(encoded: Any) -> PIL.Image.Image:
             image = open_image(encoded, where)
-            if max(image.size) > MAX_ASPECT_RATIO * min(image.size):
-                raise BadImageError(f"{where}: a picture of {image.width} x {image.height} pixels is too narrow.")
+            require_shape(*image.size, where)
             return fit_pixels(image, self.min_pixels, self.max_pixels)
 
         record = dict(record)

@@ -136,12 +136,16 @@ def test_broken_pictures_are_left_out_and_named(tiny):
     whole = rows[2]["images"][0]["bytes"]
     rows[0]["images"] = [{"bytes": b"not a picture", "path": None}]
     rows[2]["images"] = [{"bytes": whole[: len(whole) // 2], "path": None}]
+    narrow = io.BytesIO()
+    Image.new("RGB", (2000, 8)).save(narrow, "PNG")
+    rows[3]["images"] = [{"bytes": narrow.getvalue(), "path": None}]
     dataset = Dataset.from_list(rows)
     result = evaluate_model(model, processor, dataset, num_samples=2, max_new_tokens=3, batch_size=4, progress=False)
-    assert [(entry["row"], entry["prompt_id"]) for entry in result.skipped] == [(0, 100), (2, 102)]
+    assert [(entry["row"], entry["prompt_id"]) for entry in result.skipped] == [(0, 100), (2, 102), (3, 103)]
     assert all("row" in entry["reason"] for entry in result.skipped)
-    assert result.num_prompts == 3
-    assert {prediction["row"] for prediction in result.predictions} == {1, 3, 4}
+    assert result.skipped[2]["reason"] == "row 3, image 0: a picture of 2000 x 8 pixels is too narrow."
+    assert result.num_prompts == 2
+    assert {prediction["row"] for prediction in result.predictions} == {1, 4}
     with pytest.raises(BadInputError, match="None of the 1 rows"):
         evaluate_model(model, processor, dataset.select([0]), max_new_tokens=3, progress=False)
 
