@@ -224,7 +224,7 @@ def _from_config(parser: Any, config: dict[str, Any], path: Path | None) -> tupl
             values[name] = value  # no word stands for these; the dataclasses take them as they are
         elif isinstance(value, bool) and name.endswith("_strategy"):
             words.append(f"--{name}=no")  # YAML reads the word `no` as false
-        elif isinstance(value, bool) and actions[name].nargs != "?":
+        elif isinstance(value, bool) and actions[name].nargs != "?" and actions[name].type not in (int, float):
             values[name] = value  # e.g. scale_rewards, whose type is a name or a bool
         else:
             words.append(f"--{name}={value}")

@@ -124,6 +124,7 @@ def test_bad_words_are_refused_with_the_nearest_valid_one(argv, words):
         ("just words\n", ["str", "mapping"]),
         ("beta: [1\n", ["not valid YAML"]),
         ("beta: much\n", ["beta", "'much'"]),
+        ("max_steps: true\n", ["max_steps", "invalid int value", "'True'"]),
         ("num_generations: [1, 2]\n", ["num_generations", "one value"]),
         ("env: [A]\n", ["`env`", "mapping"]),
     ],
