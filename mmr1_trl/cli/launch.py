@@ -98,6 +98,8 @@ def _cpu_processes(launch_args: list[str]) -> int:
     parser.add_argument("--num_processes", "--num-processes", type=int, default=1)
     parser.add_argument("--cpu", action="store_true")
     known, other = parser.parse_known_args(launch_args)
+    if other and not other[0].startswith("-"):
+        raise BadInputError(f"unexpected word {other[0]!r}. Options are written --name value.")
     if other:
         flag = "--accelerate_config" if other[0] == "--config_file" else other[0]
         raise BadInputError(

@@ -110,6 +110,8 @@ def test_launch_flags_on_a_cpu(monkeypatch):
     assert run_or_launch("mssr", [], ["--cpu", "--num_processes", "1"], lambda: 7) == 7
     with pytest.raises(BadInputError, match="--accelerate_config needs an accelerator"):
         run_or_launch("mssr", [], ["--config_file", "zero2.yaml"], lambda: 7)
+    with pytest.raises(BadInputError, match="unexpected word '3'"):
+        run_or_launch("mssr", [], ["--num_processes", "2", "3"], lambda: 7)
     with pytest.raises(BadInputError, match="--multi_gpu needs an accelerator"):
         run_or_launch("mssr", [], ["--multi_gpu", "--num_processes", "2"], lambda: 7)
     with pytest.raises(BadInputError, match="--num_processes"):
