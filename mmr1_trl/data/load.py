@@ -144,7 +144,8 @@ def _load_files(path: Path, split: str) -> Dataset:
         return load_dataset(_BUILDERS[path.suffix], data_files={base: str(path)}, split=split)
     except Exception as error:  # the builders wrap whatever their parser raises
         reason = error.__cause__ or error
-        if isinstance(reason, StopIteration) or "corresponds to no data" in str(reason):
+        # what the builders of JSON, CSV and parquet say to a file without a row
+        if isinstance(reason, StopIteration) or re.search("corresponds to no data|BatchSize must be", str(reason)):
             raise BadInputError(f"{path} holds no rows.") from error
         raise BadInputError(f"{path} cannot be read as {path.suffix[1:]}: {_first_line(reason)}") from error
 

@@ -110,6 +110,7 @@ def prepare_dataset(
         needs_prompt=question is None,
     )
     table = dataset.with_format("arrow")[:]
+    _check_own_columns(table, tolerance)
     images = None
     if columns.image:
         stored = _without_json(table.column(columns.image), dataset.features, columns.image)
@@ -235,6 +236,19 @@ def _report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str) -> Non
             f"{len(bad)} of {num_rows} rows cannot be used: {listed}{more}. Pass --on_bad_row skip to leave them out."
         )
     logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
+
+
+def _check_own_columns(table: pa.Table, tolerance: float | None) -> None:
+    """Refuse columns with a name of this package's own that hold something else."""
+    for name in ("tolerance", "precision") if tolerance is None else ("precision",):
+        kind = table.schema.field(name).type if name in table.column_names else pa.null()
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            raise BadInputError(f"Column {name!r} holds {kind}, not numbers for the rewards. Rename or drop it.")
+    if "prompt_id" in table.column_names and (empty := table.column("prompt_id").null_count):
+        row = table.column("prompt_id").is_null().index(True).as_py()
+        raise BadInputError(
+            f"Column 'prompt_id' is empty in {empty} rows, row {row} the first. Fill it, or leave the column out."
+        )
 
 
 def _without_json(column: pa.ChunkedArray, features: Features, name: str) -> pa.ChunkedArray:

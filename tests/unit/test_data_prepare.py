@@ -224,6 +224,19 @@ def test_missing_columns(columns, message):
         prepare_dataset(Dataset.from_dict(columns))
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("tolerance", ["loose"] * 6, "Column 'tolerance' holds string, not numbers"),
+        ("precision", ["2"] * 6, "Column 'precision' holds string, not numbers"),
+        ("prompt_id", ["a", None, "c", None, "e", "f"], "'prompt_id' is empty in 2 rows, row 1 the first"),
+    ],
+)
+def test_columns_of_our_own_names_that_hold_something_else(name, values, message):
+    with pytest.raises(BadInputError, match=message):
+        prepare_dataset(published.geometry3k().add_column(name, values))
+
+
 def test_prompt_ids_follow_the_content():
     raw = published.geometry3k(6)
     ids = prepare_dataset(raw)["prompt_id"][:]
@@ -488,6 +501,9 @@ def test_saved_to_disk(tmp_path):
 
 
 def test_bad_names(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     published.write_jsonl(tmp_path)
     published.write_jsonl(tmp_path, name="more.jsonl")
     (tmp_path / "notes.txt").write_text("x")
@@ -496,7 +512,10 @@ def test_bad_names(tmp_path):
     empty.parent.mkdir()
     empty.touch()
     blank.write_text("\n")
+    no_rows = tmp_path / "elsewhere/none.parquet"
+    pq.write_table(pa.table({"problem": pa.array([], pa.string())}), no_rows)
     for name, split, message in (
+        (str(no_rows), "train", "none.parquet holds no rows"),
         (str(tmp_path / "trian.jsonl"), "train", r"no file .*Did you mean 'train.jsonl'"),
         (str(tmp_path / "notes.txt"), "train", r"ends in .parquet"),
         (str(tmp_path / "broken.json"), "train", "cannot be read as json"),
