@@ -294,6 +294,11 @@ def refusals(model: str) -> Iterator[None]:
     """
     from safetensors import SafetensorError
 
+    if Path(model, "adapter_config.json").is_file() and not Path(model, "config.json").is_file():
+        raise BadInputError(
+            f"{model} holds an adapter, and a training starts from a whole model. Go on with its run by "
+            "--resume_from_checkpoint, or merge it into its base model first (`merge_and_unload` of PEFT)."
+        )
     try:
         yield
     except BadInputError:

@@ -349,7 +349,7 @@ def test_an_adapter_as_the_model_is_one_line(tmp_path, jsonl, capsys):
     words = words_for(jsonl, "--samples", "0", "--model_name_or_path", str(tmp_path / "adapter"))
     assert main(["check", *words]) == 2
     message = capsys.readouterr().err.split("mmr1: error: ")[1]
-    assert "Unrecognized model" in message and str(tmp_path / "adapter") in message and message.count("\n") == 1
+    assert "holds an adapter" in message and str(tmp_path / "adapter") in message and message.count("\n") == 1
 
 
 def test_boxes_of_resized_pictures_are_a_finding(tmp_path, capsys):
