@@ -140,12 +140,25 @@ def _checkpoint(config: Any) -> str | None:
     if not isinstance(checkpoint, bool):
         if checkpoint is not None and not Path(checkpoint).is_dir():
             raise BadInputError(f"There is no checkpoint folder {checkpoint!r}. `true` takes the newest one.")
+        if checkpoint is not None:
+            _require_own(Path(checkpoint))
         return checkpoint
     states = Path(config.output_dir).glob("checkpoint-*/trainer_state.json")
     steps = {int(state.parent.name.split("-")[1]): state.parent for state in states}
     if not steps:
         raise BadInputError(f"{config.output_dir} holds no checkpoint. Leave out --resume_from_checkpoint.")
     return str(steps[max(steps)])
+
+
+def _require_own(checkpoint: Path) -> None:
+    """Refuse a checkpoint that no supervised training wrote: its optimizer and its step belong to another run."""
+    if not (checkpoint / "trainer_state.json").is_file():
+        raise BadInputError(f"{checkpoint} is no checkpoint (no trainer_state.json). `true` takes the newest one.")
+    if (checkpoint / "rlvr_state.json").is_file():
+        raise BadInputError(
+            f"{checkpoint} is of a reinforcement learning run, which `mmr1 sft` cannot go on with. To start from its "
+            f"weights: --model_name_or_path {checkpoint}."
+        )
 
 
 def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:

@@ -1,8 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 sft`: the stages of the cold start, and supervised training with one's own options."""
 
+import json
 import os
 import re
+import shutil
 import signal
 
 import pytest
@@ -11,7 +13,7 @@ from safetensors.torch import load_file
 
 from mmr1_trl.cli import main
 from mmr1_trl.data.figures import TraceMixture
-from mmr1_trl.models import cold_start, load_processor
+from mmr1_trl.models import cold_start, load_processor, resolve_model
 from mmr1_trl.trainers.sft import SupervisedTrainer
 
 
@@ -76,6 +78,31 @@ def test_pictures_that_cannot_be_read_are_refused(folder, capsys, images, messag
     assert main([*OWN_OPTIONS, "--dataset_name", "rows.jsonl", "--output_dir", "own"]) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "other is no checkpoint (no trainer_state.json)"),
+        (["trainer_state.json", "rlvr_state.json"], "start from its weights: --model_name_or_path other"),
+    ],
+)
+def test_another_kind_of_checkpoint_is_refused(folder, capsys, files, message):
+    (folder / "other").mkdir()
+    for name in files:
+        (folder / "other" / name).write_text("{}")
+    assert main([*OWN_OPTIONS, "--output_dir", "own", "--resume_from_checkpoint", "other"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_adapter_is_no_model_to_start_from(folder, capsys):
+    shutil.copytree(resolve_model("figures/tiny"), folder / "adapter")
+    (folder / "adapter/config.json").unlink()
+    (folder / "adapter/adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": resolve_model("figures/tiny"), "peft_type": "LORA"})
+    )
+    assert main([*OWN_OPTIONS, "--model_name_or_path", "adapter", "--output_dir", "own"]) == 2
+    assert "adapter holds an adapter, and a training starts from a whole model" in capsys.readouterr().err
 
 
 def test_no_step_is_refused(folder, capsys):
