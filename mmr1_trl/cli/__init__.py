@@ -2,6 +2,9 @@
 """The `mmr1` command line: one file per command, nothing heavy imported before a command runs."""
 
 import importlib
+import os
+import select
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -65,6 +68,13 @@ def _leave_progress_bars() -> None:
         bar.close()
 
 
+def _nobody_reads() -> bool:
+    """Whether the reader of what is printed has gone, such as `head` after its lines."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def main(argv: list[str] | None = None) -> int:
     """
     Run one `mmr1` command.
@@ -75,11 +85,36 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         `int`: The exit code: 0; 2 for bad input and 3 for training that could not go on, with one message on stderr;
-            130 after Ctrl-C, 128 and the number of the signal after another signal.
+            130 after Ctrl-C, 128 and the number of the signal after another signal, SIGPIPE when nobody reads what
+            is printed any more.
     """
     argv = sys.argv[1:] if argv is None else argv
     # transformers on its own old names, which TRL's defaults and hooks call: no reader could do anything about it.
     warnings.filterwarnings("ignore", r"`(is_)?gradient_checkpointing\w*` is deprecated", FutureWarning)
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except (BadInputError, TrainingStopped) as error:
+        if not hand_to_launcher(error):
+            _leave_progress_bars()
+            print(f"mmr1: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadInputError) else 3
+    except KeyboardInterrupt:
+        print("mmr1: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        if not _nobody_reads():
+            give_way()
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        return 128 + signal.SIGPIPE
+    except Exception:
+        give_way()
+        raise
+
+
+def _run(argv: list[str]) -> int:
     commands = available_commands()
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help(commands))
@@ -89,21 +124,9 @@ def main(argv: list[str] | None = None) -> int:
 
         print(__version__)
         return 0
-    try:
-        if argv[0] not in commands:
-            raise BadInputError(
-                f"mmr1 has no command {argv[0]!r}.{did_you_mean(argv[0], commands)} "
-                f"The commands are: {', '.join(commands)}."
-            )
-        return importlib.import_module(commands[argv[0]][0]).run(argv[1:])
-    except (BadInputError, TrainingStopped) as error:
-        if not hand_to_launcher(error):
-            _leave_progress_bars()
-            print(f"mmr1: error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, BadInputError) else 3
-    except KeyboardInterrupt:
-        print("mmr1: interrupted.", file=sys.stderr)
-        return 130
-    except Exception:
-        give_way()
-        raise
+    if argv[0] not in commands:
+        raise BadInputError(
+            f"mmr1 has no command {argv[0]!r}.{did_you_mean(argv[0], commands)} "
+            f"The commands are: {', '.join(commands)}."
+        )
+    return importlib.import_module(commands[argv[0]][0]).run(argv[1:])

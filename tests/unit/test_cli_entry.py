@@ -2,6 +2,7 @@
 """The entry point: light, and one message with exit code 2 for whatever a user can get wrong."""
 
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -38,6 +39,22 @@ def test_light_commands_import_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("argv", [["--help"], ["configs", "ls"], ["configs", "show", "figures/mssr"]])
+def test_a_reader_that_has_gone_is_no_failure(argv, buffered):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(
+        [sys.executable, "-m", "mmr1_trl.cli", *argv],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": buffered},
+        timeout=60,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_version():
