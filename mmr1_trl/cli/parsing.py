@@ -79,8 +79,10 @@ class Settings:
                 built.append(cls(**{name: value for name, value in self.values.items() if name in names}))
             except BadInputError:
                 raise
-            except ValueError as error:
-                raise BadInputError(f"{cls.__name__} refuses these settings: {error}") from error
+            except (ValueError, ImportError) as error:  # ImportError: transformers looks for DeepSpeed here
+                raise BadInputError(
+                    f"{cls.__name__} refuses these settings: {' '.join(str(error).split())}"
+                ) from error
         return tuple(built)
 
 

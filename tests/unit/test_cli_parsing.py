@@ -2,10 +2,12 @@
 """YAML and command line become settings, or one clear message."""
 
 import os
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from mmr1_trl.cli.parsing import parse
+from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.errors import BadInputError
 
 
@@ -142,3 +144,13 @@ def test_what_a_dataclass_refuses_is_bad_input():
     )
     with pytest.raises(BadInputError, match="can not be both configured"):
         settings.build()
+
+
+def test_a_package_that_a_dataclass_misses_is_bad_input():
+    @dataclass
+    class WithDeepSpeed:  # as transformers' arguments with --deepspeed
+        def __post_init__(self):
+            raise PackageNotFoundError("deepspeed>=0.9.3 was not found\n")
+
+    with pytest.raises(BadInputError, match="WithDeepSpeed refuses .*deepspeed>=0.9.3 was not found$"):
+        Settings("mssr", (WithDeepSpeed,), {}, {}, []).build()
