@@ -3,6 +3,7 @@
 
 import importlib.util
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+from transformers.training_args import OptimizerNames
 
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
 from mmr1_trl.rewards.scoring import score_answer
@@ -167,7 +169,7 @@ def estimate_memory(
     parts = {
         "weights": parameters * weight_size,
         "gradients": trainable * size,
-        "optimizer": 2 * trainable * (1 if "8bit" in str(config.optim) else size),
+        "optimizer": 2 * trainable * (1 if "8bit" in OptimizerNames(config.optim).value else size),
         # With adapters the reference is the model without them.
         "reference": parameters * weight_size if config.beta > 0 and not model_args.use_peft else 0,
         "rollout_cache": 0 if config.use_vllm else cache,
@@ -206,12 +208,15 @@ def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str], *, 
     Returns:
         `list[str]`: One sentence per missing package, with the command that installs it.
     """
-    eight_bit = model_args.load_in_8bit or "8bit" in str(config.optim)
+    optimizer = OptimizerNames(config.optim).value
+    bits = "4 or 8 bits" if model_args.load_in_4bit or model_args.load_in_8bit else None
+    if re.search("8bit|bnb|paged|lion|ademamix", optimizer) and "torch" not in optimizer:
+        bits = f"optim={optimizer}"
     zero = config.deepspeed or any("zero" in word or "deepspeed" in word for word in launch_args)
     needed = {
         "vllm": "use_vllm" if use_vllm else None,
         "peft": "use_peft" if model_args.use_peft else None,
-        "bitsandbytes": "4 or 8 bits" if model_args.load_in_4bit or eight_bit else None,
+        "bitsandbytes": bits,
         "deepspeed": "DeepSpeed" if zero else None,
         "flash_attn": "attn_implementation" if model_args.attn_implementation == "flash_attention_2" else None,
         **{name: "report_to" for name in config.report_to if name in ("trackio", "wandb", "mlflow", "swanlab")},

@@ -186,6 +186,17 @@ def test_missing_extras(monkeypatch):
     assert missing_extras(RLVRConfig(**SETTINGS, num_generations=2), ModelConfig(), []) == []
 
 
+@pytest.mark.parametrize(
+    ("optim", "needed"),
+    [("adamw_bnb_8bit", True), ("adamw_8bit", True), ("paged_adamw_32bit", True), ("adamw_torch", False)],
+)
+def test_optimizers_of_bitsandbytes(monkeypatch, optim, needed):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = RLVRConfig(**SETTINGS, num_generations=2, optim=optim)
+    message = f"optim={optim} needs bitsandbytes: pip install 'mmr1-trl[quantization]'"
+    assert missing_extras(config, ModelConfig(), []) == [message] * needed
+
+
 def test_a_folder_is_not_a_package(monkeypatch, tmp_path):
     (tmp_path / "swanlab").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
