@@ -286,7 +286,7 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
         rank, device = self.accelerator.process_index, self.accelerator.device
         batches, tensors, plain = load_rank_state(Path(checkpoint), rank, device)
         self._buffered_inputs = batches or None
-        self._resumed_sums = plain["sums_for_log"]
+        self._resumed_sums = plain.get("sums_for_log")  # absent from checkpoints of earlier versions
         self.load_rank_state(plain, tensors)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
