@@ -152,9 +152,11 @@ def _checkpoint(config: Any) -> str | None:
 
 def _require_own(checkpoint: Path) -> None:
     """Refuse a checkpoint that no supervised training wrote: its optimizer and its step belong to another run."""
+    from mmr1_trl.trainers.checkpoint_files import STATE_JSON
+
     if not (checkpoint / "trainer_state.json").is_file():
         raise BadInputError(f"{checkpoint} is no checkpoint (no trainer_state.json). `true` takes the newest one.")
-    if (checkpoint / "rlvr_state.json").is_file():
+    if (checkpoint / STATE_JSON).is_file():
         raise BadInputError(
             f"{checkpoint} is of a reinforcement learning run, which `mmr1 sft` cannot go on with. To start from its "
             f"weights: --model_name_or_path {checkpoint}."
