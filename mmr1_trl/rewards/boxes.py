@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 
 
-_FLOAT = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
+# Replies are untrusted and may be a megabyte long: a word is taken whole and possessively, with its digits.
+_WORD_OR_NUMBER = re.compile(r"[A-Za-z_]\w*+|(-?(?:\d++(?:\.\d++)?|\.\d++))")
+_BRACKETS = re.compile(r"[\[(]([^\[\]()]*+)[\])]")
 MAX_CHARS = 20_000
 
 
@@ -22,9 +24,8 @@ def read_numbers(text: str) -> list[float]:
     """
     if len(text) > MAX_CHARS:
         return []
-    text = re.sub(r"[A-Za-z]\w*_\w+|[A-Za-z]+\d+", " ", text)
-    brackets = re.findall(r"[\[(]([^\[\]()]*)[\])]", text)
-    return [float(number) for number in _FLOAT.findall(brackets[-1] if brackets else text)]
+    brackets = _BRACKETS.findall(text)
+    return [float(number) for number in _WORD_OR_NUMBER.findall(brackets[-1] if brackets else text) if number]
 
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
