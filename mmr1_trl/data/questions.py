@@ -9,12 +9,11 @@ from typing import Any
 
 from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.answers import extract_answer
+from mmr1_trl.rewards.answers import extract_answer, last_tagged
 
 
 _MARKER = re.compile(r"<image(\d*)>")
 _LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 
 
 def split_markers(text: str) -> tuple[str, int | None]:
@@ -197,8 +196,8 @@ def gold_text(value: Any) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value)
     text = str(value)
-    if tags := _ANSWER_TAG.findall(text):
-        text = tags[-1]
+    if (tagged := last_tagged(text)) is not None:
+        text = tagged
     if r"\boxed" in text:
         text = extract_answer(text) or ""
     text = text.strip()

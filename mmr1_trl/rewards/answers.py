@@ -102,7 +102,8 @@ def _last_boxed(text: str) -> str | None:
     return found
 
 
-def _last_tagged(text: str) -> str | None:
+def last_tagged(text: str) -> str | None:
+    """The content of the last `<answer>..</answer>` that has some, found by searching backwards: linear in any text."""
     end = len(text)
     while (end := text.rfind("</answer>", 0, end)) >= 0:
         start = text.rfind("<answer>", 0, end)
@@ -136,7 +137,7 @@ def extract_answer(text: str) -> str | None:
     boxed = _last_boxed(visible)
     if boxed is not None:
         return boxed
-    tagged = _last_tagged(visible)
+    tagged = last_tagged(visible)
     if tagged is not None:
         return tagged
     return _stated_answer(visible)

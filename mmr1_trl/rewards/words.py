@@ -13,7 +13,8 @@ _LETTER = re.compile(r"(?:option|choice|answer)?\s*[(\[{]?\s*([A-Za-z])\s*[)\]}]
 _LETTER_AND_TEXT = re.compile(
     r"(?:option |choice )?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,])(?:\s+|$)", re.I
 )
-_SEVERAL = re.compile(r"[(\[{]?[A-Z](?:\s*(?:,|;|&|/|and|\s)\s*(?:and\s)?\(?[A-Z]\)?)+[)\]}]?\.?")
+# Possessive and unambiguous: an answer may hold thousands of letters.
+_SEVERAL = re.compile(r"\A[(\[{]?[A-Z](?:(?:[\s,;&/]|and\b)++\(?[A-Z]\)?)++[)\]}]?\.?")
 _OPTION_PREFIX = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])\s?[.):])\s*")
 
 

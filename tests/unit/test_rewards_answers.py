@@ -276,8 +276,9 @@ def test_arbitrary_latex_is_scored_within_the_deadline(latex, gold):
         " " * 1_000_000,
         "1 " * 500_000,
         "__import__('os').system('touch /tmp/never')",
+        "A and B and " * 70 + "A and so on",
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_hostile_text_costs_little_and_scores_zero(answer):
     for completion in (
@@ -286,7 +287,7 @@ def test_hostile_text_costs_little_and_scores_zero(answer):
         f"<answer>{answer}</answer>",
         f"<answer>{answer[:900]}</answer>",
     ):
-        for gold in (r"\sqrt{2}", "5, 7", "[1, 2)", "red"):
+        for gold in (r"\sqrt{2}", "5, 7", "[1, 2)", "red", "B"):
             start = time.monotonic()
             assert score_answer(completion, gold).correct == 0.0
             assert time.monotonic() - start < 20
