@@ -42,6 +42,7 @@ ANSWER_TYPES = (
 _BARE_LINE = 100
 _STATED_CHARS = 4000
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_TAGS = re.compile(r"</?answer>", re.IGNORECASE)
 _STATED = re.compile(
     r"(?:\banswer\b(?:\s+to\s+(?:this|the)\s+(?:question|problem))?|\bcorrect\s+(?:option|choice)\b)"
     r"[ \t]*(?:is|are|was|:|=|\uff1a)[ \t]*:?[ \t]*",
@@ -103,15 +104,14 @@ def _last_boxed(text: str) -> str | None:
 
 
 def last_tagged(text: str) -> str | None:
-    """The content of the last `<answer>..</answer>` that has some, found by searching backwards: linear in any text."""
-    end = len(text)
-    while (end := text.rfind("</answer>", 0, end)) >= 0:
-        start = text.rfind("<answer>", 0, end)
-        if start < 0:
-            return None
-        if content := text[start + len("<answer>") : end].strip():
-            return content
-    return None
+    """The content of the last `<answer>..</answer>` that has some; one pass, linear in any text."""
+    found, start = None, -1
+    for tag in _TAGS.finditer(text):
+        if not tag.group().startswith("</"):
+            start = tag.end()
+        elif start >= 0:
+            found, start = text[start : tag.start()].strip() or found, -1
+    return found
 
 
 def extract_answer(text: str) -> str | None:
