@@ -46,7 +46,7 @@ def state_of(prompts: int, folder: Path) -> dict[str, float]:
     """Size of the state over `prompts` prompts and what one generation batch of 512 ranks and a checkpoint cost."""
     from mmr1_trl import MSSRConfig
     from mmr1_trl.trainers.baseline import TrackerBaseline
-    from mmr1_trl.trainers.checkpoint_files import load_shared_state, save_shared_state
+    from mmr1_trl.trainers.checkpoints.state import load_shared_state, save_shared_state
     from mmr1_trl.trainers.prompt_scores import PromptScores
     from mmr1_trl.trainers.prompt_source import PromptSource
 

@@ -153,7 +153,7 @@ def _train(args: QuickstartArguments) -> None:
     import torch
 
     from mmr1_trl.cli.train import train
-    from mmr1_trl.trainers.checkpoint_files import COMPLETE
+    from mmr1_trl.trainers.checkpoints.state import COMPLETE
 
     folder = Path(args.output_dir) / "train"
     words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]

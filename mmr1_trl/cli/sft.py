@@ -152,7 +152,7 @@ def _checkpoint(config: Any) -> str | None:
 
 def _require_own(checkpoint: Path) -> None:
     """Refuse a checkpoint that no supervised training wrote: its optimizer and its step belong to another run."""
-    from mmr1_trl.trainers.checkpoint_files import STATE_JSON
+    from mmr1_trl.trainers.checkpoints.state import STATE_JSON
 
     if not (checkpoint / "trainer_state.json").is_file():
         raise BadInputError(f"{checkpoint} is no checkpoint (no trainer_state.json). `true` takes the newest one.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from mmr1_trl.trainers.checkpoint_files import write_json
+from mmr1_trl.trainers.checkpoints.state import write_json
 
 
 logger = logging.get_logger(__name__)

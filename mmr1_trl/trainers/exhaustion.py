@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mmr1_trl.errors import BadInputError, TrainingStopped
-from mmr1_trl.trainers.checkpoint_files import COMPLETE, newest_complete_checkpoint
+from mmr1_trl.trainers.checkpoints.state import COMPLETE, newest_complete_checkpoint
 
 
 GB = 1e9

@@ -14,7 +14,7 @@ from datasets.table import embed_table_storage
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.variance_promotion import outcome_variance, variance_promotion_score
-from mmr1_trl.trainers.journal import Journal
+from mmr1_trl.run_folder import Journal
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
 from mmr1_trl.trainers.rows import fingerprint, row_digests

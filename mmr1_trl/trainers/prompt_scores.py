@@ -20,7 +20,7 @@ from mmr1_trl.methods.variance_promotion import (
     padded_self_bleu,
     variance_promotion_score,
 )
-from mmr1_trl.trainers.journal import Journal
+from mmr1_trl.run_folder import Journal
 from mmr1_trl.trainers.score_table import PromptTable
 from mmr1_trl.trainers.scoring import (
     SAMPLING,

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The one subclass of `GRPOTrainer`.
 
-Every name of TRL and transformers that is not public is touched here or in `checkpointing.py`, and pinned by
+Every name of TRL and transformers that is not public is touched here or in `checkpoints/`, and pinned by
 `tests/contract/`. Methods are extended around `super()`, never copied:
 
 - `get_train_dataloader`: the dataloader yields row numbers and only sets the pace;
@@ -11,7 +11,7 @@ Every name of TRL and transformers that is not public is touched here or in `che
 - `_compute_loss`: advantages are shaped between its forward and its loss, and the entropy term is added;
 - `training_step`: the value tracker is updated after the last step of a generation batch.
 
-Checkpoints are the business of `checkpointing.ResumableTrainer`, the class between TRL's and this one.
+Checkpoints are the business of `checkpoints.resume.ResumableTrainer`, the class between TRL's and this one.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
-from mmr1_trl.trainers.checkpointing import ResumableTrainer, on_disk
+from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
@@ -461,7 +461,7 @@ class RLVRTrainer(ResumableTrainer):
         images = record.get("images") or ([record["image"]] if record.get("image") is not None else [])
         return prepare_multimodal_messages(record["prompt"], images=images)
 
-    # ---- What a checkpoint holds beside TRL's state (see `checkpointing.ResumableTrainer`) ----
+    # ---- What a checkpoint holds beside TRL's state (see `checkpoints.resume.ResumableTrainer`) ----
 
     def run_identity(self) -> dict[str, Any]:
         if self._fingerprint is None:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.value_tracker import jeffreys
-from mmr1_trl.trainers.journal import Journal
+from mmr1_trl.run_folder import Journal
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 from trl import SFTTrainer
 
 from mmr1_trl.trainers.cards import CardMixin
-from mmr1_trl.trainers.checkpointing import SafePushes
+from mmr1_trl.trainers.checkpoints.uploads import SafePushes
 from mmr1_trl.trainers.preemption import preemptible
 
 

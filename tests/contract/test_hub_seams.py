@@ -11,7 +11,8 @@ from transformers import Trainer, TrainingArguments
 from transformers.utils import PushInProgress
 from trl import GRPOTrainer, SFTTrainer
 
-from mmr1_trl.trainers.checkpointing import ResumableTrainer, SafePushes
+from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
+from mmr1_trl.trainers.checkpoints.uploads import SafePushes
 from mmr1_trl.trainers.sft import SupervisedTrainer
 
 

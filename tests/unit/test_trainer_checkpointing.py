@@ -17,7 +17,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from mmr1_trl.trainers import checkpoint_files, checkpointing
+from mmr1_trl.trainers.checkpoints import resume, state
 
 
 TEXT = {
@@ -71,7 +71,7 @@ def test_reload_restores_every_weight_of_the_families_that_transformers_does_not
         for parameter in model.parameters():
             parameter.add_(1.0)
     pointers = {name: value.data_ptr() for name, value in model.state_dict().items()}
-    checkpointing.reload_weights(model, tmp_path)
+    resume.reload_weights(model, tmp_path)
     for name, value in model.state_dict().items():
         assert torch.equal(value, saved[name]), name
         assert value.data_ptr() == pointers[name], "the optimizer would hold on to other tensors"
@@ -83,7 +83,7 @@ def test_reload_refuses_weights_of_another_shape(tmp_path):
     other = config()
     other.text_config.intermediate_size = 96
     with pytest.raises(RuntimeError):
-        checkpointing.reload_weights(model_class(other), tmp_path)
+        resume.reload_weights(model_class(other), tmp_path)
 
 
 def test_rank_state_comes_back_as_it_was(tmp_path):
@@ -92,8 +92,8 @@ def test_rank_state_comes_back_as_it_was(tmp_path):
         {"advantages": whole[:4], "num_images": [1, 2, 1, 1], "num_items_in_batch": torch.tensor(7)},
         {"advantages": whole[4:], "num_images": [1, 1, 1, 1], "num_items_in_batch": torch.tensor(7)},
     ]
-    checkpoint_files.save_rank_state(tmp_path, 1, batches, {"kl_sum": torch.tensor([1.0, 2.0])}, {"bad_rows": [3]})
-    loaded, tensors, meta = checkpoint_files.load_rank_state(tmp_path, 1, torch.device("cpu"))
+    state.save_rank_state(tmp_path, 1, batches, {"kl_sum": torch.tensor([1.0, 2.0])}, {"bad_rows": [3]})
+    loaded, tensors, meta = state.load_rank_state(tmp_path, 1, torch.device("cpu"))
     assert len(loaded) == 2 and meta == {"bad_rows": [3]} and tensors["kl_sum"].tolist() == [1.0, 2.0]
     for before, after in zip(batches, loaded):
         assert after.keys() == before.keys() and after["num_images"] == before["num_images"]
@@ -105,27 +105,27 @@ def test_leftovers_of_an_interrupted_save_are_removed(tmp_path):
     folder = tmp_path / "checkpoint-3"
     folder.mkdir()
     (folder / "rlvr_rank_0.safetensors").write_bytes(b"half")
-    checkpoint_files.prepare_folder(folder)
+    state.prepare_folder(folder)
     assert list(folder.iterdir()) == []
     (folder / "model.safetensors").write_bytes(b"whole")
-    checkpoint_files.mark_complete(folder, 3)
-    checkpoint_files.prepare_folder(folder)  # the same step is saved again: not complete while it is written
+    state.mark_complete(folder, 3)
+    state.prepare_folder(folder)  # the same step is saved again: not complete while it is written
     assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state.json"
-    checkpoint_files.write_json(path, {"step": 1})
+    state.write_json(path, {"step": 1})
     with pytest.raises(TypeError):
-        checkpoint_files.write_json(path, {"step": object()})
+        state.write_json(path, {"step": object()})
     assert json.loads(path.read_text()) == {"step": 1}
     path = tmp_path / "state.safetensors"
-    checkpoint_files.write_tensors(path, {"a": torch.ones(2)})
-    monkeypatch.setattr(checkpoint_files, "save_file", _fails_half_way)
+    state.write_tensors(path, {"a": torch.ones(2)})
+    monkeypatch.setattr(state, "save_file", _fails_half_way)
     with pytest.raises(SafetensorError):
-        checkpoint_files.write_tensors(path, {"a": torch.zeros(2)})
+        state.write_tensors(path, {"a": torch.zeros(2)})
     monkeypatch.undo()
-    assert checkpoint_files.load_file(path)["a"].tolist() == [1.0, 1.0]
+    assert state.load_file(path)["a"].tolist() == [1.0, 1.0]
 
 
 def _fails_half_way(tensors, path):
@@ -137,7 +137,7 @@ def test_checkpoints_are_ordered_by_step(tmp_path):
     for step in (9, 10, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-best").mkdir()
-    assert [path.name for path in checkpoint_files.list_checkpoints(tmp_path)] == [
+    assert [path.name for path in state.list_checkpoints(tmp_path)] == [
         "checkpoint-9", "checkpoint-10", "checkpoint-100",
     ]  # fmt: skip
-    assert checkpoint_files.list_checkpoints(tmp_path / "nowhere") == []
+    assert state.list_checkpoints(tmp_path / "nowhere") == []

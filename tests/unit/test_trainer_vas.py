@@ -15,7 +15,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.value_tracker import ValueTracker
 from mmr1_trl.methods.variance_promotion import walk_permutation
-from mmr1_trl.trainers.journal import Journal
+from mmr1_trl.run_folder import Journal
 from mmr1_trl.trainers.prompt_scores import PromptScores, constant_groups, effective_sample_size
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rows import row_digests

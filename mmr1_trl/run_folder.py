@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""A file that grows by one line per finished piece of work, so that a killed job goes on where it stopped."""
+"""The folder of a run: files that grow by one line per finished piece of work, so that a killed job goes on."""
 
 import json
 import os
