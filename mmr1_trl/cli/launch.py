@@ -135,7 +135,7 @@ def _guarded(launch: Callable[[], None]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     os.environ[LAUNCHED] = "1"
-    # The processes save a checkpoint on SIGTERM and SIGUSR1 (trainers/preemption.py), which takes a step and a save.
+    # On SIGTERM and SIGUSR1 the processes save a checkpoint (trainers/guards/preemption.py): a step and a save.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
 
     def forward(number: int, frame: object) -> None:

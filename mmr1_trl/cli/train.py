@@ -336,8 +336,8 @@ def adapters(model_args: Any) -> dict[str, Any]:
 
 def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     """Train with a built trainer, then save the model, its card, the metrics and the settings, and say where."""
-    from mmr1_trl.trainers.exhaustion import saving
-    from mmr1_trl.trainers.preemption import handled_by
+    from mmr1_trl.trainers.guards.exhaustion import saving
+    from mmr1_trl.trainers.guards.preemption import handled_by
 
     config = trainer.args
     trainer.base_model_name, trainer.dataset_name = settings.values.get("model_name_or_path"), dataset_name

@@ -37,7 +37,7 @@ from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
-from mmr1_trl.trainers.nonfinite import NonFiniteGuard
+from mmr1_trl.trainers.guards.nonfinite import NonFiniteGuard
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig

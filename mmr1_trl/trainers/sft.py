@@ -7,7 +7,7 @@ from trl import SFTTrainer
 
 from mmr1_trl.trainers.cards import CardMixin
 from mmr1_trl.trainers.checkpoints.uploads import SafePushes
-from mmr1_trl.trainers.preemption import preemptible
+from mmr1_trl.trainers.guards.preemption import preemptible
 
 
 class SupervisedTrainer(CardMixin, SafePushes, SFTTrainer):  # type: ignore[misc]  # TRL's cards take other arguments

@@ -15,8 +15,8 @@ from trl import GRPOTrainer
 from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig, RLVRTrainer
 from mmr1_trl.cli import main
 from mmr1_trl.errors import BadInputError, Preempted, TrainingStopped
-from mmr1_trl.trainers import nonfinite
-from mmr1_trl.trainers.exhaustion import disk_is_full, part_of_step
+from mmr1_trl.trainers.guards import nonfinite
+from mmr1_trl.trainers.guards.exhaustion import disk_is_full, part_of_step
 
 
 GROUPS = {"num_generations": 2, "max_steps": 4}

@@ -29,8 +29,8 @@ from mmr1_trl.trainers.checkpoints.state import (
     save_shared_state,
 )
 from mmr1_trl.trainers.checkpoints.uploads import SafePushes
-from mmr1_trl.trainers.exhaustion import out_of_memory_advice, saving
-from mmr1_trl.trainers.preemption import preemptible
+from mmr1_trl.trainers.guards.exhaustion import out_of_memory_advice, saving
+from mmr1_trl.trainers.guards.preemption import preemptible
 
 
 logger = logging.get_logger(__name__)
