@@ -56,5 +56,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Returns:
         `str`: A sentence that starts with a space, or `""` when nothing is near.
     """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    known = list(known)
+    # `model_name_or_path` where the name is `model`, or the other way round
+    words = [other for other in known if min(len(name), len(other)) > 3 and f"{name}_".startswith(f"{other}_")]
+    words = words or [other for other in known if len(name) > 3 and other.startswith(f"{name}_")]
+    near = sorted(words, key=len)[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The `mmr1` command line: one file per command, nothing heavy imported before a command runs."""
 
+import errno
 import importlib
 import os
 import select
@@ -75,6 +76,20 @@ def _nobody_reads() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
+def _drop_output() -> None:
+    """Let what is still to be flushed go nowhere, where it cannot go to its place."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(message: str) -> None:
+    for stream in (sys.stderr, sys.stdout):
+        if stream is not None:
+            return print(f"mmr1: error: {message}", file=stream)
+
+
 def main(argv: list[str] | None = None) -> int:
     """
     Run one `mmr1` command.
@@ -89,6 +104,11 @@ def main(argv: list[str] | None = None) -> int:
             is printed any more.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if sys.stdout is None or sys.stderr is None:
+        # The next file that is opened would take its place, and what is printed would end up in there.
+        name = "output" if sys.stdout is None else "error output"
+        _say(f"the standard {name} is closed. Send it somewhere, such as to /dev/null.")
+        return 2
     # transformers on its own old names, which TRL's defaults and hooks call: no reader could do anything about it.
     warnings.filterwarnings("ignore", r"`(is_)?gradient_checkpointing\w*` is deprecated", FutureWarning)
     try:
@@ -98,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     except (BadInputError, TrainingStopped) as error:
         if not hand_to_launcher(error):
             _leave_progress_bars()
-            print(f"mmr1: error: {error}", file=sys.stderr)
+            _say(str(error))
         return 2 if isinstance(error, BadInputError) else 3
     except KeyboardInterrupt:
         print("mmr1: interrupted.", file=sys.stderr)
@@ -107,8 +127,15 @@ def main(argv: list[str] | None = None) -> int:
         if not _nobody_reads():
             give_way()
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        _drop_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            give_way()
+            raise
+        _say(f"{error.filename or 'What was printed or written'}: {error.strerror}. Make room and try again.")
+        _drop_output()
+        return 3
     except Exception:
         give_way()
         raise

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.check_report import Report, report_lines
+from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.cli.train import (
     METHODS,
     load_rows,
     load_train_rows,
-    method_of_config,
     model_init_kwargs,
     parse_training,
     refusals,
@@ -74,8 +74,9 @@ def parse_check(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
             )
         return options, parse_training(words[0], words[1:])
     command = method_of_config(words)
-    if command is None:
-        raise BadInputError("Say which command to check, such as `mmr1 check mssr --config NAME`.")
+    if command not in METHODS:
+        said = f"The config is for `mmr1 {command}`, which is not checked" if command else "Say which command to check"
+        raise BadInputError(f"{said}: `mmr1 check mssr --config NAME`, or a config with a line `method: mssr`.")
     return options, parse_training(command, words)
 
 

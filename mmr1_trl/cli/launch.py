@@ -21,6 +21,7 @@ from mmr1_trl.errors import BadInputError
 
 PREEMPTED = (128 + signal.SIGTERM, 128 + signal.SIGUSR1)  # exit codes of `errors.Preempted`
 LAUNCHED = "MMR1_TRL_LAUNCHED"  # set for the processes that `launch` starts
+HUB_TOKEN = "MMR1_TRL_HUB_TOKEN"  # hands the token to them: what is on a command line everybody can read in `ps`
 
 
 def run_or_launch(command: str, argv: list[str], launch_args: list[str], run: Callable[[], int]) -> int:
@@ -47,12 +48,20 @@ def run_or_launch(command: str, argv: list[str], launch_args: list[str], run: Ca
         return run()
     if torch.accelerator.is_available() and "--cpu" not in launch_args:
         if launch_args or torch.accelerator.device_count() > 1:
-            return _guarded(lambda: _accelerate_launch(launch_args, command, argv))
+            return _guarded(lambda words: _accelerate_launch(launch_args, command, words), argv)
         return run()
     num_processes = _cpu_processes(launch_args)
     if num_processes == 1:
         return run()
-    return _guarded(lambda: _torch_distributed_run(num_processes, command, argv))
+    return _guarded(lambda words: _torch_distributed_run(num_processes, command, words), argv)
+
+
+def take_token(argv: list[str]) -> tuple[list[str], str | None]:
+    """Return the words without `--hub_token X` and `--hub_token=X`, and X."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--hub_token", "--hub-token")
+    known, words = parser.parse_known_args(argv)
+    return words, known.hub_token
 
 
 def hand_to_launcher(error: Exception) -> bool:
@@ -126,15 +135,22 @@ def _accelerate_launch(launch_args: list[str], command: str, argv: list[str]) ->
     launch_command(launch_command_parser().parse_args([*launch_args, "--module", "mmr1_trl.cli", command, *argv]))
 
 
-def _guarded(launch: Callable[[], None]) -> int:
-    """Call `launch` and turn what its processes ended with into one message and an exit code."""
+def _guarded(launch: Callable[[list[str]], None], argv: list[str]) -> int:
+    """
+    Call `launch` with the words `argv`, and turn what its processes ended with into one message and an exit code.
+
+    The Hub token is not among the words: the processes find it in their environment.
+    """
     import logging
 
     import psutil
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    words, token = take_token(argv)
     os.environ[LAUNCHED] = "1"
+    if token is not None:
+        os.environ[HUB_TOKEN] = token
     # On SIGTERM and SIGUSR1 the processes save a checkpoint (trainers/guards/preemption.py): a step and a save.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
 
@@ -150,7 +166,7 @@ def _guarded(launch: Callable[[], None]) -> int:
     before = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGUSR1)}
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        launch()
+        launch(words)
     except SignalException as stopped:
         if stopped.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stopped
@@ -166,6 +182,7 @@ def _guarded(launch: Callable[[], None]) -> int:
         return _exit_code(failure.exitcode)
     finally:
         del os.environ[LAUNCHED]
+        os.environ.pop(HUB_TOKEN, None)
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0

@@ -6,16 +6,19 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from mmr1_trl.cli.launch import LAUNCHED
+from mmr1_trl.cli.config_file import METHOD
+from mmr1_trl.cli.launch import LAUNCHED, take_token
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
 from mmr1_trl.errors import BadInputError
 
 
+LONGEST_NAME = 255  # bytes, on every file system in use
 SETTINGS_FILE = "mmr1_config.yaml"
 
 
@@ -27,11 +30,19 @@ def require_writable(path: str | Path) -> Path:
         [`BadInputError`]: It, or what it would lie in, is a file or read-only.
     """
     folder = Path(path)
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if too_long := next((part for part in folder.parts if len(os.fsencode(part)) > LONGEST_NAME), None):
+        raise BadInputError(f"The name {too_long[:40]!r}... of a folder is longer than {LONGEST_NAME} bytes.")
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    try:
+        if there.is_dir():
+            with tempfile.TemporaryDirectory(dir=there, prefix=".mmr1-"):
+                pass  # only trying tells of read-only file systems, quotas and /proc
+    except OSError as error:
+        raise BadInputError(
+            f"{folder} cannot be written: {there}: {error.strerror}. Choose another folder."
+        ) from error
     if not there.is_dir():
         raise BadInputError(f"{folder} cannot be the output folder: {there} is a file. Choose another folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise BadInputError(f"{folder} cannot be written: {there} is read-only for you. Choose another folder.")
     return folder
 
 
@@ -88,17 +99,11 @@ def report_interrupt(argv: list[str], settings: Settings, finished: str) -> None
         print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
     else:
         newest = _resume_word(settings.values.get("resume_from_checkpoint")) == "true"
-        words = _without_token(argv)
+        words, _ = take_token(argv)  # what is printed ends up in logs
         again = " (with your --hub_token again)" if len(words) < len(argv) else ""
         words += [] if newest else ["--resume_from_checkpoint", "true"]  # the last one counts
         command = f"mmr1 {settings.command} {shlex.join(words)}"
         print(f"\nmmr1: interrupted. To go on from the last checkpoint{again}: {command}", file=sys.stderr)
-
-
-def _without_token(argv: list[str]) -> list[str]:
-    """Drop `--hub_token X` and `--hub_token=X`: what is printed ends up in logs."""
-    flags = ("--hub_token", "--hub-token")
-    return [word for before, word in zip(["", *argv], argv) if word.split("=")[0] not in flags and before not in flags]
 
 
 def write_settings(settings: Settings, output_dir: str) -> None:
@@ -106,6 +111,7 @@ def write_settings(settings: Settings, output_dir: str) -> None:
     from mmr1_trl import __version__
 
     lines = [f"# mmr1 {settings.command}, mmr1-trl {__version__}. Everything else had its default."]
+    lines.append(f"{METHOD}: {settings.command}")
     if settings.launch_args:
         lines.append(f"# launched with {shlex.join(settings.launch_args)}")
     for name, value in sorted(settings.values.items()):

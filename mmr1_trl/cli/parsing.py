@@ -12,19 +12,21 @@ anything heavy is imported, and every value remembers where it came from.
 import argparse
 import dataclasses
 import os
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, NoReturn
 
-import yaml
-
-from mmr1_trl.cli.parser import Parser
-from mmr1_trl.cli.shipped_configs import find_config
+from mmr1_trl.cli.config_file import config_path_of, read_config, read_json_mapping
+from mmr1_trl.cli.launch import HUB_TOKEN
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
-_SCALARS = ("int", "float", "string_to_bool")  # how TrlParser names the converters of fields that hold one value
+FILES = ("deepspeed", "fsdp_config", "accelerator_config")  # options that take a JSON object or the path of one
+MEANT = {"--model": "--model_name_or_path", "--dataset": "--dataset_name"}  # several options begin like these
+NAME_OR_BOOL = ("scale_rewards", "fsdp")  # declared as texts, and documented to take true and false as well
 NO_ACCELERATOR = "no accelerator"  # origin of the values that a machine without one makes necessary
 
 
@@ -109,7 +111,7 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
             file, a YAML file that is not a mapping.
     """
     config_path = config_path_of(argv)
-    config = _read_config(config_path) if config_path else {}
+    config = read_config(config_path, command)
     parser = _make_parser(command, load_classes(), about)
     if {"-h", "--help"} & set(argv):
         parser.print_help()
@@ -125,9 +127,12 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
     values.update(vars(given))
     origins.update(dict.fromkeys(vars(given), "command line"))
     values.pop("config", None)  # read above
+    if (token := os.environ.pop(HUB_TOKEN, None)) is not None:  # from the launcher, which had it on its command line
+        values["hub_token"], origins["hub_token"] = token, "command line"
     if accelerate_config := values.pop("accelerate_config", None):
         launch_args = ["--config_file", _accelerate_config_file(accelerate_config), *launch_args]
     origins = {name: origin for name, origin in origins.items() if name in values}
+    _read_mappings(values, origins, _hints(parser))
     return Settings(command, tuple(parser.dataclass_types), values, origins, launch_args, config_path)
 
 
@@ -141,34 +146,6 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
             return "-h, --help"
         many = {"?": " [VALUE]", "+": " VALUE ...", 0: ""}
         return action.option_strings[0] + many.get(action.nargs, f" {action.metavar or 'VALUE'}")
-
-
-def config_path_of(argv: list[str]) -> Path | None:
-    """Return the file that `--config` names, or `None` without one."""
-    first_look = Parser(add_help=False)
-    first_look.add_argument("--config")
-    name = first_look.parse_known_args(argv)[0].config
-    return None if name is None else find_config(name)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """Read the YAML mapping at `path` and set the environment variables of its `env:` entry."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if config is None:
-        return {}
-    if not isinstance(config, dict):
-        raise BadInputError(
-            f"{path} holds a {type(config).__name__}, not a YAML mapping. A config is a list of lines like "
-            "`learning_rate: 1.0e-6`."
-        )
-    environment = config.pop("env", None) or {}
-    if not isinstance(environment, dict):
-        raise BadInputError(f"`env` in {path} must be a mapping of environment variables to values.")
-    os.environ.update({str(name): str(value) for name, value in environment.items()})
-    return {str(name): value for name, value in config.items()}
 
 
 def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
@@ -195,6 +172,11 @@ def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
     for action in parser._optionals._group_actions[1:]:  # the first is --help
         (ours if action.dest in names else rest)._group_actions.append(action)
     del parser._optionals._group_actions[1:]
+    for action in parser._actions:
+        if (
+            getattr(action.type, "__name__", "") == "dict"
+        ):  # read as JSON like the other mappings, see `_read_mappings`
+            action.type = str
     parser.add_argument("--config", metavar="NAME_OR_PATH", help="shipped config (see `mmr1 configs ls`) or YAML file")
     if trains:
         parser.add_argument(
@@ -210,22 +192,36 @@ def _fields_outside_package(cls: type) -> tuple[Any, ...]:
     return dataclasses.fields(cls) if outside else ()
 
 
+def _hints(parser: Any) -> dict[str, tuple[Any, ...]]:
+    """Return the kinds of value that each option takes, such as `(str, NoneType)` or `(list,)`."""
+    hints = {name: hint for cls in parser.dataclass_types for name, hint in typing.get_type_hints(cls).items()}
+    return {name: tuple(_kinds(hint)) for name, hint in hints.items()}
+
+
+def _kinds(hint: Any) -> list[Any]:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, UnionType):
+        return [kind for part in typing.get_args(hint) for kind in _kinds(part)]
+    return [origin or hint]  # `list` of `list[str]`
+
+
 def _from_config(parser: Any, config: dict[str, Any], path: Path | None) -> tuple[dict[str, Any], list[str]]:
     """Return the values of a YAML mapping, converted like words of the command line, and its accelerate flags."""
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
+    hints = _hints(parser)
     values: dict[str, Any] = {}
     words, flags = [], []
     for name, value in config.items():
+        if isinstance(value, bool) and name.endswith("_strategy"):
+            value = "no"  # YAML reads the word `no` as false
+        if name in actions:
+            _require_kind(name, value, hints.get(name, (str,)), path)
         if name not in actions:
             flags += [f"--{name}"] if value is True else [f"--{name}", str(value)]
         elif isinstance(value, list) and value and actions[name].nargs == "+":
             words += [f"--{name}", *(str(v) for v in value)]
-        elif isinstance(value, (list, dict)) and getattr(actions[name].type, "__name__", "") in _SCALARS:
-            raise BadInputError(f"in {path}: {name} takes one value, not a {type(value).__name__}.")
         elif value is None or isinstance(value, (list, dict)):
             values[name] = value  # no word stands for these; the dataclasses take them as they are
-        elif isinstance(value, bool) and name.endswith("_strategy"):
-            words.append(f"--{name}=no")  # YAML reads the word `no` as false
         elif isinstance(value, bool) and actions[name].nargs != "?" and actions[name].type not in (int, float):
             values[name] = value  # e.g. scale_rewards, whose type is a name or a bool
         else:
@@ -234,6 +230,31 @@ def _from_config(parser: Any, config: dict[str, Any], path: Path | None) -> tupl
         return values | vars(parser.parse_known_args(words)[0]), _launch_flags(parser, flags)
     except BadInputError as error:
         raise BadInputError(f"in {path}: {error}") from error
+
+
+def _require_kind(name: str, value: Any, kinds: tuple[Any, ...], path: Path | None) -> None:
+    """Refuse a list, a mapping, nothing, and true or false for options of another kind; and texts with a NUL."""
+    if "\0" in str(value):
+        raise BadInputError(f"in {path}: {name} holds a NUL character.")
+    if Any in kinds:
+        return
+    if isinstance(value, list | dict) and type(value) not in kinds:
+        raise BadInputError(f"in {path}: {name} takes one value, not a {type(value).__name__}.")
+    if value is None and NoneType not in kinds:
+        raise BadInputError(f"in {path}: {name} has no value. Give one, or leave the line out for the default.")
+    if isinstance(value, bool) and not {bool, int, float} & set(kinds) and name not in NAME_OR_BOOL:
+        raise BadInputError(
+            f"in {path}: {name} takes a text, and YAML reads on, off, yes and no as {str(value).lower()}. Put the "
+            "word in quotes."
+        )
+
+
+def _read_mappings(values: dict[str, Any], origins: dict[str, str], hints: dict[str, tuple[Any, ...]]) -> None:
+    """Turn the JSON objects among the words into mappings, in place."""
+    for name, value in values.items():
+        if isinstance(value, str) and dict in hints[name] and not (name in FILES and os.path.isfile(value)):
+            where = f"--{name}" if origins[name] == "command line" else f"in {origins[name]}: {name}"
+            values[name] = read_json_mapping(value, where)
 
 
 def _launch_flags(parser: Any, words: list[str]) -> list[str]:
@@ -248,9 +269,9 @@ def _launch_flags(parser: Any, words: list[str]) -> list[str]:
         raise BadInputError(f"unexpected word {words[0]!r}. Options are written --name value, a config --config NAME.")
     for flag in (word.split("=")[0] for word in words):
         if flag.startswith("--") and flag not in accelerate_flags:
+            near = did_you_mean(MEANT.get(flag, flag), known).replace("--", "")
             raise BadInputError(
-                f"unknown option {flag.lstrip('-')!r}.{did_you_mean(flag, known).replace('--', '')} "
-                f"`{parser.prog} --help` lists all of them."
+                f"unknown option {flag.lstrip('-')!r}.{near} `{parser.prog} --help` lists all of them."
             )
     return words
 

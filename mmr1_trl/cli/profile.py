@@ -4,11 +4,12 @@
 import json
 from pathlib import Path
 
+from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.launch import run_or_launch, settle
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.train import METHODS, build_trainer, method_of_config, parse_training
+from mmr1_trl.cli.train import METHODS, build_trainer, parse_training
 from mmr1_trl.errors import BadInputError
 
 
@@ -34,8 +35,9 @@ def parse_profile(argv: list[str]) -> tuple[int, Settings]:
     if arguments.steps < 1:
         raise BadInputError(f"--steps must be at least 1, not {arguments.steps}.")
     method = words.pop(0) if words and words[0] in METHODS else method_of_config(words)
-    if method is None:
-        raise BadInputError(f"Say which method to profile: mmr1 profile {'|'.join(METHODS)} --config ...")
+    if method not in METHODS:
+        said = f"The config is for `mmr1 {method}`" if method else "Say which method to profile"
+        raise BadInputError(f"{said}: mmr1 profile {'|'.join(METHODS)} --config ...")
     return arguments.steps, parse_training(method, words)
 
 

@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 from mmr1_trl.cli.launch import PREEMPTED, run_or_launch, settle
 from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
-from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, config_path_of, parse
+from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, parse
 from mmr1_trl.errors import BadInputError, Preempted
 
 
@@ -62,14 +61,6 @@ def parse_training(command: str, argv: list[str]) -> Settings:
     settings = parse(command, argv, load_classes, METHODS[command][2])
     prefer_cpu_where_needed(settings)
     return settings
-
-
-def method_of_config(argv: list[str]) -> str | None:
-    """Return the training command that the config in `argv` is for: the head of shipped and written ones names it."""
-    path = config_path_of(argv)
-    head = "" if path is None else path.read_text(encoding="utf-8").split("\n\n")[0]
-    found = re.search(rf"^#.*\bmmr1 ({'|'.join(METHODS)})\b", head, re.MULTILINE)
-    return found[1] if found else None
 
 
 def prefer_cpu_where_needed(settings: Settings) -> None:

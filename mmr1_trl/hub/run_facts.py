@@ -186,7 +186,7 @@ def read_facts(run: Path) -> dict[str, Any]:
     if settings.is_file():
         text = settings.read_text(encoding="utf-8")
         values = yaml.safe_load(text) or {}
-        facts["command"] = text.partition(",")[0].removeprefix("# ").strip()
+        facts["command"] = f"mmr1 {values['method']}" if "method" in values else ""
         for fact, option in (("base_model", "model_name_or_path"), ("dataset", "dataset_name")):
             facts[fact] = {"name": public_name(values.get(option)), "hub_id": hub_id(values.get(option))}
     if (run / RUN_FILE).is_file():

@@ -11,6 +11,7 @@ from accelerate.commands.launch import launch_command_parser
 
 from mmr1_trl import cli
 from mmr1_trl.cli import configs, sft
+from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.shipped_configs import config_names, find_config
 from mmr1_trl.cli.train import parse_training
 from mmr1_trl.errors import BadInputError
@@ -48,6 +49,7 @@ def test_the_promised_configs_are_there():
 @pytest.mark.parametrize("name", config_names())
 def test_every_config_builds(name):
     settings = settings_of(name)
+    assert method_of_config(["--config", name]) == settings.command
     data_args, config, model_args = settings.build()
     assert model_args.model_name_or_path
     assert config.output_dir.startswith("runs/")

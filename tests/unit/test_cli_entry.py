@@ -1,15 +1,20 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The entry point: light, and one message with exit code 2 for whatever a user can get wrong."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
 from mmr1_trl import cli
+from mmr1_trl.cli.launch import HUB_TOKEN, LAUNCHED, run_or_launch
+from mmr1_trl.cli.train import parse_training
 from mmr1_trl.errors import BadInputError
 
 
@@ -55,6 +60,67 @@ def test_a_reader_that_has_gone_is_no_failure(argv, buffered):
     )
     os.close(writer)
     assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [
+        (">&-", 2, "output is closed"),
+        ("2>&-", 2, "error output is closed"),
+        (">/dev/full", 3, "No space left on device"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_one_message(closed, code, said):
+    words = f"{sys.executable} -m mmr1_trl.cli --help {closed}"
+    result = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60)
+    printed = result.stdout + result.stderr
+    assert result.returncode == code
+    assert printed.startswith("mmr1: error: ") and said in printed and printed.count("\n") == 1
+
+
+def _processes_below(pid):
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    found = [pid]
+    for parent in found:
+        found += children.get(parent, [])
+    return found[1:]
+
+
+def test_the_token_is_handed_over_by_the_environment_and_not_by_words(monkeypatch):
+    monkeypatch.delenv(LAUNCHED, raising=False)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    token, seen, done = "hf_" + "s3cret" * 4, {}, threading.Event()
+
+    def watch():
+        while not done.wait(0.02):
+            for pid in _processes_below(os.getpid()):
+                with contextlib.suppress(OSError):
+                    folder = Path(f"/proc/{pid}")
+                    seen[pid] = ((folder / "cmdline").read_bytes(), (folder / "environ").read_bytes())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        assert run_or_launch("env", [f"--hub-token={token}"], ["--num_processes", "2"], lambda: 7) == 0
+    finally:
+        done.set()
+        watching.join()
+    ranks = [
+        words for words, environment in seen.values() if b"mmr1_trl.cli" in words and token.encode() in environment
+    ]
+    assert len(ranks) >= 2
+    assert not [words for words, _ in seen.values() if token.encode() in words]
+    assert HUB_TOKEN not in os.environ
+
+
+def test_a_launched_process_has_the_token_that_was_given(monkeypatch):
+    monkeypatch.setenv(HUB_TOKEN, "hf_given")
+    settings = parse_training("grpo", ["--beta", "0.1"])
+    assert settings.values["hub_token"] == "hf_given" and settings.origin("hub_token") == "command line"
+    assert HUB_TOKEN not in os.environ  # workers of this process have no use for it
 
 
 def test_version():

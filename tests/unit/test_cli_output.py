@@ -140,16 +140,18 @@ def test_rows_without_pictures_must_be_asked_for(tmp_path):
     assert "images" not in load_rows(data_args, config, "train", 3).column_names
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file/sub"):
         with pytest.raises(BadInputError, match="file is a file. Choose another folder"):
             refuse_to_overwrite(settings_of("--output_dir", folder), "rlvr_complete.json")
     assert require_writable(tmp_path / "new/run") == tmp_path / "new/run"
     assert not (tmp_path / "new").exists()
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(BadInputError, match="read-only"):
-        require_writable(tmp_path / "new/run")
+    assert not [path for path in tmp_path.iterdir() if path.name != "file"]
+    with pytest.raises(BadInputError, match="/proc/x cannot be written: /proc: .*Choose another folder"):
+        require_writable("/proc/x")  # where not even root may write, although `os.access` says so
+    with pytest.raises(BadInputError, match="longer than 255 bytes"):
+        require_writable(tmp_path / "new" / ("\u00e9" * 200))
 
 
 def test_what_the_making_of_a_trainer_refuses_is_one_line():

@@ -12,7 +12,7 @@ from trl.extras.profiling import ProfilingContext
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.cli import main
-from mmr1_trl.cli.train import method_of_config
+from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.reporting.profile import draw_profile, profile_table
 from mmr1_trl.trainers import profiling
 from mmr1_trl.trainers.profiling import FORWARD, PARTS, TRL_PARTS, StepProfile, StepTimer
@@ -85,8 +85,11 @@ def test_the_config_says_which_method(tmp_path):
     assert method_of_config(["--config", "figures/mvsr"]) == "mssr"
     assert method_of_config(["--config", "qwen2_5_vl_3b/vas_paper"]) == "vas"
     assert method_of_config(["--config", "figures/two_stage"]) == "two-stage"
-    (tmp_path / "mine.yaml").write_text("# mmr1 grpo, mmr1-trl 0.1.0. Everything else had its default.\nseed: 1\n")
-    assert method_of_config(["--config", str(tmp_path / "mine.yaml")]) == "grpo"
+    # What a comment mentions decides nothing.
+    (tmp_path / "mine.yaml").write_text("# compare with mmr1 grpo\n\nmethod: vas\nseed: 1\n")
+    assert method_of_config(["--config", str(tmp_path / "mine.yaml")]) == "vas"
+    (tmp_path / "mine.yaml").write_text("# mmr1 grpo\n\nseed: 1\n")
+    assert method_of_config(["--config", str(tmp_path / "mine.yaml")]) is None
 
 
 @pytest.mark.parametrize(
