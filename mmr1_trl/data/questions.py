@@ -13,7 +13,14 @@ from mmr1_trl.rewards.answers import extract_answer, last_tagged
 
 
 _MARKER = re.compile(r"<image(\d*)>")
+_MARKER_DIGITS = 4
 _LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
+_SPACES = re.compile(r" {2,}")
+_SPACE_BEFORE_SIGN = re.compile(r" ([.,;:?!)])")
+_EMPTY_LINES = re.compile(r"\n ?(?:\n ?)+")
+_CHOICE_LETTER = re.compile(r"(?<!\w)([A-Za-z])\s*+[.:)\]][\s*]*+")
+_GOES_ON = re.compile(r"\w|[.,]\d")
+_BULLETS = " \t\r*•-"
 
 
 def split_markers(text: str) -> tuple[str, int | None]:
@@ -35,6 +42,8 @@ def split_markers(text: str) -> tuple[str, int | None]:
     found = _MARKER.findall(text)
     if not found:
         return text, None
+    if long := next((number for number in found if len(number) > _MARKER_DIGITS), None):
+        raise BadInputError(f"the question has a marker <image{long[:12]}...>: no row has so many images")
     # Numbered markers may refer to a picture several times.
     count = max(int(number) for number in found) if all(found) else len(found)
     leading = _LEADING_MARKERS.match(text)
@@ -42,22 +51,30 @@ def split_markers(text: str) -> tuple[str, int | None]:
     inner = len(_MARKER.findall(rest))
     if not inner:
         return rest.strip(), count
-    position = len(found) - inner
+    first = len(found) - inner + 1
+    lines = []
+    for line in rest.split("\n"):
+        lines.append(_line_without_markers(line, first, count))
+        first += len(_MARKER.findall(line))
+    rest = _SPACE_BEFORE_SIGN.sub(r"\1", _SPACES.sub(" ", "\n".join(lines))).replace(" \n", "\n")
+    return _EMPTY_LINES.sub("\n\n", rest).strip(), count
 
-    def words(match: re.Match[str]) -> str:
-        nonlocal position
-        position += 1
-        before = rest[: match.start()].rsplit("\n", 1)[-1].strip()
-        after = rest[match.end() :].split("\n", 1)[0].strip()
-        if not before and not after:
-            return ""
-        if count > 1:
-            return f" image {match.group(1) or position} "
-        return " the image " if before and after and not before.endswith(":") else " "
 
-    rest = _MARKER.sub(words, rest)
-    rest = re.sub(r" +([.,;:?!)])", r"\1", re.sub(r" {2,}", " ", rest))
-    return re.sub(r" *\n *(?:\n *)+", "\n\n", re.sub(r" +\n", "\n", rest)).strip(), count
+def _line_without_markers(line: str, first: int, count: int) -> str:
+    """Put words in the place of a line's markers, the first of which is the question's number `first` of `count`."""
+    begin, end = len(line) - len(line.lstrip()), len(line.rstrip())
+    parts, done = [], 0
+    for number, match in enumerate(_MARKER.finditer(line), first):
+        before, after = match.start() > begin, match.end() < end
+        parts.append(line[done : match.start()])
+        if count > 1 and (before or after):
+            parts.append(f" image {match[1] or number} ")
+        elif before and after:
+            parts.append(" " if parts[-1].rstrip().endswith(":") else " the image ")
+        elif before or after:
+            parts.append(" ")
+        done = match.end()
+    return "".join([*parts, line[done:]])
 
 
 def question_text(prompt: Any) -> tuple[str, int]:
@@ -139,7 +156,7 @@ def read_options(value: Any) -> list[str] | None:
         text = value.strip()
         try:
             value = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             try:
                 value = ast.literal_eval(text)
             except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -159,16 +176,35 @@ def append_options(question: str, options: list[str]) -> str:
     """Write the choices below a question that does not offer them, as `(A) first` and so on, one to a line."""
     texts = [re.sub(r"^\s*\(?[A-Z][).:]\s*", "", option).strip() for option in options]
     choices = [(chr(ord("A") + index), text) for index, text in enumerate(texts)]
-    if all(_offers(question, letter, text) for letter, text in choices if text):
+    if _offers(question, choices):
         return question
     return "\n".join([question, *(f"({letter}) {text}" for letter, text in choices)])
 
 
-def _offers(question: str, letter: str, text: str) -> bool:
-    """Whether a question has a choice behind its letter or on a line of its own; within a sentence it is a word."""
-    text = re.escape(text)
-    lettered = rf"(?<!\w)(?i:{re.escape(letter)})\s*[.:)\]][\s*]*{text}(?!\w|[.,]\d)"
-    return re.search(rf"{lettered}|^[\s*•-]*{text}\s*$", question, re.MULTILINE) is not None
+def _offers(question: str, choices: list[tuple[str, str]]) -> bool:
+    """
+    Whether a question has every choice, behind its letter or on a line of its own; within a sentence it is a word.
+
+    Letters and lines are looked up once, and each choice by a search for its text: linear in the length of the row.
+    """
+    letters = {match.end(): match[1].upper() for match in _CHOICE_LETTER.finditer(question)}
+    lines: set[str] = set()
+    for line in question.split("\n"):
+        line = line.strip()
+        lines |= {line, line[1:].lstrip() if line[:1] in _BULLETS else line, line.lstrip(_BULLETS)}
+
+    def offered(letter: str, text: str) -> bool:
+        if text in lines:
+            return True
+        text = text.lstrip("* \t\r\n")  # passed over behind a letter
+        at = question.find(text) if letter <= "Z" and text else -1
+        while at >= 0:
+            if letters.get(at) == letter and not _GOES_ON.match(question, at + len(text)):
+                return True
+            at = question.find(text, at + len(text))
+        return False
+
+    return all(offered(letter, text) for letter, text in choices if text)
 
 
 def gold_text(value: Any) -> str:

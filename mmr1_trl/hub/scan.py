@@ -107,8 +107,7 @@ def find_problems(entry: Entry, secrets: Iterable[str], paths: Iterable[str]) ->
     """
     values = [secret.encode() for secret in secrets]
     is_text = PurePosixPath(entry.path).suffix in _TEXT
-    start = _START.encode() if is_text else b""  # in a pickle any byte may stand before a path
-    own = re.compile(b"|".join(start + re.escape(path.encode()) + rb"(?![\w.-])" for path in paths))
+    own = _own_paths(paths, _START if is_text else "")  # in a pickle any byte may stand before a path
     found: dict[str, None] = {}
     for content in _texts(entry):
         if any(value in content for value in values):
@@ -118,7 +117,8 @@ def find_problems(entry: Entry, secrets: Iterable[str], paths: Iterable[str]) ->
                 found[kind] = None
         if _is_vocabulary(entry.path) or not paths:
             continue
-        if own.search(content) or (is_text and _LOCAL.search(content.decode("utf-8", "replace"))):
+        text = content.decode("utf-8", "replace")
+        if own.search(text) or (is_text and _LOCAL.search(text)):
             found["an absolute path of this machine"] = None
     return [f"{entry.path} holds {kind}" for kind in found]
 
@@ -172,7 +172,7 @@ def _shorten_paths(entry: Entry, paths: list[str]) -> None:
     if name.suffix not in (".json", ".yaml", ".yml", ".md") or _is_vocabulary(entry.path):
         return
     before = entry.read().decode("utf-8", "replace")
-    own = re.compile("|".join(rf"{_START}{re.escape(path)}(?![\w.-]){_END}" for path in paths))
+    own = _own_paths(paths)
 
     def in_text(text: str) -> str:
         return _LOCAL.sub(_last_part, own.sub(_last_part, text))
@@ -190,6 +190,11 @@ def _shorten_paths(entry: Entry, paths: list[str]) -> None:
         after = in_text(_QUOTED.sub(_last_part, before))
     if after != before:
         entry.source, entry.note = after.encode(), "local paths shortened"
+
+
+def _own_paths(paths: Iterable[str], start: str = _START) -> re.Pattern[str]:
+    """Return what finds some paths in a text, each with what follows it; without paths nothing."""
+    return re.compile(rf"{start}(?:{'|'.join(map(re.escape, paths)) or '(?!)'})(?![\w.-]){_END}")
 
 
 def _walk(value: Any, in_text: Any) -> Any:
