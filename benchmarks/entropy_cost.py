@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText
 from writing import write_results
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
@@ -32,12 +32,13 @@ COMPLETIONS, PROMPT_TOKENS = 8, 16
 SIZES = {
     "cuda": {"vocabulary": 151_936, "hidden": 2048, "layers": 4, "tokens": 1024, "updates": 10},
     "cpu": {"vocabulary": 32_768, "hidden": 256, "layers": 2, "tokens": 32, "updates": 3},
+    "small": {"vocabulary": 1024, "hidden": 256, "layers": 1, "tokens": 4, "updates": 1},
 }
 
 
-def measure(device: str, term: bool) -> dict[str, float]:
-    """Peak memory in MiB and the median seconds of an update, after one to warm up."""
-    size = SIZES[device]
+def measure(size_name: str, term: bool) -> dict[str, float]:
+    """Peak memory of this process in MiB and the median seconds of an update, after one to warm up."""
+    size, device = SIZES[size_name], "cuda" if torch.cuda.is_available() else "cpu"
     tiny, processor = build_tiny_vlm("qwen2_5_vl")
     config = tiny.config
     text = config.text_config
@@ -46,7 +47,9 @@ def measure(device: str, term: bool) -> dict[str, float]:
     text.layer_types = ["full_attention"] * size["layers"]
     text.rope_parameters["mrope_section"] = [4, 6, size["hidden"] // 16 - 10]  # adds up to half of a head
     config.vision_config.out_hidden_size = size["hidden"]
-    model = Qwen2_5_VLForConditionalGeneration(config).to(torch.bfloat16 if device == "cuda" else torch.float32)
+    with torch.device(device):
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     with tempfile.TemporaryDirectory() as folder:
         args = RLVRConfig(
             output_dir=folder, use_cpu=device == "cpu", bf16=device == "cuda", beta=0.0, report_to="none",

@@ -14,6 +14,7 @@ Writes `benchmarks/results/vision_once.md` and `.json`, with the name of the mod
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -30,13 +31,8 @@ import datasets
 import numpy as np
 import torch
 from grpo_vs_trl import reward, rows
-from torch.utils.flop_counter import FlopCounterMode, register_flop_formula, sdpa_backward_flop, sdpa_flop
-from transformers import (
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLImageProcessorPil,
-    TrainerCallback,
-)
+from torch.utils.flop_counter import FlopCounterMode, mm_flop, register_flop_formula, sdpa_backward_flop, sdpa_flop
+from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2VLImageProcessorPil, TrainerCallback
 from transformers.image_utils import make_flat_list_of_images
 from trl import GRPOConfig, GRPOTrainer
 
@@ -71,6 +67,9 @@ SHAPES: dict[str, Any] = {
         "text": (2048, 11008, 36, 16, 2), "vision": (1280, 3420, 32, 16, [7, 15, 23, 31]), "mrope": [16, 24, 24],
         "vocab_size": 151936,
     },
+    "true shapes in small": {
+        "text": (64, 128, 2, 2, 1), "vision": (64, 128, 2, 2, [1]), "mrope": [4, 6, 6], "vocab_size": 1024,
+    },
 }  # fmt: skip
 
 SETTINGS: list[dict[str, Any]] = [
@@ -92,6 +91,11 @@ register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 )
 
 
+def addmm_flops(_: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> int:
+    """FLOPs of `addmm`; torch's own formula fails on the type that TRL's head names on GPUs (`addmm.dtype_out`)."""
+    return mm_flop(a, b)
+
+
 def true_shapes(model: str) -> list[dict[str, Any]]:
     frozen = [{"name": f"{model}, {px} px, frozen", "pixels": px, "frozen": True} for px in (448, 1024)]
     trained = [{"name": f"{model}, {px} px, trained", "pixels": px} for px in (448, 1024)]
@@ -101,10 +105,11 @@ def true_shapes(model: str) -> list[dict[str, Any]]:
 # ---- One run, in a process of its own ----
 
 
-def build_model(name: str) -> tuple[Any, Any]:
+def build_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """A model with random weights, made where it will be trained and in its type, and its processor."""
     model, processor = build_tiny_vlm()
     if name == "tiny":
-        return model, processor
+        return model.to(dtype), processor
     shapes = SHAPES[name]
     text, vision = shapes["text"], shapes["vision"]
     tokenizer = processor.tokenizer
@@ -124,7 +129,7 @@ def build_model(name: str) -> tuple[Any, Any]:
     )  # fmt: skip
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        wide = Qwen2_5_VLForConditionalGeneration(config)
+        wide: Any = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     wide.generation_config = model.generation_config
     processor.image_processor = Qwen2VLImageProcessorPil(
         size={"shortest_edge": 56 * 56, "longest_edge": 2048 * 2048}, patch_size=14, merge_size=2
@@ -140,13 +145,13 @@ def synchronize() -> None:
 class Steps(TrainerCallback):
     """
     Both clocks at the end of each optimizer step, and what its forward and backward passes took, without sampling and
-    scoring: seconds, or FLOPs in a run of its own, because counting is slow.
+    scoring: seconds, or, in the first `counted` steps, FLOPs, because counting is slow.
     """
 
-    def __init__(self, count_flops: bool) -> None:
+    def __init__(self, counted: float = 0) -> None:
         self.ends: list[tuple[float, float]] = []
         self.passes = [0.0]
-        self._count_flops = count_flops
+        self._counted = counted
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         synchronize()
@@ -156,7 +161,12 @@ class Steps(TrainerCallback):
     def measured(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function`, whose calls are part of the passes."""
 
-        def timed(*args: Any, **kwargs: Any) -> Any:
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            if len(self.passes) <= self._counted:
+                with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm: addmm_flops}) as counter:
+                    result = function(*args, **kwargs)
+                self.passes[-1] += counter.get_total_flops()
+                return result
             synchronize()
             start = time.perf_counter()
             result = function(*args, **kwargs)
@@ -164,13 +174,7 @@ class Steps(TrainerCallback):
             self.passes[-1] += time.perf_counter() - start
             return result
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            with FlopCounterMode(display=False) as counter:
-                result = function(*args, **kwargs)
-            self.passes[-1] += counter.get_total_flops()
-            return result
-
-        return counted if self._count_flops else timed
+        return measured
 
 
 def count_calls(trainer: Any, counts: dict[str, int]) -> None:
@@ -211,11 +215,10 @@ def matmul_flops_per_s(size: int, dtype: torch.dtype) -> float:
     return 2 * size**3 / min(seconds)
 
 
-def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
-    """Train for a few steps; return times of all steps but the first window, peak memory, counts and losses."""
-    torch.set_num_threads(1)
+def make_trainer(setting: dict[str, Any], who: str, folder: str, times: Steps) -> Any:
+    """The trainer of a setting, whose passes `times` measures; what it writes goes to `folder`."""
     cuda = torch.cuda.is_available()
-    model, processor = build_model(setting["model"])
+    model, processor = build_model(setting["model"], getattr(torch, setting.get("dtype", "float32")))
     frozen, window = setting.get("frozen", False), setting.get("window", 1)
     prompts, steps = setting.get("prompts", 1), setting.get("steps", 1)
     options: dict[str, Any] = {"num_generations": ROLLOUTS} | setting.get("options", {})
@@ -223,27 +226,36 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
         options |= {"freeze_vision_tower": True, "freeze_merger": True}
     elif frozen:
         model.model.visual.requires_grad_(False)
+    if "beta" in options:  # TRL reads the reference model from where the policy came from
+        model.save_pretrained(folder)
+        model.config._name_or_path = folder
     config_class, trainer_class = TRAINERS[who]
-    times = Steps(setting.get("count_flops", False))
+    args = config_class(
+        output_dir=folder, use_cpu=not cuda, bf16=cuda,
+        per_device_train_batch_size=ROLLOUTS * prompts // window, steps_per_generation=window,
+        gradient_accumulation_steps=1, max_completion_length=setting.get("tokens", 12), learning_rate=1e-4,
+        max_steps=steps, logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
+        gradient_checkpointing=setting.get("checkpointing", True), **options,
+    )  # fmt: skip
+    trainer = trainer_class(
+        model=model, reward_funcs=reward, args=args, processing_class=processor, callbacks=[times],
+        train_dataset=rows(setting.get("pixels"), max(ROLLOUTS * prompts, 2 * steps)),
+    )  # fmt: skip
+    trainer.compute_loss = times.measured(trainer.compute_loss)
+    trainer.accelerator.backward = times.measured(trainer.accelerator.backward)
+    return trainer
+
+
+def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
+    """Train for a few steps; return times of all steps but the first window, peak memory, counts and losses."""
+    torch.set_num_threads(1)
+    cuda = torch.cuda.is_available()
+    window, prompts, steps = setting.get("window", 1), setting.get("prompts", 1), setting.get("steps", 1)
+    times = Steps(counted=math.inf if setting.get("count_flops") else 0)
     counts = {"decoded": 0, "preprocessed": 0, "encoded": 0}
     with tempfile.TemporaryDirectory() as folder:
-        if "beta" in options:  # TRL reads the reference model from where the policy came from
-            model.save_pretrained(folder)
-            model.config._name_or_path = folder
-        args = config_class(
-            output_dir=folder, use_cpu=not cuda, bf16=cuda,
-            per_device_train_batch_size=ROLLOUTS * prompts // window, steps_per_generation=window,
-            gradient_accumulation_steps=1, max_completion_length=setting.get("tokens", 12), learning_rate=1e-4,
-            max_steps=steps, logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
-            gradient_checkpointing=setting.get("checkpointing", True), **options,
-        )  # fmt: skip
-        trainer = trainer_class(
-            model=model, reward_funcs=reward, args=args, processing_class=processor, callbacks=[times],
-            train_dataset=rows(setting.get("pixels"), max(ROLLOUTS * prompts, 2 * steps)),
-        )  # fmt: skip
+        trainer = make_trainer(setting, who, folder, times)
         count_calls(trainer, counts)
-        trainer.compute_loss = times.measured(trainer.compute_loss)
-        trainer.accelerator.backward = times.measured(trainer.accelerator.backward)
         before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         start = time.perf_counter(), time.process_time()
         trainer.train()
