@@ -35,6 +35,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "entropy_alarm": ("warn", "stop"),
     "on_bad_row": ("error", "skip"),
     "on_nonfinite": ("error", "skip"),
+    "on_mismatch": ("error", "warn"),
 }
 # Those of GRPOConfig's options that TRL looks at only in the middle of the first batch.
 UPSTREAM_CHOICES: dict[str, tuple[str, ...]] = {
@@ -198,6 +199,10 @@ class RLVRConfig(GRPOConfig):
             What to do when the loss, a log-ratio or the gradient of an optimizer step is NaN or infinite: `"error"`
             stops before the weights change and names the prompts, `"skip"` names them and passes over the step. With
             DeepSpeed, which updates within the backward pass, the weights have changed and only `"error"` is possible.
+        on_mismatch (`str`, *optional*, defaults to `"error"`):
+            What to do when vLLM's log-probs of a generation batch are more than 0.1 nats per token from the trainer's
+            on average: `"error"` stops before the next update, with the numbers and the likely causes, `"warn"` says
+            so and goes on.
     """
 
     advantage_baseline: str = field(
@@ -330,6 +335,10 @@ class RLVRConfig(GRPOConfig):
     on_nonfinite: str = field(
         default="error",
         metadata={"help": "A step whose loss or gradient is NaN or infinite stops the run ('error') or is skipped."},
+    )
+    on_mismatch: str = field(
+        default="error",
+        metadata={"help": "A sampler (vLLM) that does not agree with the trainer stops the run ('error') or 'warn's."},
     )
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ Every name of TRL and transformers that is not public is touched here or in `che
 - `_compute_loss`: advantages are shaped between its forward and its loss, and the entropy term is added;
 - `training_step`: the value tracker is updated after the last step of a generation batch.
 
-Checkpoints are the business of `checkpoints.resume.ResumableTrainer`, the class between TRL's and this one.
+Checkpoints: `checkpoints/`, by the class between TRL's and this one. What watches over a step: `guards/`.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
-from mmr1_trl.trainers.guards.nonfinite import NonFiniteGuard
+from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
@@ -84,10 +84,7 @@ class RLVRTrainer(ResumableTrainer):
 
     # Narrower or looser than upstream's own annotations.
     args: RLVRConfig
-    model: Any
-    train_dataset: Any
     num_generations: int
-    _buffered_inputs: Any
     _logs: Any
 
     _tag_names = ["trl", "mmr1-trl", "grpo"]
@@ -178,9 +175,8 @@ class RLVRTrainer(ResumableTrainer):
             tables = Path(str(args.output_dir)) / "completions" if args.log_completions else None
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
         self.vision = prepare_vision(self)
-        self.nonfinite = NonFiniteGuard(self, args.on_nonfinite)
+        self.guards = StepGuards(self)
         self.gathers = LeanGathers(active=not args.log_completions)
-
         self._rewards_certainty = self_certainty_reward in self.reward_funcs
         self._reads_policy = self._rewards_certainty or negative_entropy_reward in self.reward_funcs
         if self._reads_policy and not self._computes_old_logps:
@@ -223,6 +219,7 @@ class RLVRTrainer(ResumableTrainer):
             self._set_initial_values()
         weights = self.scores.for_batch(self) if self.scores is not None else None
         rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
+        self.guards.rows = rows
         shape_now = self.args.entropy_shaping and self._computes_old_logps
         self._sampling_pass = {} if shape_now or self._reads_policy else None
         with self._vision_of("train"), self.gathers.generation():
@@ -251,7 +248,11 @@ class RLVRTrainer(ResumableTrainer):
         if shape_now and sampling_pass is not None:
             entropies = self._shaping_entropies(sampling_pass["logps"], sampling_pass["entropies"])
             output["advantages"] = self._shape(output["advantages"], entropies, own_tokens(output))
+        self.guards.batch(output, rewards, self._metrics["train"])
         return output
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        return self.guards.sampled(prompts, super()._generate(prompts))
 
     def _vision_of(self, batch: str) -> contextlib.AbstractContextManager[None]:
         return self.vision.generation(batch) if self.vision is not None else contextlib.nullcontext()
@@ -291,11 +292,10 @@ class RLVRTrainer(ResumableTrainer):
         self, output: dict[str, Any], slots: torch.Tensor, rewards: torch.Tensor, share: slice
     ) -> None:
         assert self.baseline is not None
-        device = output["advantages"].device
         metrics = self._metrics["train"]
         metrics["mssr/value_mean"].append(self.baseline.tracker.values(slots).mean().item())
         metrics["mssr/frac_unseen"].append(self.baseline.tracker.frac_unseen)
-        advantages = self.baseline.advantages(slots, rewards).to(device)
+        advantages = self.baseline.advantages(slots, rewards).to(output["advantages"].device)
         metrics["mssr/advantage_std"].append(advantages.std(correction=0).item())
         output["advantages"] = advantages[share]
         # TRL has logged the group's numbers, which say nothing here: the advantages, and the spread of a group of one.
@@ -343,7 +343,7 @@ class RLVRTrainer(ResumableTrainer):
 
     def _after_loss_forward(self, inputs: dict[str, Any], logps: torch.Tensor, entropies: torch.Tensor) -> None:
         self._loss_entropies = entropies
-        self.nonfinite.watch(inputs, logps)
+        self.guards.forward(inputs, logps, self._metrics["train"], (self._step + 1) % self.args.window == 0)
         if self.args.entropy_shaping and inputs["advantages"].dim() == 1:
             # Generation and update are aligned: this forward is the sampling policy's, and TRL reads the advantages
             # after it. When they are not, the advantages came here shaped.
@@ -372,7 +372,7 @@ class RLVRTrainer(ResumableTrainer):
         if self.entropy_schedule.kind != "none":
             assert entropies is not None
             loss = loss + self._entropy_term(entropies, inputs, loss.detach())
-        self.nonfinite.watch_loss(loss)
+        self.guards.nonfinite.watch_loss(loss)
         return loss
 
     def _entropy_term(
@@ -400,7 +400,7 @@ class RLVRTrainer(ResumableTrainer):
         return term
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        return self.nonfinite.check(super()._get_grad_norm(model, grad_norm), self._metrics["train"])
+        return self.guards.update(super()._get_grad_norm(model, grad_norm), self._metrics["train"])
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         output = super().training_step(model, inputs, num_items_in_batch)

@@ -2,6 +2,7 @@
 """Stops or skips an optimizer step whose loss, log-ratios or gradient are not finite, and names its prompts."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -128,17 +129,26 @@ class NonFiniteGuard(TrainerCallback):
         pairs = gather_object(pairs)
         bad = sorted({row for row, flag in pairs if flag and row >= 0})
         if bad:
-            return f"Found in the completions of {self._names(bad)}."
-        return (
-            f"No completion stands out; the step was on {self._names(sorted({row for row, _ in pairs if row >= 0}))}."
-        )
+            return f"Found in the completions of {names(self.trainer.train_dataset, bad)}."
+        rows = sorted({row for row, _ in pairs if row >= 0})
+        return f"No completion stands out; the step was on {names(self.trainer.train_dataset, rows)}."
 
-    def _names(self, rows: list[int]) -> str:
-        named, dataset = rows[:MAX_NAMED], self.trainer.train_dataset
-        if "prompt_id" in dataset.column_names:
-            ids = dataset.select_columns(["prompt_id"])
-            names = ", ".join(f"{ids[row]['prompt_id']} (row {row})" for row in named)
-        else:
-            names = ", ".join(f"row {row}" for row in named)
-        more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
-        return f"prompt{'s' * (len(rows) != 1)} {names}{more}"
+
+def names(dataset: Any, rows: Sequence[int]) -> str:
+    """
+    Name the prompts of rows of a training set.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            The training set.
+        rows (`Sequence[int]`):
+            Row numbers; beyond the first eight only their number is given.
+    """
+    named = rows[:MAX_NAMED]
+    if "prompt_id" in dataset.column_names:
+        ids = dataset.select_columns(["prompt_id"])
+        texts = [f"{ids[row]['prompt_id']} (row {row})" for row in named]
+    else:
+        texts = [f"row {row}" for row in named]
+    more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
+    return f"prompt{'s' * (len(rows) != 1)} {', '.join(texts)}{more}"

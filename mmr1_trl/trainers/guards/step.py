@@ -1,0 +1,53 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""The guards of a training step, each asked at its moment."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mmr1_trl.trainers.guards.agreement import AgreementGuard
+from mmr1_trl.trainers.guards.gradient import GradientGuard
+from mmr1_trl.trainers.guards.nonfinite import NonFiniteGuard
+from mmr1_trl.trainers.guards.picture_tokens import check_completions
+
+
+class StepGuards:
+    """
+    What [`RLVRTrainer`] tells its guards, in the order of a generation batch. Each method may end the run.
+
+    Args:
+        trainer ([`RLVRTrainer`]):
+            The trainer.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        self.nonfinite = NonFiniteGuard(trainer, trainer.args.on_nonfinite)
+        self.agreement = AgreementGuard(trainer)
+        self.gradient = GradientGuard(trainer)
+        self.rows: Sequence[int] | None = None  # of the prompts that are being sampled, if they are training rows
+
+    def sampled(self, prompts: Any, generated: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Look at what `_generate` returned, in training, scoring and evaluation; return it."""
+        _, completion_ids, tool_mask, *_ = generated
+        rows, self.rows = self.rows, None
+        check_completions(self.trainer, prompts, completion_ids, tool_mask, rows)
+        return generated
+
+    def batch(self, batch: dict[str, Any], rewards: torch.Tensor, metrics: dict[str, list[float]]) -> None:
+        """Look at a generation batch of training, with the rewards of all ranks."""
+        self.agreement.check(batch, metrics)
+        self.gradient.generated(batch["advantages"], rewards)
+
+    def forward(
+        self, inputs: dict[str, Any], logps: torch.Tensor, metrics: dict[str, list[float]], last: bool
+    ) -> None:
+        """Look at a forward pass of the loss; `last` says whether it is the last one on its generation batch."""
+        self.agreement.watch(inputs, logps, metrics, last)
+        self.nonfinite.watch(inputs, logps)
+
+    def update(self, grad_norm: Any, metrics: dict[str, list[float]]) -> Any:
+        """Look at the gradient that is about to be applied; return its norm."""
+        self.gradient.check(grad_norm)
+        return self.nonfinite.check(grad_norm, metrics)
