@@ -96,5 +96,7 @@ def _score(settings: Settings) -> int:
     if config.min_pass_rate is not None or config.max_pass_rate is not None:
         lines.append(f"  kept rows    {folder / KEPT}  (--dataset_name {folder / KEPT})")
     scorer.accelerator.print("\n".join(lines))
+    if scorer.engine is not None:
+        scorer.engine.shut_down()
     scorer.accelerator.end_training()
     return 0

@@ -254,15 +254,18 @@ def name_unreadable_golds(rows: Any) -> None:
 
 def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_vllm: bool = False) -> None:
     """
-    Refuse a run for which packages are missing.
+    Refuse a run for which packages are missing, or have a version that does not work.
 
     Raises:
         [`BadInputError`]: With the commands that install them.
     """
+    from mmr1_trl.engines.installation import check_version
     from mmr1_trl.evaluation.preflight import missing_extras
 
     if missing := missing_extras(config, model_args, launch_args, use_vllm=use_vllm):
         raise BadInputError("; ".join(missing))
+    if use_vllm:
+        check_version()
 
 
 def require_model(model_args: Any) -> str:
@@ -359,6 +362,8 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
 
 
 def _leave(trainer: Any) -> None:
+    if trainer.engine is not None:
+        trainer.engine.shut_down()
     trainer.accelerator.end_training()
     if trainer.accelerator.num_processes > 1:
         settle()

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.images import BadImageError, fit_pixels, image_size, open_image, require_shape, stored_images
+from mmr1_trl.engines.picture_tokens import placeholder_ids
 
 
 @dataclass
@@ -216,8 +217,6 @@ def generate(
     )
     inputs = inputs.to(model.device, dtype=model.dtype)  # leaves integers as they are
     ends = end_token_ids(model, processor)
-    # Vision placeholders in a completion would count as missing pictures wherever the text is read again.
-    placeholders = [model.config.to_dict().get(name) for name in ("image_token_id", "video_token_id")]
     options: dict[str, Any] = {"do_sample": False}
     if num_samples is not None:
         # Set every warper: an unset one would be filled in from the model's own generation config.
@@ -227,7 +226,7 @@ def generate(
         max_new_tokens=max_new_tokens,
         pad_token_id=processor.tokenizer.pad_token_id,
         eos_token_id=ends,
-        suppress_tokens=[token for token in placeholders if token is not None] or None,
+        suppress_tokens=placeholder_ids(model.config) or None,
         repetition_penalty=1.0,
         use_cache=True,
         disable_compile=True,

@@ -17,11 +17,14 @@ class Family:
         coordinates (`str`, *optional*):
             Frame of the boxes and points that the model writes: `"resized"` (pixels of the picture that its processor
             made), `"thousandths"` or `"fractions"` of the picture. `None` where it could not be established.
+        expansion_start (`str`, *optional*):
+            Token that the tokens of a picture begin with, where that is not `image_token` itself.
     """
 
     image_token: str
     video_token: str | None = None
     coordinates: str | None = None
+    expansion_start: str | None = None
 
 
 # By `config.model_type`.
@@ -31,5 +34,5 @@ FAMILIES: dict[str, Family] = {
     "qwen3_vl": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
     "qwen3_vl_moe": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
     "llava": Family("<image>"),
-    "idefics3": Family("<image>"),
+    "idefics3": Family("<image>", expansion_start="<fake_token_around_image>"),
 }

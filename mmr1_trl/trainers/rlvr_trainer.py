@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.engines.training import connect, starting
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
@@ -37,6 +38,7 @@ from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer, on_disk
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
+from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
@@ -138,7 +140,8 @@ class RLVRTrainer(ResumableTrainer):
 
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
             kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)
-        with on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext():
+        reference = on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext()
+        with starting(args, model), reference:
             super().__init__(
                 model=model,
                 reward_funcs=reward_funcs,
@@ -175,6 +178,7 @@ class RLVRTrainer(ResumableTrainer):
             tables = Path(str(args.output_dir)) / "completions" if args.log_completions else None
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
         self.vision = prepare_vision(self)
+        self.engine = connect(self, last_checkpoint)
         self.guards = StepGuards(self)
         self.gathers = LeanGathers(active=not args.log_completions)
         self._rewards_certainty = self_certainty_reward in self.reward_funcs
@@ -433,8 +437,7 @@ class RLVRTrainer(ResumableTrainer):
 
         Args:
             rows (`torch.Tensor` of shape `(B,)`):
-                Rows of this rank, the same number on every rank. With vLLM each row must be repeated `num_generations`
-                times in a row.
+                Rows of this rank, equally many on every rank; with vLLM each `num_generations` times in a row.
 
         Returns:
             [`Rollouts`]: The `B * processes` completions of all ranks.
@@ -469,10 +472,7 @@ class RLVRTrainer(ResumableTrainer):
         return super().run_identity() | {"dataset": self._fingerprint, **self.args.to_run_identity()}
 
     def shared_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        plain: dict[str, Any] = {
-            "batches_drawn": self.prompt_source.batches_drawn,
-            "initialized": self._initialized,
-        }
+        plain: dict[str, Any] = {"batches_drawn": self.prompt_source.batches_drawn, "initialized": self._initialized}
         tensors = self.baseline.state_dict() if self.baseline is not None else {}
         if self.scores is not None:
             plain["scores"] = self.scores.counters()
