@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel, Processor
 from transformers.training_args import OptimizerNames
 
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
-from mmr1_trl.rewards.scoring import score_answer
+from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
 # module -> (extra of this package or None, where a run asks for it)
@@ -291,7 +291,7 @@ def draw_samples(
     rewards, problems = _call_rewards(reward_funcs, examples, [reply.text for reply in replies], processor)
     samples = []
     for number, (example, reply) in enumerate(zip(examples, replies)):
-        score = score_answer(reply.text, example["solution"], example.get("answer_type"), example.get("options"))
+        score = score_answers([reply.text], [row_question(example)])[0]
         samples.append(
             Sample(
                 row=rows[sorted(completions)[number]],

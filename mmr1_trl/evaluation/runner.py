@@ -27,7 +27,7 @@ from mmr1_trl.evaluation.generation import (
 from mmr1_trl.evaluation.progress import BatchLog, data_fingerprint
 from mmr1_trl.evaluation.results import EvalResult, summarize
 from mmr1_trl.evaluation.vllm_generation import VLLMGenerator
-from mmr1_trl.rewards.scoring import make_question, score_answers
+from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
 def evaluate_model(
@@ -198,12 +198,7 @@ def _score(
     rows = sorted(completions)
     examples = dict(zip(rows, without_images(dataset).select(rows)))
     pairs = [(row, sample) for row in examples for sample in range(len(completions[row]))]
-    questions = {
-        row: make_question(
-            example["solution"], *(example.get(key) for key in ("answer_type", "options", "tolerance", "precision"))
-        )
-        for row, example in examples.items()
-    }
+    questions = {row: row_question(example) for row, example in examples.items()}
     scores = score_answers([completions[row][i].text for row, i in pairs], [questions[row] for row, _ in pairs])
     predictions = []
     for (row, i), score in zip(pairs, scores):

@@ -8,7 +8,7 @@ from typing import Any
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.rewards.answers import completion_text, extract_answer
 from mmr1_trl.rewards.compare import Question
-from mmr1_trl.rewards.scoring import check_gold, make_question, score_answers
+from mmr1_trl.rewards.scoring import check_gold, row_question, score_answers
 from mmr1_trl.rewards.words import normalize_label
 
 
@@ -25,10 +25,12 @@ def _question(
     options: tuple[str, ...] | None,
     tolerance: float | None,
     precision: float | None,
+    *place: Any,
 ) -> Question | None:
     if gold is None or check_gold(gold, answer_type, options):
         return None
-    return make_question(gold, answer_type, options, tolerance, precision)
+    names = ("solution", "answer_type", "options", "tolerance", "precision", "coordinates", "image_size", "seen_size")
+    return row_question(dict(zip(names, (gold, answer_type, options, tolerance, precision, *place))))
 
 
 def _style_names(prompt_style: str | Sequence[str], number: int) -> Sequence[str]:
@@ -44,6 +46,9 @@ def accuracy_reward(
     precision: Sequence[float | None] | None = None,
     prompt_style: str | Sequence[str] = "figures",
     clean_solution: Sequence[str] | None = None,
+    coordinates: str | Sequence[str | None] | None = None,
+    image_size: Sequence[Sequence[int] | None] | None = None,
+    seen_size: Sequence[Sequence[int] | None] | None = None,
     log_extra: LogExtra = None,
     log_metric: LogMetric = None,
     **kwargs: Any,
@@ -72,6 +77,8 @@ def accuracy_reward(
             Style whose format `rewards/accuracy_given_format` is conditioned on.
         clean_solution (`Sequence[str]`, *optional*):
             Dataset column with the true answers when `solution` holds noisy ones. It is logged, not rewarded.
+        coordinates, image_size, seen_size (*optional*):
+            Dataset columns about points and boxes, see [`point_in_box_reward`].
         log_extra, log_metric (`Callable`, *optional*):
             Passed by the trainer.
 
@@ -86,10 +93,12 @@ def accuracy_reward(
     """
     number = len(completions)
     empty: list[None] = [None] * number
-    rows = zip(solution, answer_type or empty, options or empty, tolerance or empty, precision or empty, strict=True)
+    written = [coordinates] * number if isinstance(coordinates, str) else coordinates
+    sizes = [[None if size is None else tuple(size) for size in column or empty] for column in (image_size, seen_size)]
+    columns = [column or empty for column in (answer_type, options, tolerance, precision, written)]
     questions = [
         _question(None if gold is None else str(gold), kind, tuple(choices or ()), *rest)
-        for gold, kind, choices, *rest in rows
+        for gold, kind, choices, *rest in zip(solution, *columns, *sizes, strict=True)
     ]
     kept = [index for index, question in enumerate(questions) if question is not None]
     scores = score_answers([completions[i] for i in kept], [q for q in questions if q is not None])
@@ -111,7 +120,8 @@ def accuracy_reward(
         if formatted:
             log_metric("rewards/accuracy_given_format", sum(formatted) / len(formatted))
         if clean_solution is not None:
-            clean = accuracy_reward(completions, clean_solution, answer_type, options, tolerance, precision)
+            places: dict[str, Any] = {"coordinates": coordinates, "image_size": image_size, "seen_size": seen_size}
+            clean = accuracy_reward(completions, clean_solution, answer_type, options, tolerance, precision, **places)
             scored = [reward for reward in clean if reward is not None]
             if scored:
                 log_metric("rewards/clean_accuracy", sum(scored) / len(scored))

@@ -15,11 +15,13 @@ The rule, in order:
 6. Else there is no answer.
 """
 
+import json
 import re
 from collections.abc import Sequence
 
 from mmr1_trl.rewards.compare import looks_like_math
 from mmr1_trl.rewards.intervals import parse_intervals
+from mmr1_trl.rewards.locations import MAX_CHARS, locate, read_detections
 from mmr1_trl.rewards.values import clean, parse_quantity, split_list, strip_brackets
 from mmr1_trl.rewards.words import option_letters
 
@@ -36,8 +38,11 @@ ANSWER_TYPES = (
     "text",
     "point",
     "box",
+    "detections",
     "class_label",
 )
+# Answers that are places in a picture, which models write in forms of their own.
+LOCATED_TYPES = ("point", "box", "detections")
 
 _BARE_LINE = 100
 _STATED_CHARS = 4000
@@ -161,6 +166,46 @@ _LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*"
 _LETTERS = re.compile(r"[A-J](?:\s*(?:,|;|&|and)\s*[A-J])+")
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
 _COORDINATES = re.compile(r"\[\s*-?[\d.]+(?:\s*,\s*-?[\d.]+){3}\s*\]")
+
+
+def located_text(text: str) -> str:
+    """
+    Cut out the part of a completion in which a point, a box or detections are to be read.
+
+    Args:
+        text (`str`):
+            A completion.
+
+    Returns:
+        `str`: The final answer where there is one that holds numbers, else everything after the reasoning: models
+        often give boxes as bare JSON over several lines, which no rule for short answers would pick up.
+    """
+    visible, answer = visible_text(text) or "", extract_answer(text)
+    marked = "<answer>" in visible or "\\boxed" in visible
+    if answer is not None and (marked or any(char in "0123456789" for char in answer)):
+        return answer[-MAX_CHARS:]
+    return visible[-MAX_CHARS:]
+
+
+def located_answer(text: str, answer_type: str) -> str | None:
+    """
+    Extract the final answer of a completion to a question for a point, a box or detections.
+
+    Args:
+        text (`str`):
+            A completion.
+        answer_type (`str`):
+            One of `LOCATED_TYPES`.
+
+    Returns:
+        `str` or `None`: The numbers of the point or the box as `"[x, y]"` or `"[x1, y1, x2, y2]"`, or the text with
+        the detections; `None` when there is no answer.
+    """
+    text = located_text(text)
+    if answer_type == "detections":
+        return None if read_detections(text) is None else text
+    numbers = locate(text, answer_type)
+    return None if numbers is None else json.dumps([int(n) if n.is_integer() else n for n in numbers])
 
 
 def infer_answer_type(gold: str, options: Sequence[str] | None = None) -> str:

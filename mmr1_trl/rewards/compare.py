@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Protocol
 
-from mmr1_trl.rewards.boxes import box_iou, point_in_box, read_numbers
+from mmr1_trl.rewards.boxes import STORED_PIXELS, Frame, box_iou, mean_precision, point_in_box
 from mmr1_trl.rewards.intervals import Interval, parse_intervals
+from mmr1_trl.rewards.locations import locate, read_detections, read_gold
 from mmr1_trl.rewards.units import same_unit, split_unit
 from mmr1_trl.rewards.values import (
     Quantity,
@@ -55,6 +56,8 @@ class Question:
             Relative tolerance on numbers; `0.05` is ChartQA's relaxed accuracy. For a `point` gold, pixels.
         precision (`int`, *optional*):
             Number of decimals to which numbers are rounded before the comparison (MathVista).
+        frame (`Frame`):
+            What the coordinates of an answer mean; those of the gold are pixels of the stored picture.
     """
 
     gold: str
@@ -62,6 +65,7 @@ class Question:
     options: tuple[str, ...] = ()
     tolerance: float | None = None
     precision: int | None = None
+    frame: Frame = STORED_PIXELS
 
 
 def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
@@ -79,7 +83,7 @@ def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
     Returns:
         `bool`: Whether the answer is right.
     """
-    if len(answer) > MAX_ANSWER_CHARS:
+    if len(answer) > MAX_ANSWER_CHARS and question.answer_type != "detections":
         return False
     return _COMPARISONS[question.answer_type](question, answer, math_equal)
 
@@ -288,20 +292,26 @@ def _interval_equal(question: Question, gold: Interval, given: Interval, math_eq
 
 
 def _point(question: Question, answer: str, math_equal: MathEqual) -> bool:
-    gold, given = read_numbers(question.gold), read_numbers(answer)
-    if len(given) == 4:  # a box stands for its center, as in UI-R1
-        given = [(given[0] + given[2]) / 2, (given[1] + given[3]) / 2]
-    if len(given) != 2:
+    gold, given = read_gold(question.gold), locate(answer, "point")
+    point = question.frame.place_point(given) if given else None
+    if gold is None or point is None:
         return False
     if len(gold) == 4:
-        return point_in_box(given, gold)
-    reach = question.tolerance or 0.0
-    return len(gold) == 2 and math.hypot(given[0] - gold[0], given[1] - gold[1]) <= reach
+        return point_in_box(point, gold)
+    return math.hypot(point[0] - gold[0], point[1] - gold[1]) <= (question.tolerance or 0.0)
 
 
 def _box(question: Question, answer: str, math_equal: MathEqual) -> bool:
-    gold, given = read_numbers(question.gold), read_numbers(answer)
-    return len(gold) == len(given) == 4 and box_iou(gold, given) >= IOU_CORRECT
+    gold, given = read_gold(question.gold), locate(answer, "box")
+    box = question.frame.place_box(given) if given else None
+    return gold is not None and len(gold) == 4 and box is not None and box_iou(gold, box) >= IOU_CORRECT
+
+
+def _detections(question: Question, answer: str, math_equal: MathEqual) -> bool:
+    gold, given = read_detections(question.gold), read_detections(answer)
+    if gold is None or given is None or len(gold) != len(given):
+        return False
+    return mean_precision(gold, question.frame.place_detections(given)) == 1.0
 
 
 _COMPARISONS: dict[str, Callable[[Question, str, MathEqual], bool]] = {
@@ -316,5 +326,6 @@ _COMPARISONS: dict[str, Callable[[Question, str, MathEqual], bool]] = {
     "text": _text,
     "point": _point,
     "box": _box,
+    "detections": _detections,
     "class_label": _label,
 }

@@ -1,15 +1,24 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Score completions against gold answers: extract one answer, compare it once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isnan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.rewards.answers import ANSWER_TYPES, completion_text, extract_answer, infer_answer_type
-from mmr1_trl.rewards.boxes import read_numbers
+from mmr1_trl.rewards.answers import (
+    ANSWER_TYPES,
+    LOCATED_TYPES,
+    completion_text,
+    extract_answer,
+    infer_answer_type,
+    located_answer,
+)
+from mmr1_trl.rewards.boxes import STORED_PIXELS, Frame, frame_of
 from mmr1_trl.rewards.compare import MAX_ANSWER_CHARS, Question, is_equal, looks_like_math
 from mmr1_trl.rewards.intervals import parse_intervals
+from mmr1_trl.rewards.locations import read_detections, read_gold
 from mmr1_trl.rewards.values import clean, parse_quantity, split_list, strip_brackets
 from mmr1_trl.rewards.verify_pool import VerifyPool, default_pool
 from mmr1_trl.rewards.words import option_letters, read_yes_no
@@ -50,6 +59,7 @@ def score_answer(
     *,
     tolerance: float | None = None,
     precision: int | None = None,
+    frame: Frame = STORED_PIXELS,
 ) -> Score:
     r"""
     Score one completion.
@@ -67,6 +77,8 @@ def score_answer(
             Relative tolerance on numbers (0.05 for ChartQA). Exact by default.
         precision (`int`, *optional*):
             Decimals to round to before comparing (MathVista).
+        frame (`Frame`, *optional*):
+            What the coordinates of a predicted point or box mean. Pixels of the stored picture by default.
 
     Returns:
         `Score`: correct, extracted, reason.
@@ -77,7 +89,7 @@ def score_answer(
     Score(correct=1.0, extracted='\\frac{3}{4}', reason='equal')
     ```
     """
-    return score_answers([completion], [make_question(gold, answer_type, options, tolerance, precision)])[0]
+    return score_answers([completion], [make_question(gold, answer_type, options, tolerance, precision, frame)])[0]
 
 
 def make_question(
@@ -86,6 +98,7 @@ def make_question(
     options: Sequence[str] | None = None,
     tolerance: float | None = None,
     precision: float | None = None,
+    frame: Frame = STORED_PIXELS,
 ) -> Question:
     """Build a `Question`, inferring the answer type when there is none (arguments as in [`score_answer`])."""
     gold = str(gold)
@@ -98,7 +111,16 @@ def make_question(
     # Tolerance and precision come from float columns, where an empty cell may be NaN.
     tolerance, precision = (None if number is None or isnan(number) else number for number in (tolerance, precision))
     digits = None if precision is None else int(precision)
-    return Question(gold, answer_type, tuple(map(str, options or ())), tolerance, digits)
+    return Question(gold, answer_type, tuple(map(str, options or ())), tolerance, digits, frame)
+
+
+def row_question(row: Mapping[str, Any]) -> Question:
+    """Build the `Question` of a prepared row from the columns that it has."""
+    cells: dict[str, Any] = {name: row.get(name) for name in ("answer_type", "options", "tolerance", "precision")}
+    question = make_question(row["solution"], **cells)
+    if question.answer_type not in LOCATED_TYPES:
+        return question
+    return replace(question, frame=frame_of(row.get("coordinates"), row.get("image_size"), row.get("seen_size")))
 
 
 def score_answers(
@@ -121,10 +143,12 @@ def score_answers(
     scores: list[Score | None] = []
     postponed: list[tuple[Question, str]] = []
     for completion, question in zip(completions, questions, strict=True):
-        answer = extract_answer(completion_text(completion))
+        located = question.answer_type in LOCATED_TYPES
+        text = completion_text(completion)
+        answer = located_answer(text, question.answer_type) if located else extract_answer(text)
         if answer is None:
             scores.append(Score(0.0, None, "no answer"))
-        elif len(answer) > MAX_ANSWER_CHARS:
+        elif len(answer) > MAX_ANSWER_CHARS and not located:
             scores.append(Score(0.0, answer[:MAX_ANSWER_CHARS], "too long"))
         else:
             try:
@@ -160,7 +184,7 @@ def check_gold(gold: str, answer_type: str | None = None, options: Sequence[str]
     """
     if not isinstance(gold, str) or not gold.strip():
         return "the gold answer is empty"
-    if len(gold) > MAX_ANSWER_CHARS:
+    if len(gold) > MAX_ANSWER_CHARS and answer_type != "detections":
         return f"the gold answer has {len(gold)} characters, more than {MAX_ANSWER_CHARS}"
     question = make_question(gold, answer_type, options)
     readable = {
@@ -173,8 +197,9 @@ def check_gold(gold: str, answer_type: str | None = None, options: Sequence[str]
         "interval": lambda: parse_intervals(gold),
         "latex": lambda: clean(gold) and _braces_match(gold),
         "text": lambda: clean(gold),
-        "point": lambda: len(read_numbers(gold)) in (2, 4),
-        "box": lambda: len(read_numbers(gold)) == 4,
+        "point": lambda: read_gold(gold),
+        "box": lambda: len(read_gold(gold) or ()) == 4,
+        "detections": lambda: read_detections(gold) is not None,
         "class_label": lambda: clean(gold),
     }
     if readable[question.answer_type]():
