@@ -104,7 +104,8 @@ class RLArguments(SourceArguments):
             Folder that relative image paths start from; by default the folder of a local file.
         prompt_style (`str`, *optional*):
             How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
-            `"visual_rft"` or `"plain"`. Defaults to `"plain"`; the questions of `figures` say it themselves.
+            `"visual_rft"`, `"boxed"` or `"plain"`. Defaults to `"plain"`; the questions of `figures` say it
+            themselves.
         reward_funcs (`list[str]`, *optional*, defaults to `["accuracy_reward"]`):
             Rewards by name (ours or TRL's) or by dotted path (`my_module.my_reward`). Their weights are TRL's
             `reward_weights`.
@@ -131,7 +132,8 @@ class RLArguments(SourceArguments):
     )
     image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
     prompt_style: str | None = field(
-        default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
+        default=None,
+        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed or plain: wording and answer form."},
     )
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy_reward"],
@@ -230,7 +232,8 @@ class EvalArguments:
     answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
     options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
     prompt_style: str | None = field(
-        default=None, metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft or plain: wording and answer form."}
+        default=None,
+        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed or plain: wording and answer form."},
     )
     num_samples: int = field(default=0, metadata={"help": "Completions to sample per prompt, beside the greedy one."})
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the samples."})

@@ -200,9 +200,14 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
     page = evaluation_report(evaluation, task.title).write(task.folder / "report.html")
     lines = [f"\nWritten to {task.folder}; to look at it: {page}"]
     for kind in args.export or []:
-        export = {"lmms_eval": export_lmms_eval, "vlmevalkit": export_vlmevalkit}[kind]
         name = task.names.get(kind, file_name(task.title))
-        lines.append(f"For {kind}: {export(result.predictions, task.folder / kind, args.model, name)}")
+        where = (task.folder / kind, args.model, name)
+        if kind == "lmms_eval":
+            path = export_lmms_eval(result.predictions, *where, limit=args.num_rows)
+        else:
+            tables = task.rows["vlmevalkit"][:] if "vlmevalkit" in task.rows.column_names else None
+            path = export_vlmevalkit(result.predictions, *where, tables)
+        lines.append(f"For {kind}: {path}")
     return lines
 
 

@@ -128,6 +128,14 @@ PROMPT_STYLES = {
             _THINK_THEN_ANSWER,
             "answer",
         ),
+        # MATH-Vision (arXiv 2402.14804), the wording of its released code.
+        PromptStyle(
+            "boxed",
+            r'Please solve the problem step by step and put your answer in one "\boxed{}".',
+            "prefix",
+            r"(?:(?!\\boxed).)*+\\boxed\s*+\{\s*+[^}]++\}.*+",
+            "boxed",
+        ),
         # The question as it is; any reply is well formed.
         PromptStyle("plain", "", "suffix", r".*", "boxed"),
     )
@@ -140,7 +148,7 @@ def get_prompt_style(name: str) -> PromptStyle:
 
     Args:
         name (`str`):
-            `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`, `"visual_rft"` or `"plain"`.
+            `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`, `"visual_rft"`, `"boxed"` or `"plain"`.
 
     Returns:
         `PromptStyle`: The style.

@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Greedy predictions in the files that lmms-eval and VLMEvalKit keep theirs in, for scoring by a judge model there."""
+"""Greedy predictions in the files that lmms-eval and VLMEvalKit read back, for scoring by their rules or judges."""
 
 import csv
 import json
@@ -12,48 +12,64 @@ from typing import Any
 import pandas as pd
 
 
-# Keys of a prediction that are ours; what is left are the benchmark's own columns.
-_OWN = {"row", "prompt_id", "sample", "question", "solution", "completion", "extracted", "correct", "reason"}
-_OWN |= {"length", "truncated", "formatted", "doc_id", "published_id"}
-
-
-def export_lmms_eval(predictions: Sequence[dict[str, Any]], folder: str | Path, model: str, task: str) -> Path:
+def export_lmms_eval(
+    predictions: Sequence[dict[str, Any]], folder: str | Path, model: str, task: str, limit: int | None = None
+) -> Path:
     """
-    Write greedy predictions as lmms-eval's `--log_samples` does: one JSON line per row.
+    Write greedy predictions as lmms-eval's model `from_log` reads them: one JSON file per task.
+
+    A rule-based scorer there takes the whole response for the answer, so the response is the extracted answer; the
+    completion stands beside it. Where no answer was found it is the completion.
 
     Args:
         predictions (`Sequence[dict]`):
             Entries as in `EvalResult.predictions`.
         folder (`str` or `Path`):
-            What `--output_path` is there.
+            What `--model_args logs=` is there.
         model (`str`):
-            Name of the model.
+            Name of the model, `model_name` there.
         task (`str`):
             Name of the task there.
+        limit (`int`, *optional*):
+            How many rows were evaluated, if not all: `--limit` there, which `from_log` takes with `have_limits=true`.
 
     Returns:
-        `Path`: The file, `<folder>/<model>/<date>_samples_<task>.jsonl`.
+        `Path`: The file, `<folder>/<model>/<date>_<task>.json`.
     """
-    date = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
-    path = Path(folder) / file_name(model) / f"{date}_samples_{task}.jsonl"
+    time = datetime.now(UTC)
+    logs = [
+        {
+            "doc_id": prediction.get("doc_id", prediction["row"]),
+            "target": prediction["solution"],
+            "input": prediction["question"],
+            "resps": [[answer_text(prediction)]],
+            "filtered_resps": [answer_text(prediction)],
+            "completion": prediction["completion"],
+            "mmr1_accuracy": prediction["correct"],
+        }
+        for prediction in _greedy(predictions)
+    ]
+    log = {
+        "args": {"model": model, "model_args": "", "limit": limit},
+        "model_configs": {"task": task},
+        "time": time.strftime("%m%d_%H%M"),
+        "logs": logs,
+    }
+    path = Path(folder) / file_name(model) / f"{time:%Y%m%d_%H%M%S}_{task}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for prediction in _greedy(predictions):
-            sample = {
-                "doc_id": prediction.get("doc_id", prediction["row"]),
-                "target": prediction["solution"],
-                "input": prediction["question"],
-                "resps": [[prediction["completion"]]],
-                "filtered_resps": [prediction["completion"]],
-                "mmr1_accuracy": prediction["correct"],
-            }
-            file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(log, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return path
 
 
-def export_vlmevalkit(predictions: Sequence[dict[str, Any]], folder: str | Path, model: str, dataset: str) -> Path:
+def export_vlmevalkit(
+    predictions: Sequence[dict[str, Any]],
+    folder: str | Path,
+    model: str,
+    dataset: str,
+    tables: Sequence[str] | None = None,
+) -> Path:
     """
-    Write greedy predictions as a table that VLMEvalKit takes up (`PRED_FORMAT=tsv`, `--reuse`).
+    Write greedy predictions as a run that VLMEvalKit takes up: `run.py --mode eval --reuse`.
 
     Args:
         predictions (`Sequence[dict]`):
@@ -61,28 +77,34 @@ def export_vlmevalkit(predictions: Sequence[dict[str, Any]], folder: str | Path,
         folder (`str` or `Path`):
             What `--work-dir` is there.
         model (`str`):
-            Name of the model.
+            Name of the model; what `--model` has to be there is the folder's name.
         dataset (`str`):
             Name of the dataset there.
+        tables (`Sequence[str]`, *optional*):
+            What VLMEvalKit's table holds of every evaluated row, as JSON: its scorers read `answer` and the columns
+            of the benchmark from the predictions.
 
     Returns:
-        `Path`: The file, `<folder>/<model>/<model>_<dataset>.tsv`.
+        `Path`: The file, `<folder>/<model>/T<date>-<time>/<model>_<dataset>.tsv`. The response is the extracted
+        answer where there is one; the column `completion` has the rest.
     """
     name = file_name(model)
-    path = Path(folder) / name / f"{name}_{dataset}.tsv"
+    path = Path(folder) / name / f"T{datetime.now(UTC):%Y%m%d-%H%M%S}" / f"{name}_{dataset}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "index": prediction.get("published_id", prediction["row"]),
-            "question": prediction["question"],
-            "answer": prediction["solution"],
-            **{key: value for key, value in prediction.items() if key not in _OWN},
-            "prediction": prediction["completion"],
-        }
-        for prediction in _greedy(predictions)
-    ]
+    rows = []
+    for prediction in _greedy(predictions):
+        index = prediction.get("published_id", prediction["row"])
+        row = {"index": index, "question": prediction["question"], "answer": prediction["solution"]}
+        if tables is not None:
+            row |= json.loads(tables[prediction["row"]])
+        rows.append(row | {"prediction": answer_text(prediction), "completion": prediction["completion"]})
     pd.DataFrame(rows).to_csv(path, sep="\t", index=False, encoding="utf-8", quoting=csv.QUOTE_ALL)
     return path
+
+
+def answer_text(prediction: dict[str, Any]) -> str:
+    """The answer that was read from a completion, or the completion where none was found."""
+    return prediction["extracted"] or prediction["completion"]
 
 
 def file_name(name: str) -> str:

@@ -100,7 +100,7 @@ def test_the_style_and_the_tolerance_reach_the_rewards_as_columns():
     assert set(prepare_dataset(prepared)["tolerance"]) == {0.05}
 
 
-@pytest.mark.parametrize("style", ["mssr", "mmr1", "ui_r1", "visual_rft", "plain"])
+@pytest.mark.parametrize("style", ["mssr", "mmr1", "ui_r1", "visual_rft", "boxed", "plain"])
 def test_the_style_writes_the_prompt(style):
     from mmr1_trl.data.prompt_style import get_prompt_style
 

@@ -2,6 +2,7 @@
 """What a benchmark is: where its rows are, and how one of them becomes a question with a checkable answer."""
 
 import base64
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ class Benchmark:
             that a group has in common.
         lmms_eval (`str`, *optional*), vlmevalkit (`str`, *optional*):
             What the benchmark is called in lmms-eval and in VLMEvalKit, for `--export`.
+        vlmevalkit_row (`Callable[[dict], dict]`, *optional*):
+            Turns a raw row (without its picture) into what VLMEvalKit's table of the benchmark holds of it, `index`
+            among it. Its scorers read these columns from the exported file, by its own names.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Benchmark:
     all_right: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lmms_eval: str | None = None
     vlmevalkit: str | None = None
+    vlmevalkit_row: Callable[[Row], Row] | None = None
 
 
 def load_benchmark(
@@ -128,8 +133,9 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
             How the question is put; the benchmark's own way by default.
 
     Returns:
-        `datasets.Dataset`: As from [`load_benchmark`], with `doc_id`, the row's number in the published split, and
-        `published_id`, what the dataset itself calls it.
+        `datasets.Dataset`: As from [`load_benchmark`], with `doc_id`, the row's number in the published split,
+        `published_id`, what the dataset itself calls it, and where VLMEvalKit has the benchmark `vlmevalkit`, its row
+        there as JSON.
     """
     from datasets import ClassLabel, Dataset, concatenate_datasets
 
@@ -145,6 +151,9 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
         try:
             row |= {key: values[row[key]] for key, values in names.items()}
             rows.append({"doc_id": number, "published_id": str(published), **benchmark.read(row)})
+            if benchmark.vlmevalkit_row is not None:
+                table = {"index": published} | benchmark.vlmevalkit_row(row)
+                rows[-1]["vlmevalkit"] = json.dumps(table, ensure_ascii=False)
         except KeyError as error:
             raise BadInputError(f"The benchmark {benchmark.name!r} has no {error}; it has {columns}.") from error
         except (AttributeError, IndexError, TypeError, ValueError) as error:  # a cell is empty, or something else

@@ -21,6 +21,13 @@ def read(row: Row) -> Row:
     }
 
 
+def vlmevalkit_row(row: Row) -> Row:
+    """What VLMEvalKit scores by; its splits are named the other way round."""
+    answer = row["answer"][0] if isinstance(row["answer"], list) else row["answer"]
+    split = "_".join(reversed(row["type"].split("_")))
+    return {"question": row["question"], "answer": answer, "split": split}
+
+
 CHARTQA = Benchmark(
     name="chartqa",
     sources=(("lmms-lab-encoder/ChartQA", None, "test"), ("lmms-lab/ChartQA", None, "test")),
@@ -29,4 +36,5 @@ CHARTQA = Benchmark(
     by=("type",),
     lmms_eval="chartqa",
     vlmevalkit="ChartQA_TEST",
+    vlmevalkit_row=vlmevalkit_row,
 )

@@ -17,6 +17,21 @@ def read(row: Row) -> Row:
     }
 
 
+def vlmevalkit_row(row: Row) -> Row:
+    """
+    What VLMEvalKit scores by. It reads set, figure and question from the fourth to sixth part of `index`; how the
+    three parts before them are spelled in its own table could not be established.
+    """
+    parts = ["image", row["category"], row["subcategory"], row["set_id"], row["figure_id"], row["question_id"]]
+    return {
+        "index": "_".join(str(part) for part in parts),
+        "question": row["question"],
+        "answer": {"1": "Yes", "0": "No"}[str(row["gt_answer"])],
+        "category": row["category"],
+        "l2-category": row["subcategory"],
+    }
+
+
 HALLUSIONBENCH = Benchmark(
     name="hallusionbench",
     sources=(("lmms-lab-encoder/HallusionBench", None, "image"), ("lmms-lab/HallusionBench", None, "image")),
@@ -28,4 +43,5 @@ HALLUSIONBENCH = Benchmark(
     all_right={"qAcc": (*_SET, "question_id"), "fAcc": (*_SET, "figure_id")},
     lmms_eval="hallusion_bench_image",
     vlmevalkit="HallusionBench",
+    vlmevalkit_row=vlmevalkit_row,
 )

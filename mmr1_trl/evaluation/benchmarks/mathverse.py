@@ -17,6 +17,19 @@ def read(row: Row) -> Row:
     return {"question": question, "answer": row["answer"], "options": None, "answer_type": None, **shared}
 
 
+def vlmevalkit_row(row: Row) -> Row:
+    """What VLMEvalKit scores by; it reads `metadata` as a dictionary in Python's own writing."""
+    return {
+        "index": row["sample_index"],
+        "question": row["question"],
+        "question_for_eval": row.get("question_for_eval", row["question"]),
+        "question_type": row["question_type"],
+        "answer": row["answer"],
+        "problem_version": row["problem_version"],
+        "metadata": str(row["metadata"]),
+    }
+
+
 MATHVERSE = Benchmark(
     name="mathverse",
     sources=(
@@ -30,4 +43,5 @@ MATHVERSE = Benchmark(
     id="sample_index",
     lmms_eval="mathverse_testmini",
     vlmevalkit="MathVerse_MINI",
+    vlmevalkit_row=vlmevalkit_row,
 )

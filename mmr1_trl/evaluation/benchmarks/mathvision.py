@@ -12,9 +12,20 @@ def read(row: Row) -> Row:
     shared = {"subject": row["subject"], "level": str(row["level"])}
     if row["options"]:
         # Options that are drawn in the picture are listed by their letters alone.
-        lettered = all(len(option.strip()) == 1 for option in row["options"])
-        return {**choice_row(question, row["answer"], None if lettered else list(row["options"])), **shared}
+        drawn = "".join(row["options"]) == "ABCDE"[: len(row["options"])]
+        return {**choice_row(question, row["answer"], None if drawn else list(row["options"])), **shared}
     return {"question": question, "answer": row["answer"], "options": None, "answer_type": None, **shared}
+
+
+def vlmevalkit_row(row: Row) -> Row:
+    """What VLMEvalKit scores by."""
+    return {
+        "index": row["id"],
+        "question": row["question"],
+        "answer": row["answer"],
+        "choices": str(list(row["options"])),
+        "category": row["subject"],
+    }
 
 
 MATHVISION = Benchmark(
@@ -23,7 +34,9 @@ MATHVISION = Benchmark(
     image="decoded_image",  # `image` is the path of a file that the dataset does not hold
     read=read,
     by=("subject", "level"),
+    prompt_style="boxed",  # as the benchmark asks
     id="id",
     lmms_eval="mathvision_test",
     vlmevalkit="MathVision",
+    vlmevalkit_row=vlmevalkit_row,
 )

@@ -18,7 +18,7 @@ def read(row: Row) -> Row:
     question = row["question"] + (f" (Unit: {row['unit']})" if row["unit"] else "")
     shared = {"task": row["metadata"]["task"], "kind": row["question_type"], "precision": None}
     if row["question_type"] == "multi_choice":
-        return {**choice_row(question, row["answer"], list(row["choices"])), **shared}
+        return {**choice_row(question, _letter(row), list(row["choices"])), **shared}
     precision = None if row["precision"] is None else int(row["precision"])
     hint = _HINTS[row["answer_type"]].format(precision=precision)
     return {
@@ -28,6 +28,28 @@ def read(row: Row) -> Row:
         "answer_type": _TYPES[row["answer_type"]],
         **shared,
         "precision": None if precision is None else float(precision),
+    }
+
+
+def _letter(row: Row) -> str:
+    """The letter of the right choice. The answer is its text, which may itself be a letter: that of another choice."""
+    return chr(ord("A") + row["choices"].index(row["answer"]))
+
+
+def vlmevalkit_row(row: Row) -> Row:
+    """What VLMEvalKit scores by: choices and skills are lists in Python's own writing there."""
+    choices = row["choices"] if row["question_type"] == "multi_choice" else None
+    return {
+        "index": row["pid"],
+        "question": row["query"],
+        "question_type": row["question_type"],
+        "answer_type": row["answer_type"],
+        "answer": row["answer"],
+        "answer_option": _letter(row) if choices else "",
+        "choices": str(list(choices or [])),
+        "precision": row["precision"],
+        "task": row["metadata"]["task"],
+        "skills": str(list(row["metadata"]["skills"])),
     }
 
 
@@ -41,4 +63,5 @@ MATHVISTA = Benchmark(
     id="pid",
     lmms_eval="mathvista_testmini_format",
     vlmevalkit="MathVista_MINI",
+    vlmevalkit_row=vlmevalkit_row,
 )
