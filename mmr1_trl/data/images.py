@@ -7,9 +7,13 @@ Nothing here touches a model. A stored image is a `PIL.Image.Image`, a path, raw
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 import pyarrow.compute as pc
 from datasets import Dataset
@@ -22,6 +26,7 @@ from mmr1_trl.errors import BadInputError
 # programs (EPS runs Ghostscript), which a file from a downloaded dataset must not be able to do.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA")
 _ORIENTATION_TAG = 0x0112
+MAX_FILE_BYTES = 256 * 2**20  # of one picture on disk; photographs have a few million
 _MAX_ASPECT_RATIO = 200  # the Qwen processors raise above it, in the middle of a batch
 
 Image.init()
@@ -30,6 +35,117 @@ _READABLE = [name for name in _FORMATS if name in Image.OPEN]  # AVIF depends on
 
 class BadImageError(BadInputError):
     """A stored image that cannot be used. The message starts with where it is stored and ends with the reason."""
+
+
+@dataclass(frozen=True)
+class ImageFolders:
+    """
+    Where the paths of a dataset's pictures start from, and where they may lead.
+
+    Args:
+        root (`str`, *optional*):
+            Folder that relative paths start from and stay below.
+        own (`tuple[str, ...]`, *optional*):
+            The only folders, beside `root`, that absolute paths may lead into: those that a dataset from the Hub was
+            downloaded to, because its author must not choose what is read on this machine. `None` for a local
+            dataset, whose paths may lead to any file.
+    """
+
+    root: str | None = None
+    own: tuple[str, ...] | None = None
+
+    def starting_from(self, root: str | None) -> "ImageFolders":
+        """The same with another folder that relative paths start from; without one unchanged."""
+        return self if root is None else replace(self, root=root)
+
+    def resolve(self, path: str) -> str:
+        """
+        Return the file that a stored path means, which need not be there.
+
+        Args:
+            path (`str`):
+                A path, or the same after `file://`. An address of any other kind is returned as it is.
+
+        Returns:
+            `str`: The path to open.
+
+        Raises:
+            [`BadImageError`]: The path leads out of the folders.
+        """
+        name = path
+        if path.lower().startswith("file:"):
+            parts = urlsplit(path)
+            if parts.netloc not in ("", "localhost"):
+                raise BadImageError(f"{path[:200]!r} names a file of another machine. Write file:/// and the path.")
+            name = unquote(parts.path)
+        elif "://" in path:
+            return path
+        if os.path.isabs(name):
+            folders = [*(self.own or ()), *([] if self.root is None else [self.root])]
+            if self.own is None or any(_is_below(os.path.realpath(name), os.path.realpath(f)) for f in folders):
+                return name
+            raise BadImageError(
+                f"the path {path[:200]!r} is absolute, and the dataset is not from this machine. If it means a file "
+                "here, name its folder by --image_root."
+            )
+        if self.root is None:
+            if self.own is None:
+                return name
+            raise BadImageError(
+                f"the path {path[:200]!r} is relative, and the dataset is not from this machine. Name the folder that "
+                "it starts from by --image_root."
+            )
+        full, root = os.path.normpath(os.path.join(self.root, name)), os.path.normpath(self.root)
+        if not _is_below(os.path.abspath(full), os.path.abspath(root)):
+            raise BadImageError(
+                f"the path {path[:200]!r} leads out of {self.root!r}, where the pictures are. Put the file below it."
+            )
+        return full
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def open_file(path: str | os.PathLike[str], where: str) -> BinaryIO:
+    """
+    Open a picture's file for reading: a regular one of a reasonable size, so that neither a device nor a pipe can
+    hold up a run.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The file.
+        where (`str`):
+            Name of the place for the error message.
+
+    Returns:
+        `BinaryIO`: The open file.
+
+    Raises:
+        [`BadImageError`]: It is missing, empty, too large, or something else than a file.
+    """
+    name = os.fspath(path)
+    shown = repr(name if len(name) <= 300 else name[:300] + "...")
+    if "://" in name:
+        raise BadImageError(f"{where}: {shown} is an address. Pictures are not downloaded one by one: store them.")
+    try:
+        # Looked at before it is opened, since opening alone does something to some devices, and again afterwards.
+        if stat.S_ISREG(os.stat(name).st_mode):
+            file = open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode) and 0 < found.st_size <= MAX_FILE_BYTES:
+                return file
+            file.close()
+            problem = "is empty (zero bytes)" if not found.st_size else f"has {found.st_size:,} bytes, too many"
+            raise BadImageError(f"{where}: the file {shown} {problem}.")
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadImageError(f"{where}: there is no file {shown}.") from None
+    except (OSError, ValueError) as error:  # no permission, a name that is too long or holds a NUL
+        if isinstance(error, BadImageError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadImageError(f"{where}: the file {shown} cannot be opened ({reason}).") from error
+    raise BadImageError(f"{where}: {shown} is not a regular file, but a folder, a device or a pipe.")
 
 
 def open_image(value: Any, where: str) -> Image.Image:
@@ -52,18 +168,18 @@ def open_image(value: Any, where: str) -> Image.Image:
     Raises:
         [`BadImageError`]: The file is missing, empty, truncated, not an image, or a decompression bomb.
     """
-    image = _open_lazily(value, where)
-    orientation = _orientation(image, where)
-    try:
-        image.load()
-        if orientation != 1:
-            image = ImageOps.exif_transpose(image)
-        image = _to_rgb(image)
-        # Pillow keeps the file of several frames open as long as the picture lives, and a batch has many pictures.
-        return image.copy() if image is not value and getattr(image, "is_animated", False) else image
-    # On damaged bytes the decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
-    except Exception as error:
-        raise BadImageError(f"{where}: the image is truncated or damaged ({error}).") from error
+    with _opened(value, where) as image:
+        orientation = _orientation(image, where)
+        try:
+            image.load()
+            if orientation != 1:
+                image = ImageOps.exif_transpose(image)
+            image = _to_rgb(image)
+            # Of several frames Pillow would read the others later, from a file that is closed by then.
+            return image.copy() if image is not value and getattr(image, "is_animated", False) else image
+        # On damaged bytes the decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
+        except Exception as error:
+            raise BadImageError(f"{where}: the image is truncated or damaged ({error}).") from error
 
 
 def image_size(value: Any, where: str) -> tuple[int, int]:
@@ -83,11 +199,9 @@ def image_size(value: Any, where: str) -> tuple[int, int]:
     Raises:
         [`BadImageError`]: There is no readable header. A file that is cut after its header passes here.
     """
-    image = _open_lazily(value, where)
-    width, height = image.size
-    turned = _orientation(image, where) in (5, 6, 7, 8)
-    if image is not value:
-        image.close()
+    with _opened(value, where) as image:
+        width, height = image.size
+        turned = _orientation(image, where) in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)
 
 
@@ -217,41 +331,39 @@ def without_images(dataset: Dataset) -> Dataset:
     return dataset.remove_columns([name for name in ("images", "image") if name in dataset.column_names])
 
 
-def _open_lazily(value: Any, where: str) -> Image.Image:
-    """Find the data behind `value` and let Pillow read its header."""
+@contextmanager
+def _opened(value: Any, where: str) -> Iterator[Image.Image]:
+    """Find the data behind `value` and let Pillow read its header; the file is closed afterwards."""
     if isinstance(value, Image.Image):
-        return value
+        yield value
+        return
     source: Any = value
     if isinstance(value, Mapping):
         source = value.get("bytes") if value.get("bytes") is not None else value.get("path")
     if isinstance(source, bytes | bytearray | memoryview):
         if not len(source):
             raise BadImageError(f"{where}: the image is empty (zero bytes).")
-        source = BytesIO(source)
+        name = "the stored data"
+        file: BinaryIO = BytesIO(source)
     elif isinstance(source, str | os.PathLike):
-        if not os.path.isfile(source):
-            raise BadImageError(f"{where}: there is no file {os.fspath(source)!r}.")
-        if not os.path.getsize(source):
-            raise BadImageError(f"{where}: the file {os.fspath(source)!r} is empty (zero bytes).")
+        name, file = repr(os.fspath(source)), open_file(source, where)
     else:
         raise BadImageError(
             f"{where}: a {type(value).__name__} is not an image. Expected a PIL image, a path, bytes, or a mapping "
             "with 'bytes' or 'path'."
         )
-    try:
-        return Image.open(source, formats=_READABLE)
-    except UnidentifiedImageError as error:
-        raise BadImageError(f"{where}: {_name(source)} is not an image in a known format.") from error
-    except Image.DecompressionBombError as error:
-        raise BadImageError(
-            f"{where}: {_name(source)} is too large to open safely ({error}). Scale it down beforehand."
-        ) from error
-    except Exception as error:  # see `open_image`: damaged headers raise anything
-        raise BadImageError(f"{where}: {_name(source)} is damaged ({error}).") from error
-
-
-def _name(source: Any) -> str:
-    return "the stored data" if isinstance(source, BytesIO) else repr(os.fspath(source))
+    with file:
+        try:
+            image = Image.open(file, formats=_READABLE)
+        except UnidentifiedImageError as error:
+            raise BadImageError(f"{where}: {name} is not an image in a known format.") from error
+        except Image.DecompressionBombError as error:
+            raise BadImageError(
+                f"{where}: {name} is too large to open safely ({error}). Scale it down beforehand."
+            ) from error
+        except Exception as error:  # see `open_image`: damaged headers raise anything
+            raise BadImageError(f"{where}: {name} is damaged ({error}).") from error
+        yield image
 
 
 def _orientation(image: Image.Image, where: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
+from mmr1_trl.data.images import ImageFolders
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.errors import BadInputError, did_you_mean
 
@@ -54,7 +55,7 @@ def load_data(
         prompt_style (`str`, *optional*):
             How to ask. Defaults to `"plain"`; the questions of `figures` say it themselves.
         image_root (`str`, *optional*):
-            Folder that relative image paths start from. Defaults to the folder of a local file.
+            Folder that relative image paths start from and stay below. Defaults to the folder of a local file.
         **prepare:
             Further arguments of [`~mmr1_trl.data.prepare.prepare_dataset`], such as `answer_column`.
 
@@ -73,11 +74,12 @@ def load_data(
         _refuse_for_figures(prompt_style, {"image_root": image_root} | prepare | named)
         count = {} if num_rows is None else {"num_rows": num_rows}
         return load_figures(split=split, seed=seed, families=families, levels=levels, **count)
-    raw, root = load_raw(name, split, config, revision)
+    raw, folders = load_raw(name, split, config, revision)
     if num_rows is not None:
         raw = raw.select(range(min(num_rows, len(raw))))
     try:
-        return prepare_dataset(raw, prompt_style=prompt_style or "plain", image_root=image_root or root, **prepare)
+        folders = folders.starting_from(image_root)
+        return prepare_dataset(raw, prompt_style=prompt_style or "plain", image_root=folders, **prepare)
     except BadInputError as error:
         raise BadInputError(f"{name} ({split}): {error}") from error
 
@@ -95,7 +97,7 @@ def _refuse_for_figures(prompt_style: str | None, options: dict[str, Any]) -> No
 
 def load_raw(
     name: str, split: str = "train", config: str | None = None, revision: str | None = None
-) -> tuple[Dataset, str | None]:
+) -> tuple[Dataset, ImageFolders]:
     """
     Load a dataset as it is stored.
 
@@ -110,7 +112,8 @@ def load_raw(
             Branch, tag or commit of a Hub dataset.
 
     Returns:
-        `tuple[Dataset, str | None]`: The rows, and the folder that relative image paths start from, if local.
+        `tuple[Dataset, ImageFolders]`: The rows, and where their image paths start from and may lead: anywhere from
+        the folder of a local dataset, but of one from the Hub only to what was downloaded of it.
 
     Raises:
         [`BadInputError`]: There is no such dataset or split.
@@ -119,15 +122,16 @@ def load_raw(
     if path.is_file():
         if path.suffix not in _BUILDERS:
             raise BadInputError(f"{name}: a dataset file ends in {', '.join(_BUILDERS)}, not {path.suffix!r}.")
-        return _load_files(path, split), str(path.parent)
+        return _load_files(path, split), ImageFolders(str(path.parent))
     if path.is_dir():
-        return _load_folder(path, split), str(path)
+        return _load_folder(path, split), ImageFolders(str(path))
     if path.suffix in _BUILDERS or name.startswith((".", "/", "~")):
         near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
         raise BadInputError(f"There is no file {name!r}.{near}")
     repo, _, named_split = name.partition("@")
     try:
-        return load_dataset(repo, config, split=named_split or split, revision=revision), None
+        rows = load_dataset(repo, config, split=named_split or split, revision=revision)
+        return rows, ImageFolders(own=_downloads(repo))
     except (DatasetsError, OSError, RuntimeError) as error:  # not there, broken, or a script that nobody runs any more
         raise BadInputError(
             f"{name!r} is neither 'figures', nor a local file or folder, nor a dataset that can be loaded from the "
@@ -135,6 +139,16 @@ def load_raw(
         ) from error
     except ValueError as error:  # an unknown split or configuration, with the known ones in the message
         raise BadInputError(f"{name!r}: {_first_line(error)}") from error
+
+
+def _downloads(repo: str) -> tuple[str, ...]:
+    """The folders that the files of a Hub dataset are downloaded and unpacked to."""
+    from datasets import config
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    hub = os.path.join(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="dataset"))
+    return hub, str(config.DOWNLOADED_DATASETS_PATH), str(config.EXTRACTED_DATASETS_PATH)
 
 
 def _load_files(path: Path, split: str) -> Dataset:

@@ -2,19 +2,19 @@
 """From a dataset as it was published to training rows: prompt, images, solution, answer type and prompt id."""
 
 import hashlib
+import math
 import os
-from collections import Counter
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, Json, List, Value
+from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, Value
 from transformers.utils import logging
 
 from mmr1_trl.data.columns import BOX_NAMES, ColumnMap, image_feature_columns, recognize_columns
-from mmr1_trl.data.images import image_size
+from mmr1_trl.data.images import ImageFolders, image_size
+from mmr1_trl.data.picture_columns import content_ids, picture_lists
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.questions import (
     append_options,
@@ -50,7 +50,7 @@ def prepare_dataset(
     answer_type: str | None = None,
     tolerance: float | None = None,
     box_format: str = "xyxy",
-    image_root: str | os.PathLike[str] | None = None,
+    image_root: str | os.PathLike[str] | ImageFolders | None = None,
     on_bad_row: str = "error",
 ) -> Dataset:
     """
@@ -75,11 +75,12 @@ def prepare_dataset(
             default.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
             How gold boxes are written: `"xyxy"` or `"xywh"`, in pixels or, when no number exceeds 1, in fractions.
-        image_root (`str` or `os.PathLike`, *optional*):
-            Folder that relative image paths start from.
+        image_root (`str`, `os.PathLike` or [`~mmr1_trl.data.images.ImageFolders`], *optional*):
+            Folder that relative image paths start from and stay below, and, of a dataset that is not from this
+            machine, the folders that absolute ones may lead into.
         on_bad_row (`str`, *optional*, defaults to `"error"`):
-            A row without answer, with a wrong number of `<image>` markers or with a broken box stops everything
-            (`"error"`) or is left out with a warning (`"skip"`).
+            A row without answer, with a wrong number of `<image>` markers, a broken box, a tolerance that is none, or
+            anything else that cannot be read stops everything (`"error"`) or is left out with a warning (`"skip"`).
 
     Returns:
         [`~datasets.Dataset`]: The columns `prompt` (messages whose contents are strings), `images` (list of
@@ -111,21 +112,28 @@ def prepare_dataset(
     )
     table = dataset.with_format("arrow")[:]
     _check_own_columns(table, tolerance)
-    images = None
+    if tolerance is not None:
+        require_tolerance(tolerance)
+    images: pa.ChunkedArray | None = None
+    bad: dict[int, str] = {}
     if columns.image:
-        stored = _without_json(table.column(columns.image), dataset.features, columns.image)
-        images = _image_lists(stored, columns.image, image_root)
-    reader = _RowReader(table, dataset.features, columns, images, style, question, answer_type, box_format)
+        folders = image_root
+        if not isinstance(folders, ImageFolders):
+            folders = ImageFolders(None if folders is None else os.fspath(folders))
+        images, bad = picture_lists(dataset, table, columns.image, folders)
+    reader = _RowReader(table, dataset.features, columns, images, style, question, answer_type, tolerance, box_format)
 
     rows: list[dict[str, Any]] = []
-    bad: dict[int, str] = {}
     for index in range(len(dataset)):
         try:
+            if index in bad:
+                raise BadInputError(bad[index])
             rows.append(reader.read(index))
-        except BadInputError as error:
-            bad[index] = str(error)
+        # Whatever the values of a row bring the code that reads them to, it is this row that cannot be used.
+        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+            bad[index] = str(error) if isinstance(error, BadInputError) else f"it cannot be read ({error!r:.200})"
             rows.append(dict.fromkeys(("options", "image_size")) | _NO_ROW)
-    if bad and columns.image is None and any("<image>" in reason for reason in bad.values()):
+    if columns.image is None and 2 * sum("<image>" in reason for reason in bad.values()) > len(rows):
         raise BadInputError(
             "The questions have <image> markers, and no column looks like pictures; the dataset has "
             f"{dataset.column_names}. Name it with --image_column."
@@ -154,16 +162,26 @@ class _RowReader:
         style: PromptStyle,
         question: str | None,
         answer_type: str | None,
+        tolerance: float | None,
         box_format: str,
     ) -> None:
+        self.unreadable: dict[int, str] = {}
+
         def values(name: str | None) -> list[Any] | None:
             # A column whose rows differ in type is stored as JSON, its texts in quotes.
-            return None if name is None else features.decode_column(table.column(name).to_pylist(), name)
+            if name is None or name not in table.column_names:
+                return None
+            stored = table.column(name).to_pylist()
+            try:
+                return features.decode_column(stored, name)
+            except (ValueError, RecursionError):  # JSON that cannot be read, in some row
+                return [self._decoded(features, name, index, value) for index, value in enumerate(stored)]
 
         self.prompts = values(columns.prompt if question is None else None)
         self.answers = values(columns.answer) or []
         self.options = values(columns.options)
-        self.types = values("answer_type" if "answer_type" in table.column_names else None)
+        self.types = values("answer_type")
+        self.tolerances, self.precisions = values("tolerance" if tolerance is None else None), values("precision")
         self.images = images
         self.counts = None if images is None else pc.list_value_length(images).to_pylist()
         feature = features[columns.answer]
@@ -171,7 +189,16 @@ class _RowReader:
         self.is_box = columns.answer in BOX_NAMES
         self.style, self.question, self.answer_type, self.box_format = style, question, answer_type, box_format
 
+    def _decoded(self, features: Features, name: str, index: int, value: Any) -> Any:
+        try:
+            return features.decode_column([value], name)[0]
+        except (ValueError, RecursionError) as error:
+            self.unreadable[index] = f"column {name!r} cannot be read ({error})"
+            return None
+
     def read(self, index: int) -> dict[str, Any]:
+        if index in self.unreadable:
+            raise BadInputError(self.unreadable[index])
         prompt = self.question if self.prompts is None else self.prompts[index]
         question, blocks = question_text(prompt)
         question, markers = split_markers(question)
@@ -179,6 +206,8 @@ class _RowReader:
         markers = blocks or markers
         if markers is not None and markers != count:
             raise BadInputError(f"the question has {markers} <image> markers, and there are {count} images")
+        require_tolerance(None if self.tolerances is None else self.tolerances[index])
+        require_precision(None if self.precisions is None else self.precisions[index])
         options = None if self.options is None else read_options(self.options[index])
         solution, answer_type = self._answer(index, options)
         size = None
@@ -188,8 +217,11 @@ class _RowReader:
             solution = box_text(self.answers[index], size, self.box_format)
         if options and answer_type == "multiple_choice":
             question = append_options(question, options)
+        messages = build_messages(prompt, question, self.style)
+        for text in (*(message["content"] for message in messages), solution, *(options or ())):
+            text.encode()  # JSON can hold half of a character, which neither Arrow nor a tokenizer takes
         return {
-            "prompt": build_messages(prompt, question, self.style),
+            "prompt": messages,
             "question": question,
             "solution": solution,
             "answer_type": answer_type,
@@ -238,101 +270,48 @@ def _report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str) -> Non
     logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
 
 
+MAX_PRECISION = 100  # decimals
+
+
+def require_tolerance(value: Any) -> None:
+    """
+    Refuse a tolerance that is no relative error ([`BadInputError`]); `None` stands for an exact answer.
+
+    Args:
+        value (`float`, *optional*):
+            From a column `tolerance`, or an option.
+    """
+    if value is not None and not (_is_number(value) and 0 <= value <= 1):
+        raise BadInputError(f"tolerance={value!r:.60} is no relative error between 0 and 1, such as 0.05")
+
+
+def require_precision(value: Any) -> None:
+    """
+    Refuse a precision that is no number of decimals ([`BadInputError`]); `None` stands for an exact answer.
+
+    Args:
+        value (`float`, *optional*):
+            From a column `precision`.
+    """
+    if value is not None and not (_is_number(value) and 0 <= value <= MAX_PRECISION and value == int(value)):
+        raise BadInputError(f"precision={value!r:.60} is no number of decimals, such as 2 (at most {MAX_PRECISION})")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _check_own_columns(table: pa.Table, tolerance: float | None) -> None:
     """Refuse columns with a name of this package's own that hold something else."""
     for name in ("tolerance", "precision") if tolerance is None else ("precision",):
         kind = table.schema.field(name).type if name in table.column_names else pa.null()
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_nested(kind):
             raise BadInputError(f"Column {name!r} holds {kind}, not numbers for the rewards. Rename or drop it.")
     if "prompt_id" in table.column_names and (empty := table.column("prompt_id").null_count):
         row = table.column("prompt_id").is_null().index(True).as_py()
         raise BadInputError(
             f"Column 'prompt_id' is empty in {empty} rows, row {row} the first. Fill it, or leave the column out."
         )
-
-
-def _without_json(column: pa.ChunkedArray, features: Features, name: str) -> pa.ChunkedArray:
-    """Turn images that are stored as JSON, a path here and a list of paths there, into lists."""
-    feature = features[name]
-    if not isinstance(feature.feature if isinstance(feature, List) else feature, Json):
-        return column
-    values = features.decode_column(column.to_pylist(), name)
-    try:
-        return pa.chunked_array([[v if v is None or isinstance(v, list) else [v] for v in values]])
-    except pa.ArrowException as error:
-        raise BadInputError(
-            f"Column {name!r} holds images in several forms ({error}). Write them all as paths or lists of paths, or "
-            "name another column with --image_column."
-        ) from error
-
-
-def _image_lists(
-    column: pa.ChunkedArray, name: str | None, image_root: str | os.PathLike[str] | None
-) -> pa.ChunkedArray:
-    """Turn a column of images, paths or lists of them into lists of `{"bytes", "path"}`, without copying bytes."""
-    chunks = []
-    for chunk in column.chunks:
-        if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type):
-            counts = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
-            flat = chunk.flatten()
-        else:
-            counts = chunk.is_valid().to_numpy(zero_copy_only=False)
-            flat = chunk.drop_null()
-        if pa.types.is_large_string(flat.type):
-            flat = flat.cast(pa.string())
-        if pa.types.is_null(flat.type):
-            flat = flat.cast(pa.string())
-        if not (pa.types.is_string(flat.type) or pa.types.is_struct(flat.type) or _is_binary(flat.type)):
-            raise BadInputError(
-                f"Column {name!r} holds {flat.type}, not images or paths. Name another one with --image_column."
-            )
-        stored = Image(decode=False).cast_storage(flat)
-        if image_root is not None:
-            stored = _resolve_paths(stored, os.fspath(image_root))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        chunks.append(pa.ListArray.from_arrays(pa.array(offsets), stored))
-    return pa.chunked_array(chunks, type=pa.list_(Image(decode=False).pa_type))
-
-
-def _is_binary(type_: pa.DataType) -> bool:
-    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
-
-
-def _resolve_paths(stored: pa.StructArray, root: str) -> pa.StructArray:
-    data = stored.field("bytes")
-    paths = [
-        os.path.join(root, path) if path is not None and embedded is False and "://" not in path else path
-        for path, embedded in zip(stored.field("path").to_pylist(), data.is_valid().to_pylist())
-    ]
-    return pa.StructArray.from_arrays([data, pa.array(paths, pa.string())], ["bytes", "path"])
-
-
-def _content_ids(rows: list[dict[str, Any]], images: pa.ChunkedArray | None) -> list[str]:
-    """Hash question and pictures of every row to 16 hexadecimal digits; a second row of the same content gets `-2`."""
-    seen: Counter[str] = Counter()
-    ids = []
-    lists = (None for _ in rows) if images is None else (row for chunk in images.chunks for row in chunk)
-    for row, pictures in zip(rows, lists):
-        digest = hashlib.blake2b(row["question"].encode(errors="surrogatepass"), digest_size=8)
-        for picture in () if pictures is None else pictures.values:
-            data = picture["bytes"].as_buffer()
-            if data is None:
-                data = _file_content(picture["path"].as_py() or "")
-            digest.update(len(data).to_bytes(8, "big"))
-            digest.update(data)
-        key = digest.hexdigest()
-        seen[key] += 1
-        ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
-    return ids
-
-
-def _file_content(path: str) -> bytes:
-    """The bytes of a picture's file; of one that cannot be read its name, or its address, on any machine the same."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return (path if "://" in path else os.path.basename(path)).encode(errors="surrogateescape")
 
 
 def _build(
@@ -344,7 +323,7 @@ def _build(
     extra: dict[str, pa.Array],
 ) -> Dataset:
     """Put the new columns beside the unused ones."""
-    content_ids = _content_ids(rows, images)
+    ids = content_ids((row["question"] for row in rows), images)
     features: dict[str, Any] = {"prompt": _MESSAGES}
     data: dict[str, Any] = {"prompt": pa.array([row["prompt"] for row in rows], _MESSAGES_TYPE)}
     if images is not None and pc.any(pc.greater(pc.list_value_length(images), 0)).as_py():
@@ -358,7 +337,7 @@ def _build(
         features["options"] = List(Value("string"))
         data["options"] = pa.array([row["options"] for row in rows], pa.list_(pa.string()))
     if "prompt_id" not in dataset.column_names:
-        features["prompt_id"], data["prompt_id"] = Value("string"), pa.array(content_ids, pa.string())
+        features["prompt_id"], data["prompt_id"] = Value("string"), pa.array(ids, pa.string())
     for name, values in extra.items():
         features[name], data[name] = Value(str(values.type).replace("double", "float64")), values
     used = {columns.prompt, columns.image, columns.answer, columns.options, "image", "images", *features, *_RESERVED}
@@ -367,7 +346,7 @@ def _build(
         if name not in used:
             features[name], data[name] = feature, table.column(name)
     # An explicit fingerprint, since the default one would serialize all the pictures in order to hash them.
-    parts = [*content_ids, *(row["solution"] for row in rows), *features, str(rows[0])]
+    parts = [*ids, *(row["solution"] for row in rows), *features, str(rows[0])]
     fingerprint = hashlib.blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=8).hexdigest()
     return Dataset(pa.table(data), info=DatasetInfo(features=Features(features)), fingerprint=fingerprint)
 

@@ -3,6 +3,7 @@
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -230,7 +231,7 @@ def gold_text(value: Any) -> str:
     if value is None or value == [] or value == {} or value != value:  # an empty cell of a column of numbers is NaN
         raise BadInputError("there is no gold answer")
     if isinstance(value, list | dict):
-        return json.dumps(value)
+        return json.dumps(value, default=str)
     text = str(value)
     if (tagged := last_tagged(text)) is not None:
         text = tagged
@@ -263,7 +264,7 @@ def box_text(value: Any, size: tuple[int, int] | None, box_format: str = "xyxy")
     try:
         numbers = [float(number) for number in (json.loads(value) if isinstance(value, str) else value)]
         left, top, right, bottom = numbers
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise BadInputError(f"the box {str(value)[:60]!r} is not a list of four numbers") from None
     if box_format == "xywh":
         right, bottom = left + right, top + bottom
@@ -272,6 +273,8 @@ def box_text(value: Any, size: tuple[int, int] | None, box_format: str = "xyxy")
             f"the box {numbers} has no area between left < right and top < bottom (read as {box_format}; the "
             "other reading is --box_format " + ("xyxy" if box_format == "xywh" else "xywh") + ")"
         )
+    if math.inf in (right, bottom):
+        raise BadInputError(f"the box {numbers} has no end")
     if max(numbers) <= 1:
         if size is None:
             raise BadInputError(f"the box {numbers} is a fraction of the image, and the row has no image")
@@ -284,7 +287,11 @@ def _is_message(message: Any) -> bool:
         return False
     content = message["content"]
     blocks = content if isinstance(content, list) else []
-    return (content is None or isinstance(content, str | list)) and all(isinstance(b, Mapping) for b in blocks)
+    return (
+        isinstance(message["role"], str)
+        and (content is None or isinstance(content, str | list))
+        and all(isinstance(block, Mapping) for block in blocks)
+    )
 
 
 def _flatten(content: Any) -> tuple[str, int]:
@@ -293,4 +300,7 @@ def _flatten(content: Any) -> tuple[str, int]:
         return content, 0
     blocks = content or []
     texts = [block["text"] for block in blocks if block.get("type") == "text" and block.get("text")]
+    for text in texts:
+        if not isinstance(text, str):
+            raise BadInputError(f"a block of type text holds the {type(text).__name__} {text!r:.60}, not a text")
     return "\n".join(texts), sum(block.get("type") == "image" for block in blocks)

@@ -94,18 +94,18 @@ def load_benchmark(
 
     if folder is not None:
         copy = _local_copy(benchmark.name, Path(folder))
-        raw, _ = load_raw(str(copy), benchmark.sources[0][2])
+        raw, folders = load_raw(str(copy), benchmark.sources[0][2])
         if num_rows is not None:
             raw = raw.select(range(min(num_rows, len(raw))))
-        return prepare_benchmark(benchmark, raw, prompt_style)
+        return prepare_benchmark(benchmark, raw, prompt_style, folders)
     failures = []
     for name, config, split in benchmark.sources:
         try:
-            raw, _ = load_raw(name, split if num_rows is None else f"{split}[:{num_rows}]", config)
+            raw, folders = load_raw(name, split if num_rows is None else f"{split}[:{num_rows}]", config)
         except BadInputError as error:
             failures.append(str(error))
             continue
-        return prepare_benchmark(benchmark, raw, prompt_style)
+        return prepare_benchmark(benchmark, raw, prompt_style, folders)
     raise BadInputError(
         f"The benchmark {benchmark.name!r} cannot be loaded. {' '.join(failures)} A copy on this machine is read by "
         f"--benchmarks_folder FOLDER, from FOLDER/{benchmark.name}.parquet or a folder FOLDER/{benchmark.name}."
@@ -120,7 +120,7 @@ def _local_copy(name: str, folder: Path) -> Path:
     return found[0]
 
 
-def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None = None) -> Any:
+def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None = None, folders: Any = None) -> Any:
     """
     Turn the raw rows of a benchmark into rows to evaluate on; the pictures are neither decoded nor copied.
 
@@ -131,6 +131,8 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
             Its rows as published.
         prompt_style (`str`, *optional*):
             How the question is put; the benchmark's own way by default.
+        folders ([`~mmr1_trl.data.images.ImageFolders`], *optional*):
+            Where the paths of its pictures start from and may lead.
 
     Returns:
         `datasets.Dataset`: As from [`load_benchmark`], with `doc_id`, the row's number in the published split,
@@ -170,6 +172,7 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
         answer_column="answer",
         options_column="options" if "options" in table.column_names else None,
         prompt_style=prompt_style or benchmark.prompt_style,
+        image_root=folders,
         on_bad_row="skip",
     )
 

@@ -1,0 +1,160 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Columns of pictures as Arrow holds them: brought into one form, hashed, and embedded, without copying bytes."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, Features, Image, Json, List
+
+from mmr1_trl.data.images import BadImageError, ImageFolders, open_file
+from mmr1_trl.errors import BadInputError
+
+
+def picture_lists(
+    dataset: Dataset, table: pa.Table, name: str, folders: ImageFolders
+) -> tuple[pa.ChunkedArray, dict[int, str]]:
+    """
+    Turn a column of images, paths or lists of them into lists of `{"bytes", "path"}`, without copying bytes.
+
+    Args:
+        dataset ([`~datasets.Dataset`]), table (`pa.Table`):
+            Rows, and the Arrow table of the same.
+        name (`str`):
+            The column.
+        folders ([`~mmr1_trl.data.images.ImageFolders`]):
+            Where its paths start from and may lead.
+
+    Returns:
+        `tuple[pa.ChunkedArray, dict[int, str]]`: The lists, and the rows with a path that must not be opened, with the
+        reason. Such a path is left out of the lists.
+
+    Raises:
+        [`BadInputError`]: The column holds something else.
+    """
+    chunks, first = [], 0
+    bad: dict[int, str] = {}
+    for chunk in _without_json(table.column(name), dataset.features, name).chunks:
+        if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type):
+            counts = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+            flat = chunk.flatten()
+        else:
+            counts = chunk.is_valid().to_numpy(zero_copy_only=False)
+            flat = chunk.drop_null()
+        if pa.types.is_large_string(flat.type) or pa.types.is_null(flat.type):
+            flat = flat.cast(pa.string())
+        if not (pa.types.is_string(flat.type) or pa.types.is_struct(flat.type) or _is_binary(flat.type)):
+            raise BadInputError(
+                f"Column {name!r} holds {flat.type}, not images or paths. Name another one with --image_column."
+            )
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        stored, problems = _resolved(Image(decode=False).cast_storage(flat), folders)
+        for position, reason in problems.items():
+            row = int(np.searchsorted(offsets, position, side="right")) - 1
+            bad.setdefault(first + row, f"image {position - offsets[row]}: {reason}")
+        chunks.append(pa.ListArray.from_arrays(pa.array(offsets), stored))
+        first += len(chunk)
+    return pa.chunked_array(chunks, type=pa.list_(Image(decode=False).pa_type)), bad
+
+
+def _resolved(stored: pa.StructArray, folders: ImageFolders) -> tuple[pa.StructArray, dict[int, str]]:
+    """Replace the paths of pictures that are not embedded by the files that they mean."""
+    data, paths = stored.field("bytes"), stored.field("path").to_pylist()
+    bad: dict[int, str] = {}
+    for position, embedded in enumerate(data.is_valid().to_pylist()):
+        if paths[position] is not None and not embedded:
+            try:
+                paths[position] = folders.resolve(paths[position])
+            except BadImageError as error:
+                bad[position], paths[position] = str(error), None
+    return pa.StructArray.from_arrays([data, pa.array(paths, pa.string())], ["bytes", "path"]), bad
+
+
+def _without_json(column: pa.ChunkedArray, features: Features, name: str) -> pa.ChunkedArray:
+    """Turn images that are stored as JSON, a path here and a list of paths there, into lists."""
+    feature = features[name]
+    if not isinstance(feature.feature if isinstance(feature, List) else feature, Json):
+        return column
+    values = features.decode_column(column.to_pylist(), name)
+    try:
+        return pa.chunked_array([[v if v is None or isinstance(v, list) else [v] for v in values]])
+    except pa.ArrowException as error:
+        raise BadInputError(
+            f"Column {name!r} holds images in several forms ({error}). Write them all as paths or lists of paths, or "
+            "name another column with --image_column."
+        ) from error
+
+
+def _is_binary(type_: pa.DataType) -> bool:
+    return pa.types.is_binary(type_) or pa.types.is_large_binary(type_)
+
+
+def content_ids(questions: Iterable[str], images: pa.ChunkedArray | None) -> list[str]:
+    """
+    Hash question and pictures of every row to 16 hexadecimal digits; a second row of the same content gets `-2`.
+
+    Args:
+        questions (`Iterable[str]`):
+            The question of every row.
+        images (`pa.ChunkedArray`, *optional*):
+            Its pictures, from [`picture_lists`].
+
+    Returns:
+        `list[str]`: One id per row.
+    """
+    seen: Counter[str] = Counter()
+    ids = []
+    lists: Iterable[Any] | None = None if images is None else (row for chunk in images.chunks for row in chunk)
+    for question, pictures in ((q, None) for q in questions) if lists is None else zip(questions, lists):
+        digest = hashlib.blake2b(question.encode(errors="surrogatepass"), digest_size=8)
+        for picture in () if pictures is None else pictures.values:
+            data = picture["bytes"].as_buffer()
+            if data is None:
+                data = _file_content(picture["path"].as_py() or "")
+            digest.update(len(data).to_bytes(8, "big"))
+            digest.update(data)
+        key = digest.hexdigest()
+        seen[key] += 1
+        ids.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return ids
+
+
+def _file_content(path: str) -> bytes:
+    """The bytes of a picture's file; of one that cannot be read its name, or its address, on any machine the same."""
+    try:
+        with open_file(path, "") as file:
+            return file.read()
+    except (OSError, BadImageError):
+        return (path if "://" in path else os.path.basename(path)).encode(errors="surrogatepass")
+
+
+def embed(images: pa.ChunkedArray, first: int = 0) -> pa.ChunkedArray:
+    """
+    Put the files that pictures are paths of inside; of their paths only the names are kept.
+
+    Args:
+        images (`pa.ChunkedArray`):
+            Lists of `{"bytes", "path"}`.
+        first (`int`, *optional*, defaults to `0`):
+            Number of the first row, for messages.
+
+    Returns:
+        `pa.ChunkedArray`: The same with all bytes inside.
+
+    Raises:
+        [`BadImageError`]: A file cannot be read.
+    """
+    rows = []
+    for number, pictures in enumerate(images.to_pylist(), first):
+        for position, picture in enumerate(pictures or ()):
+            if picture["bytes"] is None:
+                with open_file(picture["path"] or "", f"row {number}, image {position}") as file:
+                    picture["bytes"] = file.read()
+            picture["path"] = None if picture["path"] is None else os.path.basename(picture["path"])
+        rows.append(pictures)
+    return pa.chunked_array([pa.array(rows, images.type)])
