@@ -18,8 +18,8 @@ from trl.rewards import accuracy_reward as trl_accuracy_reward
 from writing import write_results
 
 from mmr1_trl.rewards import accuracy_reward
-from mmr1_trl.rewards.compare import Question
-from mmr1_trl.rewards.verify_pool import DEADLINE_SECONDS, default_pool
+from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.pool import DEADLINE_SECONDS, default_pool
 
 
 SENTENCES = (

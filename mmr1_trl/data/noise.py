@@ -8,8 +8,8 @@ from datasets import Dataset, Value
 from mmr1_trl.data.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import answer_pool, choose_rows, corrupt_answer, row_rng
-from mmr1_trl.rewards.compare import is_equal
 from mmr1_trl.rewards.scoring import make_question
+from mmr1_trl.rewards.types import is_equal
 
 
 def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = "random") -> Dataset:

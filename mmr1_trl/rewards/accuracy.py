@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
-from mmr1_trl.rewards.answers import completion_text, extract_answer
-from mmr1_trl.rewards.compare import Question
-from mmr1_trl.rewards.scoring import check_gold, row_question, score_answers
+from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.extraction import completion_text, extract_answer
+from mmr1_trl.rewards.scoring import score_answers
+from mmr1_trl.rewards.types import check_gold, row_question
 from mmr1_trl.rewards.words import normalize_label
 
 
@@ -66,7 +67,7 @@ def accuracy_reward(
         solution (`Sequence[str]`):
             Gold answers.
         answer_type (`Sequence[str]`, *optional*):
-            Dataset column, see [`answers.ANSWER_TYPES`]. Inferred from each gold where it is missing.
+            Dataset column, see [`types.ANSWER_TYPES`]. Inferred from each gold where it is missing.
         options (`Sequence[Sequence[str]]`, *optional*):
             Dataset column with the choices of multiple-choice questions.
         tolerance (`Sequence[float]`, *optional*):

@@ -6,9 +6,9 @@ from typing import Any
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.accuracy import Completions, LogMetric
-from mmr1_trl.rewards.answers import completion_text, extract_answer
-from mmr1_trl.rewards.compare import MAX_ANSWER_CHARS
-from mmr1_trl.rewards.scoring import make_question, score_answers
+from mmr1_trl.rewards.extraction import completion_text, extract_answer
+from mmr1_trl.rewards.scoring import score_answers
+from mmr1_trl.rewards.types import MAX_ANSWER_CHARS, make_question
 
 
 def majority_vote_reward(

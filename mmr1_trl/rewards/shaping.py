@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmr1_trl.rewards.accuracy import Completions
-from mmr1_trl.rewards.answers import completion_text
+from mmr1_trl.rewards.extraction import completion_text
 
 
 def repetition_penalty(

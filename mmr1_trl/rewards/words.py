@@ -1,83 +1,32 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Answers in words: option letters, yes and no, free text, dates, class names. Standard library only."""
+"""Answers in words: yes and no, free text, dates, clock times, class names, "no solution". Standard library only."""
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from datetime import datetime
+from math import gcd
+from typing import NamedTuple
 
-from mmr1_trl.rewards.values import clean, compact, parse_quantity, same_quantity
-
-
-_LETTER = re.compile(r"(?:option|choice|answer)?\s*[(\[{]?\s*([A-Za-z])\s*[)\]}]?\s*[.:]?", re.IGNORECASE)
-_LETTER_AND_TEXT = re.compile(
-    r"(?:option |choice )?(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\s?[.):,])(?:\s+|$)", re.I
-)
-# Possessive and unambiguous: an answer may hold thousands of letters.
-_SEVERAL = re.compile(r"\A[(\[{]?[A-Z](?:(?:[\s,;&/]|and\b)++\(?[A-Z]\)?)++[)\]}]?\.?")
-_OPTION_PREFIX = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])\s?[.):])\s*")
+from mmr1_trl.rewards.notation import clean
 
 
-def option_letters(text: str, options: Sequence[str] = ()) -> frozenset[str]:
-    """
-    Read an answer as option letters.
-
-    Args:
-        text (`str`):
-            "B", "(B)", "B. 12 cm", "A, C", "ACD" or, when the options are known, the text of exactly one of them.
-        options (`Sequence[str]`, *optional*):
-            The choices in order.
-
-    Returns:
-        `frozenset[str]`: Upper-case letters, empty when the text names no option.
-    """
-    text = clean(text)
-    equal, similar = _matching_options(text, options)
-    named = equal or (similar if len(similar) == 1 else [])  # of several similar ones none is named
-    letters = ""
-    if single := _LETTER.fullmatch(text):
-        letters = single[1].upper()
-    elif equal:  # before several letters: "AC" and "A and B" may be the text of an option
-        return frozenset(equal)
-    elif _SEVERAL.fullmatch(text):
-        letters = "".join(re.findall(r"[A-Z]", re.sub(r"and", "", text)))
-    elif 1 < len(text) <= 10 and text.isascii() and text.isupper() and text.isalpha() and len(set(text)) == len(text):
-        letters = text
-    elif not named and (lettered := _LETTER_AND_TEXT.match(text)):
-        letters = (lettered[1] or lettered[2] or lettered[3]).upper()
-    last = chr(ord("A") + len(options) - 1) if options else "Z"
-    return frozenset(letters if letters and max(letters) <= last else named)
-
-
-def _matching_options(text: str, options: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options that are the text up to spaces, and those that say the same with other signs around it."""
-    equal, similar = [], []
-    tight, words, quantity = _without_spaces(text), normalize_text(text), parse_quantity(text)
-    for letter, option in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", options):
-        option = clean(_OPTION_PREFIX.sub("", option))
-        if _without_spaces(option) == tight != "":
-            equal.append(letter)
-        if normalize_text(option) == words != "" or same_quantity(parse_quantity(option), quantity):
-            similar.append(letter)
-    return equal, similar
-
-
-def _without_spaces(text: str) -> str:
-    return re.sub(r",\s+", ",", compact(text))
-
-
-_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
+_YES_NO = {"yes": True, "true": True, "correct": True, "no": False, "false": False, "incorrect": False}
+_YES_NO |= dict.fromkeys(("是", "对", "正确", "是的"), True)
+_YES_NO |= dict.fromkeys(("否", "不是", "错", "错误", "不对"), False)
+_UNSURE = frozenset("maybe perhaps possibly probably unsure unclear or".split())
 
 
 def read_yes_no(text: str) -> bool | None:
     """`True` for yes/true, `False` for no/false, `None` for anything else or for both ("yes and no")."""
-    words = re.findall(r"[a-z]+", clean(text).lower())
-    if not words or words[0] not in _YES_NO or {"yes", "no"} <= set(words) or {"true", "false"} <= set(words):
+    text = clean(text)
+    if text in _YES_NO:
+        return _YES_NO[text]
+    words = re.findall(r"[a-z]+", text.lower())
+    if not words or words[0] not in _YES_NO or _UNSURE.intersection(words):
         return None
-    return _YES_NO[words[0]]
-
-
-_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%B %d %Y", "%d %B %Y", "%b %d %Y", "%d %b %Y")
+    if {"yes", "no"} <= set(words) or {"true", "false"} <= set(words) or {"correct", "incorrect"} <= set(words):
+        return None
+    return _YES_NO[words[0]] if len(words) == 1 or words[0] not in ("correct", "incorrect") else None
 
 
 def normalize_text(text: str) -> str:
@@ -86,14 +35,21 @@ def normalize_text(text: str) -> str:
     of a number stay, save those of a date, which everybody writes with others.
     """
     text = unicodedata.normalize("NFKC", clean(text)).casefold()
-    text = re.sub(r"(?<!\d)(\d+)[./-](\d+)[./-](\d+)(?!\d)", r"\1 \2 \3", text)
+    text = re.sub(r"(?<!\d)(\d{1,4})[./-](\d{1,4})[./-](\d{1,4})(?!\d)", r"\1 \2 \3", text)
     text = re.sub(r"(?<=\w)-|-(?!\.?\d)|(?<!\d)[.:/]|[.:/](?!\d)|[^\w\s%$€£+<>=.:/-]|_", " ", text)
     return " ".join(word for word in text.split() if word not in ("a", "an", "the"))
 
 
+_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y年%m月%d日", "%B %d %Y", "%d %B %Y", "%b %d %Y", "%d %b %Y")
+_LONGEST_DATE = 40
+
+
 def read_date(text: str) -> datetime | None:
     """The day that a text names in one of the common ways of writing it, else `None`."""
-    text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", clean(text)).replace(",", "").replace(".", "")
+    text = clean(text)
+    if len(text) > _LONGEST_DATE:
+        return None
+    text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", text).replace(",", "").replace(".", "")
     for form in _DATE_FORMATS:
         try:
             return datetime.strptime(text, form)
@@ -105,3 +61,134 @@ def read_date(text: str) -> datetime | None:
 def normalize_label(text: str) -> str:
     """A class name without case, spaces, underscores, hyphens and punctuation: "Maine_Coon" is "maine coon"."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", clean(text)).casefold())
+
+
+class ClockTime(NamedTuple):
+    """A time of day in seconds; `half` is "am" or "pm", `""` when only the hour tells (or does not)."""
+
+    seconds: int
+    half: str
+
+
+_HALF = r"(?P<half>[ap]\s?\.?\s?m\b\.?|noon|midnight|in the (?:morning|afternoon|evening))"
+_CLOCK = re.compile(
+    r"\A(?:at )?(?P<before>上午|早上|凌晨|中午|下午|晚上)?\s?(?P<hour>\d{1,2})"
+    r"(?:\s?(?P<sign>[:点时h])\s?(?P<minute>\d\d)分?(?::(?P<second>\d\d))?|\s?点整?|(?P<dot>\.\d\d)(?=\s?[ap]))?"
+    rf"(?P<clock>\s?o\s?'?\s?clock)?\s?{_HALF}?\Z",
+    re.IGNORECASE,
+)
+_CLOCK_WORDS = re.compile(
+    r"\A(?P<part>half|(?:a )?quarter|\d{1,2} minutes) (?P<side>past|after|to|before) (?P<hour>\d{1,2}|[a-z]{3,6})"
+    rf"(?: o\s?'?\s?clock)?\s?{_HALF}?\Z",
+    re.IGNORECASE,
+)
+_HOURS = "twelve one two three four five six seven eight nine ten eleven".split()
+
+
+def read_time(text: str) -> ClockTime | None:
+    """
+    Read a clock time: `7 o'clock`, `3:45 PM`, `15:45`, `half past nine`, `noon`.
+
+    Args:
+        text (`str`):
+            An answer.
+
+    Returns:
+        `ClockTime` or `None`.
+    """
+    text = clean(text)
+    if len(text) > _LONGEST_DATE:
+        return None
+    word, _, after = text.partition(" ")
+    if word.lower() in ("noon", "midnight") and not after:
+        return ClockTime(12 * 3600, "pm") if word.lower() == "noon" else ClockTime(0, "am")
+    if word.lower() in _HOURS and after:
+        text = f"{_HOURS.index(word.lower()) or 12} {after}"
+    if match := _CLOCK.match(text):
+        part = match.groupdict()
+        marked = part["sign"] or part["clock"] or part["half"] or part["before"] or part["dot"] or text[-1] in "点整"
+        minute = int(part["minute"] or (part["dot"] or ".0")[1:])
+        hour, second = int(part["hour"]), int(part["second"] or 0)
+        if not marked:
+            return None
+    elif match := _CLOCK_WORDS.match(text):
+        part = match.groupdict()
+        named = part["hour"].lower()
+        if not named.isdigit() and named not in _HOURS:
+            return None
+        hour = int(named) if named.isdigit() else _HOURS.index(named) or 12
+        size = (
+            part["part"].lower().split()[-1] if "quarter" in part["part"].lower() else part["part"].split()[0].lower()
+        )
+        minute, second = {"half": 30, "quarter": 15}.get(size) or int(size), 0
+        if part["side"].lower() in ("to", "before"):
+            hour, minute = (hour - 1) % 12 or 12, 60 - minute
+        part["before"] = None
+    else:
+        return None
+    if hour > 24 or minute > 59 or second > 59 or (hour == 24 and minute + second):
+        return None
+    half = _half_of_day(part["half"], part["before"])
+    if half and hour > 12:
+        half = "" if half == "pm" else "wrong"
+    elif half:
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    return None if half == "wrong" else ClockTime((hour * 60 + minute) * 60 + second, half)
+
+
+def _half_of_day(after: str | None, before: str | None) -> str:
+    if before:
+        return "pm" if before in ("中午", "下午", "晚上") else "am"
+    after = (after or "").lower()
+    if not after:
+        return ""
+    if after.startswith("in the"):
+        return "am" if after.endswith("morning") else "pm"
+    return "am" if after[0] == "a" or after == "midnight" else "pm"
+
+
+_BARE_TIME = re.compile(r"(\d{1,2})\s?:\s?(\d\d)")
+
+
+def is_clock_time(text: str) -> bool:
+    """
+    Whether a cleaned gold is a clock time by itself.
+
+    A bare `h:mm` is one when it is not in lowest terms, or when its minutes start with 0; `5:12` stays a ratio.
+    """
+    if read_time(text) is None:
+        return False
+    bare = _BARE_TIME.fullmatch(text)
+    return bare is None or bare[2][0] == "0" or gcd(int(bare[1]), int(bare[2])) > 1
+
+
+def same_time(gold: ClockTime, given: ClockTime) -> bool:
+    """Whether two clock times agree; morning or afternoon counts where both sides or a 24-hour clock tell it."""
+    if bool(gold.half) != bool(given.half):
+        bare = given if gold.half else gold
+        if bare.seconds < 13 * 3600:  # 3:45 may be in the afternoon, 15:45 cannot be in the morning
+            return gold.seconds % 43200 == given.seconds % 43200
+    return gold.seconds % 86400 == given.seconds % 86400
+
+
+_NOTHING = re.compile(
+    r"(?:there (?:is|are) )?no (?:real |integer |such |possible |valid )?(?:solutions?|roots?|zeros?)(?: exists?)?|"
+    r"(?:the )?empty set|(?:the )?null set|no real (?:number )?solutions?|\\emptyset|\\?\{ ?\\?\}|"
+    r"(?:方程)?无(?:实数)?解|空集|无实根",
+    re.IGNORECASE,
+)
+_UNDEFINED = re.compile(r"(?:it )?does not exist|dne|undefined|不存在|not defined|is undefined", re.IGNORECASE)
+
+
+def read_nothing(text: str) -> str:
+    """`"empty"` for "no solution" and the empty set, `"undefined"` for "does not exist", else `""`."""
+    text = clean(text)
+    _, _, value = text.rpartition("=")
+    if len(text) > _LONGEST_DATE:
+        return ""
+    for phrase in (text, value.strip()):
+        if _NOTHING.fullmatch(phrase):
+            return "empty"
+        if _UNDEFINED.fullmatch(phrase):
+            return "undefined"
+    return ""

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.answers import ANSWER_TYPES, extract_answer, infer_answer_type
-from mmr1_trl.rewards.compare import is_equal
-from mmr1_trl.rewards.intervals import parse_intervals
-from mmr1_trl.rewards.scoring import check_gold, make_question, score_answer, score_answers
-from mmr1_trl.rewards.values import clean, parse_quantity, split_list
+from mmr1_trl.rewards.extraction import extract_answer
+from mmr1_trl.rewards.notation import clean, split_list
+from mmr1_trl.rewards.quantities import parse_quantity
+from mmr1_trl.rewards.relations import parse_intervals
+from mmr1_trl.rewards.scoring import score_answer, score_answers
+from mmr1_trl.rewards.types import ANSWER_TYPES, check_gold, infer_answer_type, is_equal, make_question
 
 
 CASES = [

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from mmr1_trl.rewards.compare import Question
-from mmr1_trl.rewards.verify_pool import VerifyPool, default_pool
+from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.pool import VerifyPool, default_pool
 
 
 EQUAL = (Question(r"2\sqrt{3}", "latex"), r"\sqrt{12}")
@@ -151,8 +151,8 @@ def test_forked_and_spawned_processes_start_their_own_workers(method):
 
 SCRIPT = """
 import os, signal, sys
-from mmr1_trl.rewards.verify_pool import default_pool
-from mmr1_trl.rewards.compare import Question
+from mmr1_trl.rewards.pool import default_pool
+from mmr1_trl.rewards.comparison import Question
 assert default_pool().compare([(Question("x+1", "latex"), "1+x")]) == ["equal"]
 print(*default_pool().process_ids(), flush=True)
 if sys.argv[1] == "killed":
@@ -173,7 +173,7 @@ def test_no_worker_outlives_its_process(ending):
 
 def test_workers_import_neither_torch_nor_numpy_and_start_fast():
     code = (
-        "import sys, time; start = time.process_time(); import mmr1_trl.rewards.verify_worker; "
+        "import sys, time; start = time.process_time(); import mmr1_trl.rewards.worker; "
         "print(time.process_time() - start, len({'torch', 'numpy', 'trl', 'transformers'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
@@ -189,6 +189,6 @@ def test_a_worker_that_cannot_start_is_an_error(monkeypatch):
 
 
 def test_cache_is_bounded(monkeypatch, pool):
-    monkeypatch.setattr("mmr1_trl.rewards.verify_pool._CACHE_ITEMS", 3)
+    monkeypatch.setattr("mmr1_trl.rewards.pool._CACHE_ITEMS", 3)
     pool.compare([(Question(f"x+{n}", "latex"), f"{n}+x") for n in range(20, 26)])
     assert len(pool._cache) == 3

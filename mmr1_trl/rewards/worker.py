@@ -1,6 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """
-The process behind [`verify_pool.VerifyPool`]: reads one question per line on stdin, writes one verdict per line.
+The process behind [`pool.VerifyPool`]: reads one question per line on stdin, writes one verdict per line.
 
 It imports math-verify once and then forks a child that does the work. The child arms a kernel timer whose default
 action is death before every item, so that nothing, not even a C loop inside a power of integers, outlives the
@@ -21,9 +21,10 @@ from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Expr, Rational
+from sympy import Basic, Equality, Expr, Float, I, Rational, Sum, simplify
 
-from mmr1_trl.rewards.compare import Question, is_equal
+from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.types import is_equal
 
 
 _MAX_LATEX_CHARS = 500
@@ -35,8 +36,9 @@ _EXTRACTION = LatexExtractionConfig(
     ),
     boxed_match_priority=-1,
 )
-_TRIG_DEGREES = re.compile(r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*(\d+(?:\.\d+)?)\s*°\s*[)}]?")
-# math-verify rounds floats to six decimals by default, which makes 1.414214 equal to the square root of two.
+_TRIG = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+# Digits to which two numbers must agree, relative to their size and never to 1: 1/2004! is not 1/2006!.
+_DIGITS = 40
 _FLOAT_ROUNDING = 10
 
 
@@ -45,17 +47,24 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     for text in (gold, answer):
         if len(text) > _MAX_LATEX_CHARS or text.count("{") + text.count("(") > _MAX_NESTING:
             return False
-    texts = [_TRIG_DEGREES.sub(r"\\\1(\2 \\cdot \\frac{\\pi}{180})", text).replace("°", "") for text in (gold, answer)]
-    parsed = [parse(f"${text}$", extraction_config=[_EXTRACTION], parsing_timeout=None) for text in texts]
+    parsed = [_parse(text) for text in (gold, answer)]
     if not all(parsed):
         return False
-    if tolerance is None and precision is None and _differ_at_a_point(parsed[0][0], parsed[1][0]):
-        return False
-    if verify(parsed[0], parsed[1], float_rounding=_FLOAT_ROUNDING, timeout_seconds=None):
+    right, given = (_prepared(expressions[0]) for expressions in parsed)
+    if right == given:
         return True
+    if isinstance(right, Equality) and isinstance(given, Equality):
+        return _same_curve(right, given)
     if tolerance is None and precision is None:
-        return False
-    numbers = [_number(expressions[0]) for expressions in parsed]
+        verdict = _compare_values(right, given)
+        if verdict is not None:
+            return verdict
+        return bool(
+            verify(
+                [right, *parsed[0][1:]], [given, *parsed[1][1:]], float_rounding=_FLOAT_ROUNDING, timeout_seconds=None
+            )
+        )
+    numbers = _number(right), _number(given)
     if numbers[0] is None or numbers[1] is None:
         return False
     if tolerance is not None and abs(numbers[1] - numbers[0]) <= Fraction(str(tolerance)) * abs(numbers[0]):
@@ -63,21 +72,57 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     return precision is not None and round(numbers[0], precision) == round(numbers[1], precision)
 
 
-def _differ_at_a_point(gold: Any, answer: Any) -> bool:
-    """Refute an identity by its values at one fixed point, which spares most wrong answers a costly simplification."""
+def _parse(text: str) -> list[Any]:
+    degree = " \\cdot \\frac{\\pi}{180} " if _TRIG.search(text) else " "
+    return parse(f"${text.replace('°', degree)}$", extraction_config=[_EXTRACTION], parsing_timeout=None)
+
+
+def _prepared(expression: Any) -> Any:
+    """The letter i as the imaginary unit, whatever assumption the parser made of it, and decimals as fractions."""
+    if not isinstance(expression, Basic) or isinstance(expression, Sum):
+        return expression
+    changes: dict[Any, Any] = {symbol: I for symbol in expression.free_symbols if str(symbol) == "i"}
+    changes |= {number: Rational(str(number)) for number in expression.atoms(Float)}
+    return expression.xreplace(changes) if changes else expression
+
+
+def _compare_values(gold: Any, answer: Any) -> bool | None:
+    """
+    Decide numbers by their digits, and refute identities by their values at one fixed point, which spares most wrong
+    answers a costly simplification. `None` where that does not decide.
+    """
     if not isinstance(gold, Expr) or not isinstance(answer, Expr):
-        return False
+        return None
     symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
-    if any(str(symbol) in ("i", "e") for symbol in symbols):  # math-verify may read these as constants
-        return False
     point = {symbol: Rational(37 + 10 * index, 29) for index, symbol in enumerate(symbols)}
     try:
-        values = [expression.subs(point).evalf(20) for expression in (gold, answer)]
+        values = [expression.subs(point).evalf(_DIGITS + 10) for expression in (gold, answer)]
         if not all(value.is_number and value.is_finite for value in values):
-            return False
-        return bool(abs(values[0] - values[1]) > 1e-9 * max(1, abs(values[0]), abs(values[1])))
+            return None
+        size = max(abs(value) for value in values)
+        if size < Float(f"1e-{_DIGITS}") and any(_is_noise(value) for value in values):
+            return None  # zero, computed in a roundabout way
+        close = abs(values[0] - values[1]) <= Float(f"1e-{_DIGITS}") * size
     except (TypeError, ValueError, AttributeError, ArithmeticError):
-        return False  # not a function of its symbols; the full comparison decides
+        return None  # not a function of its symbols; the full comparison decides
+    return (True if not symbols else None) if close else False
+
+
+def _is_noise(value: Any) -> bool:
+    return value.has(Float) and any(number._prec < _DIGITS for number in value.atoms(Float)) or value == 0
+
+
+def _same_curve(gold: Any, answer: Any) -> bool:
+    """Whether two equations are one, up to their order and a factor that is not zero."""
+    gaps = [(equation.lhs - equation.rhs) for equation in (gold, answer)]
+    symbols = sorted(gaps[0].free_symbols, key=str)
+    if not symbols or set(symbols) != gaps[1].free_symbols:
+        return False
+    point = {symbol: Rational(37 + 10 * index, 29) for index, symbol in enumerate(symbols)}
+    values = [gap.subs(point) for gap in gaps]
+    if any(value == 0 for value in values):
+        return False
+    return bool(simplify(gaps[0] * values[1] - gaps[1] * values[0]) == 0)
 
 
 def _number(expression: Any) -> Fraction | None:

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from queue import LifoQueue
 
-from mmr1_trl.rewards.compare import Question
+from mmr1_trl.rewards.comparison import Question
 
 
 DEADLINE_SECONDS = 3.0
@@ -55,7 +55,7 @@ class _Worker:
                 sys.executable,
                 "-P",
                 "-m",
-                "mmr1_trl.rewards.verify_worker",
+                "mmr1_trl.rewards.worker",
                 str(self.deadline),
                 str(self.memory_mb << 20),
             ],
@@ -76,7 +76,7 @@ class _Worker:
                     self.kill()
                     raise RuntimeError(
                         "The worker process that compares mathematical answers did not start. Run "
-                        f"`{sys.executable} -m mmr1_trl.rewards.verify_worker 3 1073741824` to see why."
+                        f"`{sys.executable} -m mmr1_trl.rewards.worker 3 1073741824` to see why."
                     )
                 self.ready = True
             question, answer = task
@@ -195,7 +195,7 @@ class VerifyPool:
 
         Args:
             tasks (`Sequence[tuple[Question, str]]`):
-                What [`compare.is_equal`] could not decide without algebra.
+                What [`types.is_equal`] could not decide without algebra.
 
         Returns:
             `list[str]`: `"equal"`, `"different"`, `"timeout"`, `"memory"`, `"crash"`, `"unreadable"` or

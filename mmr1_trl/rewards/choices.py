@@ -1,0 +1,134 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Answers to multiple-choice questions: letters, and the texts of the options. Standard library only."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from mmr1_trl.rewards.notation import clean, compact
+from mmr1_trl.rewards.quantities import parse_quantity, same_quantity
+from mmr1_trl.rewards.words import normalize_text
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LEAD = re.compile(
+    r"\A(?:(?:the )?(?:correct )?(?:answer|option|choice)s?(?: is| are|:)? ?(?:option |choice |\(?letter\)? )?"
+    r"|(?:正确)?(?:的)?(?:答案|选项|选择)?(?:应?[该当]?[是为选]|:)? ?(?:选项|选)? ?)",
+    re.IGNORECASE,
+)
+_OPEN, _CLOSE = r"[(\[{<]", r"[)\]}>]"
+_SINGLE = re.compile(rf"{_OPEN}?\s?([A-Za-z])\s?{_CLOSE}?\s?[.:)]?")
+_ITEM = rf"{_OPEN}?[A-Z](?:\s?{_CLOSE})?[.]?"
+_SEVERAL = re.compile(rf"\A{_OPEN}?{_ITEM}(?:(?:[\s,;&/+]|and\b|和|与|及)++{_ITEM})++{_CLOSE}?\Z")
+# A label in front of more text. In "A - 5" and "A 5 cm" only what follows tells the label from an article or a point.
+_LABEL = re.compile(
+    r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|\{([A-Za-z])\}|([A-Z])\s?(?:\)|\.(?![A-Z])|:(?![\dA-Za-z]))|([a-z])[.):](?=\s|\Z)"
+    r"|([A-Z])(?:\s?[,;]|\s(?=[(\[]\w)|\s--?\s|(?=\s(?:because|since|which)\b)|(?=[\u4e00-\u9fff])|(?=\s[\d$\\])))\s?"
+)
+# Other labels behind the first one: bracketed or with a bracket anywhere, with a dot where an item begins, or after a
+# word that offers another choice.
+_OTHER_LABEL = re.compile(
+    r"(?<![\w\\])\(([A-Z])\)|(?<![\w(\\])([A-Z])\)|(?<![\w\\])\[([A-Z])\]|(?<![\w\\])([A-Z])[.:](?=\s|\Z)"
+    r"|(?:\b(?:or|maybe|perhaps|possibly|not|than|either|neither|nor|also)\s|[或和、/]\s?)"
+    r"(?:option |choice )?([A-Z])(?![\w'])"
+)
+_DENIED = re.compile(
+    r"(?:is|are|was|would be|seems|looks)? ?"
+    r"(?:not\b|wrong|incorrect|false|no\b|impossible|out\b|ruled out|eliminated|不|错|非)|(?:is|are)n't\b",
+    re.IGNORECASE,
+)
+_OFFERS_MORE = re.compile(r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\[]?[A-Z](?!\w)")
+_PREFIX = re.compile(r"\A\s*+(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])\s?[.):、：])\s*+")
+
+
+@lru_cache(maxsize=8192)
+def option_texts(options: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts of the options, cleaned, without the letters "A.", "B." where all of them carry theirs."""
+    found = [_PREFIX.match(option) for option in options]
+    lettered = bool(options) and all(
+        match and (match[1] or match[2]).upper() == LETTERS[index % 26] for index, match in enumerate(found)
+    )
+    texts = [option[match.end() :] if lettered and match else option for option, match in zip(options, found)]
+    # A single sign is all that there is of its option, even if it were a full stop elsewhere.
+    return tuple(clean(text) or text.strip() for text in texts)
+
+
+def option_letters(text: str, options: Sequence[str] = ()) -> frozenset[str]:
+    """
+    Read an answer as option letters.
+
+    Args:
+        text (`str`):
+            "B", "(B)", "B. 12 cm", "A, C", "ACD" or, when the options are known, the text of exactly one of them.
+        options (`Sequence[str]`, *optional*):
+            The choices in order.
+
+    Returns:
+        `frozenset[str]`: Upper-case letters, empty when the text names no option, or several of which one is meant
+        ("A or B").
+    """
+    options = tuple(options)
+    equal, similar = matching_options(text, options)
+    last = LETTERS[min(len(options), 26) - 1] if options else "Z"
+    if equal:  # before letters: "B", "AC" and "A and B" may be the text of an option
+        return frozenset(equal)
+    letters = named_letters(text, options)
+    if letters:
+        return letters if max(letters) <= last else frozenset()
+    return frozenset(similar if len(similar) == 1 else "")  # of several similar ones none is named
+
+
+def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
+    """The letters that a text names by themselves or as the labels of what follows; empty for none."""
+    text = clean(text)
+    bare = _LEAD.sub("", text)
+    for candidate in (text, bare):
+        if single := _SINGLE.fullmatch(candidate):
+            return frozenset(single[1].upper())
+    if _SEVERAL.match(bare):
+        return frozenset(re.findall(r"[A-Z]", bare.replace("and", "")))
+    if 1 < len(bare) <= 10 and bare.isascii() and bare.isupper() and bare.isalpha() and len(set(bare)) == len(bare):
+        return frozenset(bare)
+    label = _LABEL.match(bare)
+    if label is None:
+        return frozenset(_letter_before_its_text(bare, options))
+    letter = next(filter(None, label.groups())).upper()
+    rest = bare[label.end() :]
+    if letter == "A" and label[6] and bare[1:2] == " " and rest[:1] not in "([":  # "A 5-sided figure"
+        return frozenset(_letter_before_its_text(bare, options))
+    if _DENIED.match(rest) or _OFFERS_MORE.match(rest):
+        return frozenset()
+    index = LETTERS.index(letter)
+    if index < len(options) and compact(option_texts(options)[index]) == compact(rest):
+        return frozenset(letter)
+    others = {next(filter(None, match.groups())) for match in _OTHER_LABEL.finditer(f" {rest}")}
+    return frozenset() if others - {letter} else frozenset(letter)
+
+
+def _letter_before_its_text(text: str, options: tuple[str, ...]) -> str:
+    """`B 15 cm` where that is the text of option B."""
+    index = LETTERS.find(text[:1]) if text[1:2] == " " else -1
+    if not 0 <= index < len(options):
+        return ""
+    option, rest = option_texts(options)[index], text[2:]
+    return text[0] if normalize_text(option) == normalize_text(rest) != "" else ""
+
+
+def matching_options(text: str, options: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The letters of the options that are the text up to spaces, and of those that say the same with other signs."""
+    if not options:
+        return [], []
+    equal, similar = [], []
+    stripped, text = text.strip(), clean(text) or text.strip()
+    tight, words, quantity = _without_spaces(text), normalize_text(text), parse_quantity(text)
+    for letter, option in zip(LETTERS, option_texts(options)):
+        if _without_spaces(option) == tight != "":
+            equal.append(letter)
+        if normalize_text(option) == words != "" or same_quantity(parse_quantity(option), quantity):
+            similar.append(letter)
+    exact = [letter for letter, raw in zip(LETTERS, options) if raw.strip() == stripped]
+    return exact or equal, similar
+
+
+def _without_spaces(text: str) -> str:
+    return re.sub(r",\s", ",", compact(text))

@@ -1,0 +1,234 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+r"""
+Find the one final answer of a completion, and of a gold that is a whole solution.
+
+The rule, in order:
+
+1. Reasoning never counts. When the text holds `</think>`, only what follows the last one is read; a `<think>` that is
+   still open after that means that the model has not answered.
+2. The last non-empty `\boxed{}` with balanced braces, or GLM's `<|begin_of_box|>..<|end_of_box|>`.
+3. Else the last non-empty `<answer>..</answer>`.
+4. Else what follows the last "answer is", "answer:", "答案是", "故选" or the like within the last 4,000 characters,
+   up to the end of its line or sentence; behind a heading ("## Answer") the next line.
+5. Else the whole visible text, when it is one line of at most 100 characters without a box or an answer tag that was
+   left empty or open.
+6. Else there is no answer.
+"""
+
+import json
+import re
+from functools import lru_cache
+
+from mmr1_trl.rewards.locations import MAX_CHARS, locate, read_detections
+
+
+_BARE_LINE = 100
+_STATED_CHARS = 4000
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
+_TAGS = re.compile(r"</?answer>", re.IGNORECASE)
+_BOX_TAGS = re.compile(r"<\|(begin|end)_of_box\|>")
+_STATED = re.compile(
+    r"(?:\banswers?\b(?: to (?:this|the) (?:question|problem))?|\bcorrect (?:option|choice)\b)"
+    r"[ \t]*+(?:\([^()\n]{1,40}\)[ \t]*+)?(?:(?:is|are|was|would be|should be)\b|[:=\uff1a])[ \t]*+[:\uff1a]?[ \t]*+"
+    r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n)"
+    r"|(?:答案|结果)[ \t]*+(?:应?[该当]?[是为]|选|[:=\uff1a]|(?=\n))[ \t]*+[:\uff1a]?[ \t]*+"
+    r"|(?:故|因此|所以|应|因而|应该)(?:本题)?(?:应该?|当)?选(?:择|项)?(?:为|是)?[ \t]*+[:\uff1a]?[ \t]*+"
+    r"|正确(?:的)?(?:选项|选择)[ \t]*+(?:[是为]|[:\uff1a])[ \t]*+"
+    r"|选(?:项|择)?[ \t]*+[:\uff1a]?[ \t]*+(?=[(\uff08]?[A-H\uff21-\uff28](?![A-Za-z]))",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？]|\uff1b(?=\D)")
+_LABEL = re.compile(r"(?:option |choice )?[(\[]?[A-Za-z]", re.IGNORECASE)
+_HASHES = re.compile(r"####[ \t]*+([^\n]+)")
+
+
+def completion_text(completion: str | list[dict]) -> str:
+    """
+    Return the text of a completion in either of the forms that TRL passes to reward functions.
+
+    Args:
+        completion (`str` or `list[dict]`):
+            Plain text, or messages of which the last one holds the reply; content may be a list of typed blocks.
+
+    Returns:
+        `str`: The text, `""` when there is none.
+    """
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else None
+    if isinstance(content, list):
+        return "".join(block.get("text") or "" for block in content if isinstance(block, dict))
+    return content or ""
+
+
+def visible_text(text: str) -> str | None:
+    """
+    Cut the reasoning away.
+
+    Args:
+        text (`str`):
+            A completion.
+
+    Returns:
+        `str` or `None`: What follows the last `</think>` (the whole text when there is none), or `None` when a
+        `<think>` is still open at the end.
+    """
+    end = text.rfind("</think>")
+    rest = text[end + len("</think>") :] if end >= 0 else text
+    return None if "<think>" in rest else rest
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last `\boxed{}` or `<|begin_of_box|>..` that has some; one pass, linear in any text."""
+    stack: list[tuple[bool, int]] = []
+    found, found_at = None, -1
+    for match in _BRACES.finditer(text) if "\\boxed" in text or "\\fbox" in text else ():
+        token = match.group()
+        if token[-1] == "{" and token != "\\{":
+            stack.append((len(token) > 1, match.end()))
+        elif token == "}" and stack:
+            is_boxed, start = stack.pop()
+            # A box around another one stands for the inner one.
+            if is_boxed and found_at < start and (content := text[start : match.start()].strip()):
+                found, found_at = content, start
+    start = -1
+    for tag in _BOX_TAGS.finditer(text) if "_of_box|>" in text else ():
+        if tag[1] == "begin":
+            start = tag.end()
+        elif start >= 0:
+            content = text[start : tag.start()].strip()
+            if content and not start <= found_at <= tag.start() and found_at < start:
+                found, found_at = content, start
+            start = -1
+    return found
+
+
+def last_tagged(text: str) -> str | None:
+    """The content of the last `<answer>..</answer>` that has some; one pass, linear in any text."""
+    found, start = None, -1
+    for tag in _TAGS.finditer(text):
+        if not tag.group().startswith("</"):
+            start = tag.end()
+        elif start >= 0:
+            found, start = text[start : tag.start()].strip() or found, -1
+    return found
+
+
+def extract_answer(text: str) -> str | None:
+    r"""
+    Extract the final answer of a completion by the rule at the top of this module.
+
+    Args:
+        text (`str`):
+            A completion.
+
+    Returns:
+        `str` or `None`: The answer as the model wrote it, stripped, or `None` when there is none.
+
+    Example:
+    ```python
+    >>> extract_answer(r"<think>\boxed{3}? No.</think> So \boxed{\frac{1}{2}}.")
+    '\\frac{1}{2}'
+    ```
+    """
+    visible = visible_text(text)
+    if visible is None:
+        return None
+    marked = last_boxed(visible)
+    if marked is None:
+        marked = last_tagged(visible)
+    if marked is not None:
+        return marked
+    if (stated := stated_answer(visible)) is not None:
+        return stated
+    bare = visible.strip()
+    unfinished = "\n" in bare or "\\boxed" in bare or "<answer>" in bare or "_of_box|>" in bare
+    return bare if bare and len(bare) <= _BARE_LINE and not unfinished else None
+
+
+def stated_answer(text: str) -> str | None:
+    """What follows the last "the answer is" of a text, or `None`; only its last 4,000 characters are read."""
+    # A statement stands near the end; a bounded tail keeps megabytes of "answer is" from costing anything.
+    tail = text[-_STATED_CHARS:].replace("**", "").replace("\r", "")
+    for statement in reversed(list(_STATED.finditer(tail))):
+        line = tail[statement.end() :].lstrip("\n").split("\n", 1)[0].strip()
+        for end in _SENTENCE_END.finditer(line):
+            last = not line[end.end() :].strip()
+            if last or not _LABEL.fullmatch(line[: end.start()].strip()):  # what follows "B." belongs to it
+                line = line[: end.start()].strip()
+                break
+        if line.strip("#*_ :"):
+            return line
+    return None
+
+
+def located_text(text: str) -> str:
+    """
+    Cut out the part of a completion in which a point, a box or detections are to be read.
+
+    Args:
+        text (`str`):
+            A completion.
+
+    Returns:
+        `str`: The final answer where there is one that holds numbers, else everything after the reasoning: models
+        often give boxes as bare JSON over several lines, which no rule for short answers would pick up.
+    """
+    visible, answer = visible_text(text) or "", extract_answer(text)
+    marked = "<answer>" in visible or "\\boxed" in visible
+    if answer is not None and (marked or any(char in "0123456789" for char in answer)):
+        return answer[-MAX_CHARS:]
+    return visible[-MAX_CHARS:]
+
+
+def located_answer(text: str, answer_type: str) -> str | None:
+    """
+    Extract the final answer of a completion to a question for a point, a box or detections.
+
+    Args:
+        text (`str`):
+            A completion.
+        answer_type (`str`):
+            One of [`types.LOCATED_TYPES`].
+
+    Returns:
+        `str` or `None`: The numbers of the point or the box as `"[x, y]"` or `"[x1, y1, x2, y2]"`, or the text with
+        the detections; `None` when there is no answer.
+    """
+    text = located_text(text)
+    if answer_type == "detections":
+        return None if read_detections(text) is None else text
+    numbers = locate(text, answer_type)
+    return None if numbers is None else json.dumps([int(n) if n.is_integer() else n for n in numbers])
+
+
+@lru_cache(maxsize=8192)
+def unwrap_gold(gold: str) -> str:
+    r"""
+    Take a gold answer out of what its dataset stores around it.
+
+    Args:
+        gold (`str`):
+            The answer, or the answer in `<answer>` tags, in `\boxed{}`, behind GSM8K's `####`, or at the end of a
+            worked solution ("the answer is ..").
+
+    Returns:
+        `str`: The answer, stripped; a text that states no answer comes back as it is.
+
+    Example:
+    ```python
+    >>> unwrap_gold("Half of 6 is 3.\n#### 3")
+    '3'
+    ```
+    """
+    text = gold.strip()
+    text = text[text.rfind("</think>") + len("</think>") :].strip() if "</think>" in text else text
+    if (tagged := last_tagged(text)) is not None:
+        text = tagged
+    if (boxed := last_boxed(text)) is not None:
+        return boxed
+    if hashes := _HASHES.findall(text):
+        return hashes[-1].strip() or text
+    if (stated := stated_answer(text)) is not None and _STATED.search(text):
+        return stated
+    return text
