@@ -103,6 +103,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
 
     from transformers import AutoConfig
 
+    from mmr1_trl.data.token_counts import check_vllm_length
     from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
@@ -123,6 +124,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     for split, rows in splits.items():
         try:
             check_rows(rows, split)
+            check_vllm_length(config, processor, **{split: rows})
         except BadInputError as error:
             report.findings.append(str(error))
     usable = _check_data(report, dataset, processor, config, data_args, progress)
@@ -250,17 +252,13 @@ def _check_room(report: Report, model_config: Any, config: Any, longest: int) ->
     import torch
 
     row = report.sections["prompts"]["tokens"]["longest_row"]
-    limits = {
-        "the model's context window": model_config.get_text_config().max_position_embeddings,
-        "vllm_max_model_length": config.vllm_max_model_length if config.use_vllm else None,
-    }
-    for name, limit in limits.items():
-        if limit is not None and longest + config.max_completion_length > limit:
-            report.findings.append(
-                f"The longest prompt (row {row}, {longest} tokens) and max_completion_length="
-                f"{config.max_completion_length} do not fit into {name} of {limit} tokens. Lower max_pixels or "
-                "max_completion_length."
-            )
+    limit = model_config.get_text_config().max_position_embeddings
+    if limit is not None and longest + config.max_completion_length > limit:
+        report.findings.append(
+            f"The longest prompt (row {row}, {longest} tokens) and max_completion_length="
+            f"{config.max_completion_length} do not fit into the model's context window of {limit} tokens. Lower "
+            "max_pixels or max_completion_length."
+        )
     if torch.cuda.is_available():
         room = torch.cuda.get_device_properties(0).total_memory / 2**30
         total = report.sections["memory_gib"]["total"]

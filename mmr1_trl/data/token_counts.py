@@ -109,7 +109,9 @@ def prompt_lengths(
     parts: Any = processor
     counts = image_counts(dataset)
     texts = [
-        parts.apply_chat_template(
+        prompt
+        if isinstance(prompt, str)
+        else parts.apply_chat_template(
             prepare_multimodal_messages(prompt, images=["picture"] * count), tokenize=False, add_generation_prompt=True
         )
         for prompt, count in zip(dataset["prompt"][:], counts)
@@ -131,6 +133,66 @@ def prompt_lengths(
             lengths.image[row] += tokens[size]
             lengths.sizes[size] = lengths.sizes.get(size, 0) + 1
     return lengths
+
+
+def too_long(lengths: PromptLengths, max_completion_length: int, limit: int) -> str | None:
+    """
+    Compare the longest prompt and its completion with what a model may be given.
+
+    Args:
+        lengths ([`PromptLengths`]):
+            Of the rows, from [`prompt_lengths`].
+        max_completion_length (`int`), limit (`int`):
+            Longest completion, and longest prompt with its completion, in tokens.
+
+    Returns:
+        `str` or `None`: What does not fit, with the numbers.
+    """
+    row = int(lengths.total.argmax())
+    prompt = int(lengths.total[row])
+    if prompt + max_completion_length <= limit:
+        return None
+    others = int((lengths.total + max_completion_length > limit).sum()) - 1
+    return (
+        f"row {row} takes {lengths.text[row]} tokens of text and {lengths.image[row]} of pictures, and with "
+        f"max_completion_length={max_completion_length} that is {prompt + max_completion_length}"
+        + (f"; {others} more rows are too long as well" if others else "")
+    )
+
+
+def check_vllm_length(args: Any, processor: ProcessorMixin, **splits: Dataset | dict[str, Dataset] | None) -> None:
+    """
+    Refuse a `vllm_max_model_length` that a prompt and its completion do not fit into.
+
+    Args:
+        args ([`RLVRConfig`]):
+            The run's options. A server has a limit of its own.
+        processor ([`~transformers.ProcessorMixin`]):
+            Processor of the model.
+        **splits ([`~datasets.Dataset`] or `dict`, *optional*):
+            The rows, by what they are called.
+
+    Raises:
+        [`BadInputError`]: With the numbers and the value to set.
+    """
+    limit = args.vllm_max_model_length
+    if not args.use_vllm or args.vllm_mode != "colocate" or limit is None:
+        return
+    for split, datasets in splits.items():
+        for name, rows in datasets.items() if isinstance(datasets, dict) else [("", datasets)]:
+            if rows is None:
+                continue
+            lengths = prompt_lengths(rows, processor, args.min_pixels, args.max_pixels)
+            found = too_long(lengths, args.max_completion_length, limit)
+            if found is None:
+                continue
+            room = limit - args.max_completion_length
+            fewer = f"; --max_prompt_tokens {room} leaves such rows out" if room >= lengths.total.min() else ""
+            raise BadInputError(
+                f"vllm_max_model_length={limit} is too little for {f'{split} {name}'.strip()}: {found}. Set "
+                f"--vllm_max_model_length {lengths.total.max() + args.max_completion_length}, or a lower --max_pixels "
+                f"(now {args.max_pixels}) or --max_completion_length{fewer}."
+            )
 
 
 def drop_long_prompts(dataset: Dataset, lengths: PromptLengths, max_prompt_tokens: int) -> Dataset:

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.data.token_counts import check_vllm_length
 from mmr1_trl.engines.training import connect, starting
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
@@ -130,6 +131,7 @@ class RLVRTrainer(ResumableTrainer):
         if processing_class is None:
             path = model if isinstance(model, str) else model.config._name_or_path
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
+        check_vllm_length(args, processing_class, train_dataset=train_dataset, eval_dataset=eval_dataset)
         slots = prompt_slots(train_dataset)
         num_prompts = int(slots.max()) + 1
         # Read before the model loads: a missing file should not cost a minute.
@@ -428,8 +430,6 @@ class RLVRTrainer(ResumableTrainer):
         if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
             table = Path(str(self.args.output_dir)) / f"completions/completions_{self.state.global_step:05d}.parquet"
             add_pictures(table, list(self._logs["images"]))
-
-    # ---- Scoring rollouts outside training ----
 
     def score_rows(self, rows: torch.Tensor) -> Rollouts:
         """

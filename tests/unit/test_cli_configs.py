@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
+from transformers import Qwen2VLImageProcessorPil
 
 from mmr1_trl import cli
 from mmr1_trl.cli import configs, sft
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.shipped_configs import config_names, find_config
 from mmr1_trl.cli.train import parse_training
+from mmr1_trl.data.images import fit_size
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.resolve import resolve_rewards
 
@@ -97,12 +99,41 @@ def test_vas_configs(name, refresh, rollouts, steps, weights):
     assert config.vas_variant == ("released_code" if name == "vas_released" else "paper")
 
 
+def test_the_largest_picture_a_long_question_and_the_completion_fit_into_vllm():
+    processor = Qwen2VLImageProcessorPil()  # of Qwen2.5-VL: patches of 14 pixels, four of them a token
+    checked = []
+    for name in config_names():
+        if name.endswith("/sft"):
+            continue
+        _, config, _ = settings_of(name).build()
+        if not config.use_vllm or config.vllm_mode != "colocate":
+            continue
+        pictures = 0
+        for ratio in (1, 1.5, 2, 4, 8):
+            width, height = fit_size(int(9000 * ratio**0.5), int(9000 / ratio**0.5), None, config.max_pixels)
+            patches = processor.get_number_of_image_patches(height, width)
+            pictures = max(pictures, patches // processor.merge_size**2)
+        assert config.vllm_max_model_length >= pictures + 512 + config.max_completion_length, (name, pictures)
+        checked.append(name)
+        if config.top_p < 1:  # or the ratio of a sequence shrinks with its length
+            assert config.vllm_importance_sampling_mode == "token_truncate", name
+    assert len(checked) >= 12, checked
+
+
+def test_the_server_is_started_directly():
+    text = find_config("qwen2_5_vl_3b/mssr_server").read_text()
+    for word in ("VLLM_SERVER_DEV_MODE=1 vllm serve Qwen/Qwen2.5-VL-3B-Instruct", "--enable-scale-out", "nccl"):
+        assert word in text
+    _, config, _ = settings_of("qwen2_5_vl_3b/mssr_server").build()
+    limit = int(text.split("--max-model-len ")[1].split()[0])
+    assert limit >= config.max_pixels / 784 + 512 + config.max_completion_length
+
+
 def test_one_gpu_of_24_gb_trains_adapters_only():
     settings = settings_of("qwen2_5_vl_3b/mssr_24gb")
     _, config, model_args = settings.build()
     assert settings.launch_args[-2:] == ["--num_processes", "1"]
     assert model_args.use_peft and model_args.dtype == "bfloat16" and config.freeze_vision_tower
-    assert config.vllm_max_model_length >= config.max_pixels / 784 + config.max_completion_length + 512
     assert config.per_device_train_batch_size * config.steps_per_generation == 256
     assert config.steps_per_generation // config.gradient_accumulation_steps == 4
 

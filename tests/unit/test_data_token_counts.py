@@ -5,9 +5,16 @@ from datasets import Image, List, Value
 from fixtures import datasets as published
 from trl.data_utils import prepare_multimodal_messages
 
+from mmr1_trl import RLVRConfig, RLVRTrainer
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.images import fit_pixels, open_image, stored_images
-from mmr1_trl.data.token_counts import PromptLengths, drop_long_prompts, image_tokens, prompt_lengths
+from mmr1_trl.data.token_counts import (
+    PromptLengths,
+    check_vllm_length,
+    drop_long_prompts,
+    image_tokens,
+    prompt_lengths,
+)
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models import build_tiny_vlm
 
@@ -98,3 +105,58 @@ def test_long_prompts_are_dropped_only_by_number():
     assert drop_long_prompts(dataset, lengths, 25)["prompt_id"][:] == dataset["prompt_id"][:2]
     with pytest.raises(BadInputError, match="longer than 14 tokens; the shortest has 15"):
         drop_long_prompts(dataset, lengths, 14)
+
+
+# ---- What vLLM is given room for ----
+
+
+def vllm_config(**options):
+    settings = {
+        "use_cpu": True, "num_generations": 2, "report_to": "none", "max_completion_length": 8, "max_pixels": 2000,
+        "use_vllm": True, "vllm_mode": "colocate",
+    }  # fmt: skip
+    return RLVRConfig(**settings | options)
+
+
+def test_what_does_not_fit_into_vllm_is_named_with_the_value_to_set():
+    _, processor = build_tiny_vlm("qwen2_5_vl")
+    rows = rows_with_pictures([[SIZES[0]], [SIZES[2], SIZES[3]], []])
+    lengths = prompt_lengths(rows, processor, max_pixels=2000)
+    longest = int(lengths.total.max())
+    need = longest + 8
+    assert lengths.total.argmax() == 1
+    check_vllm_length(vllm_config(vllm_max_model_length=need), processor, train_dataset=rows, eval_dataset=None)
+    with pytest.raises(BadInputError) as refused:
+        check_vllm_length(vllm_config(vllm_max_model_length=need - 1), processor, train_dataset=rows)
+    message = str(refused.value)
+    assert f"vllm_max_model_length={need - 1} is too little for train_dataset: row 1 takes" in message
+    assert f"{lengths.text[1]} tokens of text and {lengths.image[1]} of pictures" in message
+    assert f"max_completion_length=8 that is {need}. Set --vllm_max_model_length {need}," in message
+    assert "--max_pixels (now 2000)" in message and f"--max_prompt_tokens {longest - 1} leaves" in message
+    with pytest.raises(BadInputError, match="for eval_dataset easy: .*; 1 more rows are too long as well"):
+        few = rows.select([1, 1])
+        check_vllm_length(
+            vllm_config(vllm_max_model_length=9), processor, train_dataset=None, eval_dataset={"easy": few}
+        )
+
+
+@pytest.mark.parametrize(
+    "options", [{"use_vllm": False}, {"vllm_mode": "server"}, {"vllm_max_model_length": None}], ids=str
+)
+def test_only_an_engine_of_ones_own_with_a_limit_is_asked(options):
+    _, processor = build_tiny_vlm("qwen2_5_vl")
+    rows = rows_with_pictures([[SIZES[0]]])
+    check_vllm_length(vllm_config(**{"vllm_max_model_length": 1} | options), processor, train_dataset=rows)
+
+
+def test_a_training_is_refused_before_its_model_loads():
+    _, processor = build_tiny_vlm("qwen2_5_vl")
+    config = vllm_config(vllm_max_model_length=9)
+    with pytest.raises(BadInputError, match="vllm_max_model_length=9 is too little for train_dataset"):
+        RLVRTrainer(
+            model="nowhere/to-be-found",
+            reward_funcs=lambda completions, **_: [0.0] * len(completions),
+            args=config,
+            train_dataset=rows_with_pictures([[SIZES[0]]] * 8),
+            processing_class=processor,
+        )

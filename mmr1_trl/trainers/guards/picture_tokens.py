@@ -6,6 +6,7 @@ from typing import Any
 
 from accelerate.utils import gather_object
 
+from mmr1_trl.engines.picture_tokens import placeholder_ids
 from mmr1_trl.errors import TrainingStopped
 from mmr1_trl.trainers.guards.nonfinite import names
 
@@ -33,14 +34,11 @@ def check_completions(
     Raises:
         [`TrainingStopped`]: On all ranks, with the first such completion.
     """
-    config = trainer.model.config
-    tokens = {getattr(config, "image_token_id", None): "a picture"}
-    if trainer.use_vllm:  # is told not to; transformers may write a video's token, which models then take for a word
-        tokens[getattr(config, "video_token_id", None)] = "a video"
+    tokens = set(placeholder_ids(trainer.model.config))
     found = [
         (number, position, token)
         for number, ids in enumerate(completion_ids)
-        if not tokens.keys().isdisjoint(ids)
+        if not tokens.isdisjoint(ids)
         for position, token in enumerate(ids)
         if token in tokens and (tool_mask is None or tool_mask[number][position])
     ]
@@ -49,15 +47,15 @@ def check_completions(
         text = trainer.processing_class.tokenizer.convert_ids_to_tokens(token)
         where = "" if rows is None else f"{names(trainer.train_dataset, rows[number : number + 1])}, "
         named.append(
-            f"the sampler wrote {text!r} (token {token}), which stands for {tokens[token]}, at place "
-            f"{position + 1} of its completion for {where}{excerpt(prompts[number])!r}"
+            f"the sampler wrote {text!r} (token {token}), which stands for a picture or video, at "
+            f"place {position + 1} of its completion for {where}{excerpt(prompts[number])!r}"
         )
     named = gather_object(named)
     if named:
         raise TrainingStopped(
             f"Step {trainer.state.global_step + 1}: {named[0]}. There is none to put in its "
-            "place. Something has allowed the token: a logit_bias, allowed_token_ids or pattern in generation_kwargs, "
-            "or a vLLM that ignores them."
+            "place. The sampler is told not to write such tokens; something has overruled that, such as a "
+            "logits processor or allowed_token_ids in generation_kwargs, or a server that ignores a logit_bias."
         )
 
 
