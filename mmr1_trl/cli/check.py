@@ -108,7 +108,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.rows import check_rows
-    from mmr1_trl.trainers.vision_cache import is_frozen
+    from mmr1_trl.trainers.vision.cache import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
     report.findings += missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)

@@ -49,7 +49,7 @@ from mmr1_trl.trainers.score_table import read_prompt_table
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
 from mmr1_trl.trainers.vas_callback import VASCallback
-from mmr1_trl.trainers.vision_cache import keep_adapters_out, prepare_vision, restore_pictures
+from mmr1_trl.trainers.vision.cache import keep_adapters_out, prepare_vision, restore_pictures
 
 
 class RLVRTrainer(ResumableTrainer):

@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""The seams of the model families that `vision_cache.py` leans on. A failure says which upstream change to follow."""
+"""The seams of the model families that `vision/cache.py` leans on. A failure says which upstream change to follow."""
 
 import copy
 import inspect
@@ -11,8 +11,8 @@ import torch
 from fixtures.models import build
 
 from mmr1_trl.models.tiny_vlm import FAMILIES as TINY
-from mmr1_trl.trainers import vision_cache
-from mmr1_trl.trainers.vision_cache import VisionCache, freeze_vision_tower, is_frozen, spare_frozen_towers
+from mmr1_trl.trainers.vision import cache as vision_cache
+from mmr1_trl.trainers.vision.cache import VisionCache, freeze_vision_tower, is_frozen, spare_frozen_towers
 
 
 HOOKED = ("qwen2_vl", "qwen2_5_vl", "llava", "idefics3")

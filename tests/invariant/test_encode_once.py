@@ -14,7 +14,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.vision_cache import is_frozen
+from mmr1_trl.trainers.vision.cache import is_frozen
 
 
 FROZEN = {"freeze_vision_tower": True, "freeze_merger": True}

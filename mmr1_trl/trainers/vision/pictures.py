@@ -26,7 +26,7 @@ class PictureBatch:
     pixels: dict[int, torch.Tensor] = field(default_factory=dict)  # (patches, values of a patch), on the CPU
     grids: dict[int, torch.Tensor] = field(default_factory=dict)  # (time, height, width) in patches
     numbers: dict[bytes, int] = field(default_factory=dict)  # digest of a picture -> its number
-    features: dict[Any, Any] = field(default_factory=dict)  # filled by `vision_cache.VisionCache`
+    features: dict[Any, Any] = field(default_factory=dict)  # filled by `cache.VisionCache`
 
 
 def _digest(picture: PIL.Image.Image, options: str) -> bytes:

@@ -23,8 +23,8 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.pictures import PictureStore, picture_numbers, redeem_tickets
 from mmr1_trl.trainers.rows import IMAGE_COLUMNS
+from mmr1_trl.trainers.vision.pictures import PictureStore, picture_numbers, redeem_tickets
 
 
 logger = logging.get_logger(__name__)
