@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from writing import write_results
 
 from mmr1_trl.data.figures import load_figures
-from mmr1_trl.trainers.checkpoints.state import COMPLETE, list_checkpoints
+from mmr1_trl.run_folder import COMPLETE, list_checkpoints
 
 
 BAD_ROWS = 24

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.check_checkpoint import check_checkpoint
 from mmr1_trl.cli.check_report import Report, report_lines
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.parser import Parser
@@ -35,14 +36,18 @@ def run(argv: list[str]) -> int:
     Args:
         argv (`list[str]`):
             A training command (`mssr`, ...; taken from the config file when left out) and its options, and the
-            check's own: `--samples`, `--sample_tokens`, `--json`.
+            check's own: `--samples`, `--sample_tokens`, `--json`; or `--checkpoint FOLDER` and nothing else.
 
     Returns:
         `int`: 0 when nothing was found, 1 with findings.
 
     Raises:
-        [`BadInputError`]: The run could not even start.
+        [`BadInputError`]: The run could not even start, or the checkpoint is not whole.
     """
+    options, words = _own_options(argv)
+    if options.checkpoint is not None:
+        print(check_checkpoint(options.checkpoint, words))
+        return 0
     options, settings = parse_check(argv)
     report = check(settings, options.samples, options.sample_tokens, progress=not options.json)
     if options.json:
@@ -54,17 +59,7 @@ def run(argv: list[str]) -> int:
 
 def parse_check(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
     """Read the words after `mmr1 check`: the check's own options, and the training's settings."""
-    parser = Parser(
-        prog="mmr1 check",
-        usage=_USAGE,
-        description="Look for everything that would stop a run, without training. Exit code 0: nothing found, 1: "
-        "findings, 2: the run could not start.",
-        epilog="All other options are those of the training command, see `mmr1 mssr --help`.",
-    )
-    parser.add_argument("--samples", type=int, default=4, help="completions to draw from the model (0: none)")
-    parser.add_argument("--sample_tokens", type=int, default=512, help="cut those completions at so many tokens")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options, words = parser.parse_known_args(argv)
+    options, words = _own_options(argv)
     if options.samples < 0 or options.sample_tokens < 1:
         raise BadInputError("--samples must be at least 0 and --sample_tokens at least 1.")
     if words and not words[0].startswith("-"):
@@ -78,6 +73,22 @@ def parse_check(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
         said = f"The config is for `mmr1 {command}`, which is not checked" if command else "Say which command to check"
         raise BadInputError(f"{said}: `mmr1 check mssr --config NAME`, or a config with a line `method: mssr`.")
     return options, parse_training(command, words)
+
+
+def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Split the words after `mmr1 check` into the check's own options and those of the training."""
+    parser = Parser(
+        prog="mmr1 check",
+        usage=_USAGE,
+        description="Look for everything that would stop a run, without training. Exit code 0: nothing found, 1: "
+        "findings, 2: the run could not start.",
+        epilog="All other options are those of the training command, see `mmr1 mssr --help`.",
+    )
+    parser.add_argument("--samples", type=int, default=4, help="completions to draw from the model (0: none)")
+    parser.add_argument("--sample_tokens", type=int, default=512, help="cut those completions at so many tokens")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--checkpoint", metavar="FOLDER", help="look at a checkpoint, or a run's newest, and stop")
+    return parser.parse_known_args(argv)
 
 
 def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, progress: bool = True) -> Report:

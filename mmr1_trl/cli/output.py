@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The folder of a run: nothing trained is overwritten, and the settings lie beside it."""
 
+import contextlib
 import math
 import os
 import shlex
@@ -12,14 +13,23 @@ from typing import Any, Literal
 
 import yaml
 
-from mmr1_trl.cli.config_file import METHOD
+from mmr1_trl.cli.config_file import METHOD, config_path_of, read_yaml
 from mmr1_trl.cli.launch import LAUNCHED, take_token
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import (
+    SETTINGS_FILE,
+    complete_checkpoints,
+    locked,
+    newest_complete,
+    require_whole,
+    write_text,
+)
 
 
 LONGEST_NAME = 255  # bytes, on every file system in use
-SETTINGS_FILE = "mmr1_config.yaml"
+DEFAULT_FOLDER = "trainer_output"  # transformers' own
 
 
 def require_writable(path: str | Path) -> Path:
@@ -46,7 +56,46 @@ def require_writable(path: str | Path) -> Path:
     return folder
 
 
-def refuse_to_overwrite(settings: Settings, finished: str) -> None:
+def look_first(command: str, argv: list[str]) -> None:
+    """
+    Refuse what the folder of a run forbids in a moment: torch is not imported for it, nor any process launched.
+
+    Args:
+        command (`str`), argv (`list[str]`):
+            The training command and its words.
+
+    Raises:
+        [`BadInputError`]: The folder cannot be written, another process trains in it, or the checkpoint to go on from
+            is half-written or damaged.
+    """
+    if LAUNCHED in os.environ or {"-h", "--help"} & set(argv):
+        return
+    parser, names = Parser(add_help=False), ("output_dir", "resume_from_checkpoint")
+    for name in names:
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
+    path = config_path_of(argv)
+    values = (read_yaml(path) if path else {}) | {
+        name: value for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not None
+    }
+    folder = values.get("output_dir") or DEFAULT_FOLDER
+    if not isinstance(folder, str) or "\0" in folder:
+        return  # refused with the other options
+    with locked(require_writable(folder), f"mmr1 {command}"):
+        checkpoint = _resume_word(values.get("resume_from_checkpoint"))
+        if checkpoint == "true":
+            require_whole(newest_complete(folder)[0])
+        elif checkpoint and Path(checkpoint).is_dir():  # else it is on the Hub
+            require_whole(Path(checkpoint))
+
+
+def hold_folder(settings: Settings, default: str = DEFAULT_FOLDER) -> contextlib.AbstractContextManager[None]:
+    """Be the only command that trains in the folder of a run; of several processes the first one holds it for all."""
+    if int(os.environ.get("RANK", "0")):
+        return contextlib.nullcontext()
+    return locked(settings.values.get("output_dir") or default, f"mmr1 {settings.command}")
+
+
+def refuse_to_overwrite(settings: Settings) -> None:
     """
     Refuse a fresh run, or another run's checkpoint, in a folder that holds a trained run, and any run in a folder that
     cannot be written.
@@ -54,21 +103,17 @@ def refuse_to_overwrite(settings: Settings, finished: str) -> None:
     Args:
         settings ([`Settings`]):
             What the user asked for. Looked at before any process is launched, and not again by the launched ones.
-        finished (`str`):
-            The file that a checkpoint of this kind of run holds once it is complete.
 
     Raises:
         [`BadInputError`]: With the two ways out.
     """
     if LAUNCHED in os.environ:
         return
-    folder = require_writable(settings.values.get("output_dir") or "trainer_output")
+    folder = require_writable(settings.values.get("output_dir") or DEFAULT_FOLDER)
     checkpoint = _resume_word(settings.values.get("resume_from_checkpoint"))
     if checkpoint == "true" or (checkpoint and Path(checkpoint).absolute().is_relative_to(folder.absolute())):
         return
-    trained = sorted(path.parent for path in folder.glob(f"checkpoint-*/{finished}")) + sorted(
-        folder.glob("*.safetensors")
-    )
+    trained = complete_checkpoints(folder) + sorted(folder.glob("*.safetensors"))
     if trained:
         raise BadInputError(
             f"{folder} already holds a trained run ({trained[-1].name}), and {checkpoint or 'a new one'} would "
@@ -89,13 +134,13 @@ def _resume_word(value: Any) -> str | None:
     return "true" if word.lower() in ("true", "yes", "1") else word
 
 
-def report_interrupt(argv: list[str], settings: Settings, finished: str) -> None:
-    """Say after Ctrl-C or another signal how the run goes on (`finished`: see [`refuse_to_overwrite`])."""
+def report_interrupt(argv: list[str], settings: Settings) -> None:
+    """Say after Ctrl-C or another signal how the run goes on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes Ctrl-C on to those who have it already
     if LAUNCHED in os.environ:  # the launcher says it once for all its processes
         return
-    folder = Path(settings.values.get("output_dir") or "trainer_output")
-    if not any(folder.glob(f"checkpoint-*/{finished}")):
+    folder = Path(settings.values.get("output_dir") or DEFAULT_FOLDER)
+    if not complete_checkpoints(folder):
         print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
     else:
         newest = _resume_word(settings.values.get("resume_from_checkpoint")) == "true"
@@ -125,4 +170,4 @@ def write_settings(settings: Settings, output_dir: str) -> None:
             lines.append(f"# {entry}  ({origin})" if origin == NO_ACCELERATOR else f"{entry}  # {origin}")
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(folder / SETTINGS_FILE, "\n".join(lines) + "\n")

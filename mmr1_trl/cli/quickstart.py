@@ -2,7 +2,6 @@
 """`mmr1 quickstart`: cold start, evaluation, MSSR, evaluation, report; every finished phase is kept."""
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import complete_checkpoints, locked, write_json
 
 
 _ABOUT = (
@@ -61,6 +61,11 @@ def run(argv: list[str]) -> int:
         raise BadInputError(f"`mmr1 quickstart` runs in one process; {settings.launch_args[0]} has no meaning here.")
     (args,) = settings.build()
     folder = require_writable(args.output_dir)
+    with locked(folder, "mmr1 quickstart"):
+        return _run(args, folder, argv)
+
+
+def _run(args: QuickstartArguments, folder: Path, argv: list[str]) -> int:
     state = _State(folder, asdict(args))
     try:
         state.once("cold start", lambda: _cold_start(args))
@@ -115,9 +120,7 @@ class _State:
 
     def _write(self) -> None:
         content = {"settings": self.settings, "finished": self.finished, "seconds": self.seconds}
-        unfinished = self.path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, self.path)
+        write_json(self.path, content)
 
 
 def _cold_start(args: QuickstartArguments) -> None:
@@ -153,7 +156,6 @@ def _train(args: QuickstartArguments) -> None:
     import torch
 
     from mmr1_trl.cli.train import train
-    from mmr1_trl.trainers.checkpoints.state import COMPLETE
 
     folder = Path(args.output_dir) / "train"
     words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]
@@ -162,7 +164,7 @@ def _train(args: QuickstartArguments) -> None:
         words += ["--max_steps", str(args.max_steps)]
     if torch.accelerator.device_count() > 1:
         words += ["--num_processes", "1"]  # several processes would train on larger batches
-    if any(folder.glob(f"checkpoint-*/{COMPLETE}")):
+    if complete_checkpoints(folder):
         words += ["--resume_from_checkpoint", "true"]
     code = train("mssr", words)
     if code == 130:

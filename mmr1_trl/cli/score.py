@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.launch import run_or_launch
-from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.output import hold_folder, require_writable
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.errors import BadInputError
 
@@ -40,8 +40,13 @@ def run(argv: list[str]) -> int:
 
     prefer_cpu_where_needed(settings)
     require_writable(settings.values.get("output_dir") or str(ScoreConfig.output_dir))
+
+    def alone() -> int:
+        with hold_folder(settings, str(ScoreConfig.output_dir)):
+            return _score(settings)
+
     try:
-        return run_or_launch("score", argv, settings.launch_args, lambda: _score(settings))
+        return run_or_launch("score", argv, settings.launch_args, alone)
     except KeyboardInterrupt:
         print("\nInterrupted. Give the same command again to go on with the unfinished prompts.")
         return 130

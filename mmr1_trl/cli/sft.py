@@ -1,11 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 sft`: the cold start, by TRL's own `SFTTrainer`."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.output import refuse_to_overwrite, resume_argument, write_settings
+from mmr1_trl.cli.output import hold_folder, look_first, refuse_to_overwrite, resume_argument, write_settings
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.train import (
     adapters,
@@ -20,6 +19,7 @@ from mmr1_trl.cli.train import (
     use_hub,
 )
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import SETTINGS_FILE, STATE_JSON, newest_complete, require_whole
 
 
 ABOUT = "Supervised fine-tuning by TRL's SFTTrainer: on figures, the cold start that reinforcement learning builds on."
@@ -33,11 +33,13 @@ COLD_START_OPTIONS = {
 
 def run(argv: list[str]) -> int:
     """Train with the words after `mmr1 sft` as options; return the exit code."""
-    settings, finished = parse_sft(argv), "trainer_state.json"
+    look_first("sft", argv)
+    settings = parse_sft(argv)
     if settings.values.get("figures_traces") == "cold_start":
-        refuse_to_overwrite(settings, finished)
-        return _cold_start(settings)
-    return run_resumable(settings, argv, finished, _train)
+        with hold_folder(settings):
+            refuse_to_overwrite(settings)
+            return _cold_start(settings)
+    return run_resumable(settings, argv, _train)
 
 
 def parse_sft(argv: list[str]) -> Settings:
@@ -69,17 +71,6 @@ def _train(settings: Settings) -> int:
         model = resolve_model(require_model(model_args))
     processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
     config.resume_from_checkpoint = _checkpoint(config)
-    if not model_args.use_peft:
-        if config.load_best_model_at_end:
-            raise BadInputError(
-                "load_best_model_at_end: transformers does not reload the weights of several vision-language models. "
-                "Leave it out and take the best checkpoint folder as the model."
-            )
-        # For the same reason the weights of a checkpoint come in as the model, not through the resume.
-        model = config.resume_from_checkpoint or model
-        logging.getLogger("transformers.trainer").addFilter(
-            lambda record: "keys in the checkpoint model loaded" not in record.getMessage()
-        )
     with config.main_process_first(desc="loading the dataset"):
         train_rows = _rows(data_args, data_args.dataset_train_split, data_args.num_train_rows)
         eval_rows = None
@@ -119,7 +110,7 @@ def _cold_start(settings: Settings) -> int:
         )
     write_settings(settings, config.output_dir)
     build_cold_start(config.output_dir, ColdStartConfig(seed=config.seed), progress=not config.disable_tqdm)
-    print(f"\nTrained.\n  model     {config.output_dir}\n  settings  {config.output_dir}/mmr1_config.yaml")
+    print(f"\nTrained.\n  model     {config.output_dir}\n  settings  {config.output_dir}/{SETTINGS_FILE}")
     return 0
 
 
@@ -137,30 +128,17 @@ def _require_texts(columns: list[str], text_column: str, name: str) -> None:
 def _checkpoint(config: Any) -> str | None:
     """Return the checkpoint to resume from: the one named, or the newest that was written to its end."""
     checkpoint = resume_argument(config)
-    if not isinstance(checkpoint, bool):
-        if checkpoint is not None and not Path(checkpoint).is_dir():
-            raise BadInputError(f"There is no checkpoint folder {checkpoint!r}. `true` takes the newest one.")
-        if checkpoint is not None:
-            _require_own(Path(checkpoint))
-        return checkpoint
-    states = Path(config.output_dir).glob("checkpoint-*/trainer_state.json")
-    steps = {int(state.parent.name.split("-")[1]): state.parent for state in states}
-    if not steps:
-        raise BadInputError(f"{config.output_dir} holds no checkpoint. Leave out --resume_from_checkpoint.")
-    return str(steps[max(steps)])
-
-
-def _require_own(checkpoint: Path) -> None:
-    """Refuse a checkpoint that no supervised training wrote: its optimizer and its step belong to another run."""
-    from mmr1_trl.trainers.checkpoints.state import STATE_JSON
-
-    if not (checkpoint / "trainer_state.json").is_file():
-        raise BadInputError(f"{checkpoint} is no checkpoint (no trainer_state.json). `true` takes the newest one.")
-    if (checkpoint / STATE_JSON).is_file():
+    if checkpoint is None:
+        return None
+    if isinstance(checkpoint, bool):
+        checkpoint = str(newest_complete(config.output_dir)[0])
+    require_whole(Path(checkpoint))
+    if (Path(checkpoint) / STATE_JSON).is_file():
         raise BadInputError(
             f"{checkpoint} is of a reinforcement learning run, which `mmr1 sft` cannot go on with. To start from its "
             f"weights: --model_name_or_path {checkpoint}."
         )
+    return checkpoint
 
 
 def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:

@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.launch import PREEMPTED, run_or_launch, settle
-from mmr1_trl.cli.output import refuse_to_overwrite, report_interrupt, resume_argument, write_settings
+from mmr1_trl.cli.output import (
+    hold_folder,
+    look_first,
+    refuse_to_overwrite,
+    report_interrupt,
+    resume_argument,
+    write_settings,
+)
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, parse
 from mmr1_trl.errors import BadInputError, Preempted
+from mmr1_trl.run_folder import SETTINGS_FILE, TRAIN_RESULTS, TRAINER_STATE, require_whole
 
 
 # command -> (config, trainer, what --help says), the classes by their name in `mmr1_trl`
@@ -75,33 +83,38 @@ def prefer_cpu_where_needed(settings: Settings) -> None:
 
 def train(command: str, argv: list[str]) -> int:
     """Run the training command `command`; the body of `mmr1 grpo`, `mmr1 mssr`, ..."""
-    return run_resumable(parse_training(command, argv), argv, "rlvr_complete.json", _train)
+    look_first(command, argv)
+    return run_resumable(parse_training(command, argv), argv, _train)
 
 
-def run_resumable(settings: Settings, argv: list[str], finished: str, run: Callable[[Settings], int]) -> int:
+def run_resumable(settings: Settings, argv: list[str], run: Callable[[Settings], int]) -> int:
     """
     Train here or in several processes; say after an interruption how to go on.
 
     Args:
         settings ([`Settings`]), argv (`list[str]`):
             What the user asked for, and the words that said so.
-        finished (`str`):
-            The file that a checkpoint of this kind of run holds once it is complete.
         run (`Callable[[Settings], int]`):
             The training in one process.
 
     Returns:
         `int`: The exit code.
     """
-    refuse_to_overwrite(settings, finished)
+    with hold_folder(settings):  # let go before processes are launched, whose first one takes it
+        refuse_to_overwrite(settings)
+
+    def alone() -> int:
+        with hold_folder(settings):
+            return run(settings)
+
     try:
-        code = run_or_launch(settings.command, argv, settings.launch_args, lambda: run(settings))
+        code = run_or_launch(settings.command, argv, settings.launch_args, alone)
     except KeyboardInterrupt:
         code = 130
     except Preempted as preempted:
         code = 128 + preempted.signal
     if code in (130, *PREEMPTED):
-        report_interrupt(argv, settings, finished)
+        report_interrupt(argv, settings)
     return code
 
 
@@ -175,6 +188,7 @@ def use_hub(config: Any) -> None:
 
         with config.main_process_first(desc="fetching the checkpoint"):
             config.resume_from_checkpoint = checkpoint_folder(checkpoint, config.hub_token)
+            require_whole(Path(config.resume_from_checkpoint))
 
 
 def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> Any:
@@ -354,9 +368,8 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     trainer.accelerator.print(
         f"\nTrained to step {trainer.state.global_step}.\n"
         f"  model     {config.output_dir}\n"
-        f"  settings  {config.output_dir}/mmr1_config.yaml\n"
-        f"  metrics   {config.output_dir}/train_results.json, trainer_state.json"
-        + (f"\n  uploaded  {page}" if page else "")
+        f"  settings  {config.output_dir}/{SETTINGS_FILE}\n"
+        f"  metrics   {config.output_dir}/{TRAIN_RESULTS}, {TRAINER_STATE}" + (f"\n  uploaded  {page}" if page else "")
     )
     _leave(trainer)
 

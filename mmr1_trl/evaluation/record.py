@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.run_folder import TRAINER_STATE, write_json
+
 
 RECORD = "evaluation.json"
 
@@ -24,15 +26,15 @@ def write_record(folder: str | Path, model: str, dataset: str, split: str | None
     """
     place, data = Path(model), Path(dataset)
     step = None
-    if (place / "trainer_state.json").is_file():
-        step = json.loads((place / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    if (place / TRAINER_STATE).is_file():
+        step = json.loads((place / TRAINER_STATE).read_text(encoding="utf-8"))["global_step"]
     record = {
         "model": place.resolve().name if place.is_dir() else model,
         "step": step,
         "dataset": data.name if data.exists() else dataset,
         "split": split,
     }
-    Path(folder, RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(Path(folder, RECORD), record)
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:

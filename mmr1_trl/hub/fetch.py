@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.push import COMPLETE, LAST_CHECKPOINT
+from mmr1_trl.hub.push import LAST_CHECKPOINT
 from mmr1_trl.hub.repository import PushError, Target, explained
+from mmr1_trl.run_folder import COMPLETE, STATE_JSON, TRAINER_STATE, step_of
 
 
 _CHECKPOINT = re.compile(
@@ -49,13 +50,13 @@ def checkpoint_folder(name: str, token: str | None = None) -> str:
         with explained(target):
             files = HfApi(token=token).list_repo_files(match["repo"], revision=match["revision"])
             folder = match["folder"] or _newest(files)
-            if folder is None or f"{folder}/trainer_state.json" not in files:
-                there = sorted({file.split("/")[0] for file in files if file.endswith("/trainer_state.json")})
+            if folder is None or f"{folder}/{TRAINER_STATE}" not in files:
+                there = sorted({file.split("/")[0] for file in files if file.endswith(f"/{TRAINER_STATE}")})
                 raise BadInputError(
                     f"{where} has no checkpoint {folder or 'to resume from'}; it has {there or 'none'}. They are "
                     "uploaded by --hub_strategy checkpoint or all_checkpoints, or by `mmr1 push --with_checkpoint`."
                 )
-            if f"{folder}/rlvr_state.json" in files and f"{folder}/{COMPLETE}" not in files:
+            if f"{folder}/{STATE_JSON}" in files and f"{folder}/{COMPLETE}" not in files:
                 raise BadInputError(f"{folder} in {where} is half-written (no {COMPLETE}). Take an older revision.")
             root = snapshot_download(
                 match["repo"], revision=match["revision"], allow_patterns=[f"{folder}/*"], token=token
@@ -67,8 +68,8 @@ def checkpoint_folder(name: str, token: str | None = None) -> str:
 
 def _newest(files: list[str]) -> str | None:
     """Return `last-checkpoint`, or the checkpoint of the highest step, or `None`."""
-    folders = {file.split("/")[0] for file in files if file.endswith("/trainer_state.json")}
+    folders = {file.split("/")[0] for file in files if file.endswith(f"/{TRAINER_STATE}")}
     if LAST_CHECKPOINT in folders:
         return LAST_CHECKPOINT
-    steps = {int(name.removeprefix("checkpoint-")): name for name in folders if re.fullmatch(r"checkpoint-\d+", name)}
-    return steps[max(steps)] if steps else None
+    newest = max(folders, key=lambda name: step_of(Path(name)), default="")
+    return newest if step_of(Path(newest)) >= 0 else None

@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What an upload consists of: the files that go up, under which names, and those that stay here, with the reason."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import COMPLETE, describe_file, mark_of
 
 
 WEIGHTS = "*.safetensors"
@@ -103,6 +105,27 @@ class Manifest:
         """Upload `content` as the file `path`, in place of one that is there already."""
         self.entries = [entry for entry in self.entries if entry.path != path]
         self.entries.append(Entry(path, content, note))
+
+    def reseal(self) -> None:
+        """
+        Let the mark of a checkpoint speak of its files as they go up: in some of them local paths are shortened, and
+        what only this machine needs stays here. The files of engines that shard are kept on the list: without them
+        the checkpoint cannot be resumed, and says so.
+        """
+        there = {entry.path: entry for entry in self.entries}
+        for path in [path for path in there if PurePosixPath(path).name == COMPLETE]:
+            mark, folder = json.loads(there[path].read()), PurePosixPath(path).parent
+            listed = mark.get("files")
+            if listed is None:
+                continue
+            files = {name: facts for name, facts in listed.items() if str(folder / name) in there or "/" in name}
+            for name in files:
+                entry = there.get(str(folder / name))
+                if entry is not None and isinstance(entry.source, bytes):
+                    files[name] = describe_file(entry.source)
+            if files != listed:
+                sealed = json.dumps(mark_of(mark["global_step"], files), indent=1).encode()
+                self.replace(path, sealed, "of the files as uploaded")
 
     def freeze(self, folder: Path, immutable: Path) -> None:
         """

@@ -12,7 +12,8 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
 from mmr1_trl.hub.render import existing_license, public_name, repo_name, write_card
-from mmr1_trl.hub.run_facts import ADAPTER_FILE, SETTINGS_FILE, read_facts, read_json
+from mmr1_trl.hub.run_facts import ADAPTER_FILE, read_facts, read_json
+from mmr1_trl.run_folder import SETTINGS_FILE, TRAINER_STATE, step_of
 
 
 ASSETS = "assets"
@@ -48,7 +49,7 @@ def write_model_card(folder: Path, run: Path | None = None, repo_id: str | None 
     name = repo_name(folder, repo_id)
     adapter = _adapter(folder, facts)
     base = facts.get("base_model") or {"name": "", "hub_id": None}
-    state = read_json(folder / "trainer_state.json") or read_json(run / "trainer_state.json")
+    state = read_json(folder / TRAINER_STATE) or read_json(run / TRAINER_STATE)
     step = state.get("global_step", facts.get("step"))
     results = find_results(run, {name, run.resolve().name, folder.resolve().name}, base["name"], step)
     question, messages, needs = _example(folder / ASSETS, facts.get("prompt_style"))
@@ -112,7 +113,7 @@ def find_results(run: Path, names: set[str], base: str, step: int | None) -> lis
     results = []
     for path in sorted(places):
         summary = read_json(path)
-        if "greedy_accuracy" not in summary or any(p.name.startswith("checkpoint-") for p in path.parents):
+        if "greedy_accuracy" not in summary or any(step_of(place) >= 0 for place in path.parents):
             continue
         record = read_record(path.parent)
         own = (record["model"] is None and path.is_relative_to(run)) or record["model"] in names

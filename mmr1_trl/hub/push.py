@@ -13,11 +13,11 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.checks import ADAPTER, check_adapter, check_files, check_model
 from mmr1_trl.hub.manifest import Manifest, require_folder
 from mmr1_trl.hub.scan import clean
+from mmr1_trl.run_folder import COMPLETIONS, complete_checkpoints, require_whole
 
 
 ASSETS = "assets"  # the pictures of a card
 LAST_CHECKPOINT = "last-checkpoint"
-COMPLETE = "rlvr_complete.json"  # what a checkpoint holds once it is written to its end (SFT: trainer_state.json)
 
 
 def model_manifest(
@@ -86,6 +86,7 @@ def adapter_manifest(
         if config.get("base_model_name_or_path") != base:
             config |= {"base_model_name_or_path": base, "revision": None}
             manifest.replace(entry.path, json.dumps(config, indent=2).encode(), f"base model: {base}")
+    manifest.reseal()
     return manifest
 
 
@@ -136,17 +137,13 @@ def newest_checkpoint(folder: Path) -> Path:
     Return the newest complete checkpoint of a run.
 
     Raises:
-        [`BadInputError`]: There is none.
+        [`BadInputError`]: There is none, or it is damaged.
     """
-    by_step = {}
-    for path in folder.glob("checkpoint-*"):
-        step = path.name.removeprefix("checkpoint-")
-        resumable = (path / COMPLETE).is_file() or not (path / "rlvr_state.json").is_file()
-        if step.isdigit() and resumable and (path / "trainer_state.json").is_file():
-            by_step[int(step)] = path
-    if not by_step:
+    complete = complete_checkpoints(folder)
+    if not complete:
         raise BadInputError(f"{folder} holds no complete checkpoint (checkpoint-*). Leave out --with_checkpoint.")
-    return by_step[max(by_step)]
+    require_whole(complete[-1])
+    return complete[-1]
 
 
 @contextmanager
@@ -176,7 +173,7 @@ def merged(folder: str | Path) -> Iterator[Path]:
         whole = Path(place) / folder.absolute().name
         _merge(folder, base, revision, whole)
         for file in folder.iterdir():
-            if file.is_dir() and file.name in ("completions", ASSETS):
+            if file.is_dir() and file.name in (COMPLETIONS, ASSETS):
                 shutil.copytree(file, whole / file.name)
             elif file.is_file() and not file.name.startswith("adapter_") and not (whole / file.name).exists():
                 shutil.copyfile(file, whole / file.name)

@@ -11,10 +11,9 @@ import yaml
 from transformers.utils import is_peft_available
 
 from mmr1_trl.hub.render import hub_id, public_name
+from mmr1_trl.run_folder import RUN_FILE, SETTINGS_FILE
 
 
-RUN_FILE = "mmr1_run.json"
-SETTINGS_FILE = "mmr1_config.yaml"
 ADAPTER_FILE = "adapter_config.json"
 PACKAGES = ("trl", "transformers", "torch", "accelerate", "datasets", "peft", "huggingface_hub")
 

@@ -66,7 +66,7 @@ def clean(manifest: Manifest, folder: Path, token: str | None = None) -> None:
     """
     Shorten the paths of this machine in the texts of an upload, then refuse it if anything secret is left.
 
-    Only what is uploaded changes; the files on disk stay as they are.
+    Only what is uploaded changes, and with it the mark of a checkpoint; the files on disk stay as they are.
 
     Args:
         manifest ([`~mmr1_trl.hub.manifest.Manifest`]):
@@ -90,6 +90,7 @@ def clean(manifest: Manifest, folder: Path, token: str | None = None) -> None:
             f"Nothing was uploaded: {'; '.join(problems[:5])}{more}. Take it out of the file, or leave the file out "
             "by --exclude NAME."
         )
+    manifest.reseal()
 
 
 def find_problems(entry: Entry, secrets: Iterable[str], paths: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import COMPLETIONS, LOG_HISTORY, SCORES_HISTORY, TRAINER_STATE, list_checkpoints
 
 
 @dataclass
@@ -68,13 +69,13 @@ class Run:
 
     def score_history(self) -> list[dict[str, Any]]:
         """The histograms of the prompt scores (variance-aware sampling), oldest first; empty without any."""
-        path = self.folder / "prompt_scores.jsonl"
+        path = self.folder / SCORES_HISTORY
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def completions(self) -> list[Path]:
         """The files of logged completions (`log_completions=True`), oldest step first."""
-        files = (self.folder / "completions").glob("completions_*.parquet")
+        files = (self.folder / COMPLETIONS).glob("completions_*.parquet")
         return sorted(files, key=lambda path: (len(path.name), path.name))  # from step 100,000 on with a digit more
 
     def stages(self) -> dict[str, pd.DataFrame]:
@@ -113,7 +114,7 @@ def load_run(folder: str | Path) -> Run:
     histories = [history for path in _history_files(folder) if (history := _read_history(path))]
     if not histories:
         raise BadInputError(
-            f"{str(folder)!r} holds no training history: expected trainer_state.json, log_history.json or a "
+            f"{str(folder)!r} holds no training history: expected {TRAINER_STATE}, {LOG_HISTORY} or a "
             "checkpoint-<step> folder in it."
         )
     return Run(folder.resolve().name, folder, max(histories, key=lambda history: history[-1]["step"]))
@@ -150,9 +151,9 @@ def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def _history_files(folder: Path) -> list[Path]:
     return [
-        folder / "trainer_state.json",
-        folder / "log_history.json",
-        *folder.glob("checkpoint-*/trainer_state.json"),
+        folder / TRAINER_STATE,
+        folder / LOG_HISTORY,
+        *(checkpoint / TRAINER_STATE for checkpoint in list_checkpoints(folder)),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from mmr1_trl.trainers.checkpoints.state import write_json
+from mmr1_trl.run_folder import RUN_FILE, write_json
 
 
 logger = logging.get_logger(__name__)
@@ -47,7 +47,7 @@ class CardMixin:
             return
         try:
             from mmr1_trl.hub.cards import write_model_card
-            from mmr1_trl.hub.run_facts import RUN_FILE, describe_run
+            from mmr1_trl.hub.run_facts import describe_run
 
             folder = Path(str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,14 +2,14 @@
 """What is known of completions beside their text: pictures for TRL's tables, means over tokens for rewards."""
 
 import io
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import PIL.Image
 import torch
+
+from mmr1_trl.run_folder import completions_table, replacing
 
 
 KEPT_PICTURES = 16
@@ -18,24 +18,24 @@ MEANS = {"mean_entropy": "entropies", "mean_self_certainty": "self_certainty"}
 MAX_SIDE = 256  # pixels; these are for looking at, not for training
 
 
-def add_pictures(path: Path, images: Sequence[Sequence[PIL.Image.Image] | None]) -> None:
+def add_pictures(output_dir: str, step: int, images: Sequence[Sequence[PIL.Image.Image] | None]) -> None:
     """
     Add a column `picture` with the first picture of some rows, as PNG bytes, to a table of completions.
 
     Args:
-        path (`Path`):
-            Parquet file with one row per completion.
+        output_dir (`str`), step (`int`):
+            Folder of the run, and the step whose table it is, with one row per completion.
         images (`Sequence`):
             Pictures of each completion's prompt. Rows spread evenly over the table keep theirs, the others hold null.
     """
+    path = completions_table(output_dir, step)
     table = pd.read_parquet(path)
     if len(table) != len(images):
         return  # TRL has dropped rows of an earlier batch from one of the two
     kept = set(range(0, len(images), max(1, len(images) // KEPT_PICTURES)))
     table["picture"] = [_png(pictures[0]) if i in kept and pictures else None for i, pictures in enumerate(images)]
-    temporary = path.with_suffix(".tmp")
-    table.to_parquet(temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        table.to_parquet(temporary)
 
 
 def add_means(

@@ -1,11 +1,12 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Says when token entropy leaves the band that it should stay in: collapse below, gibberish above."""
 
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
+
+from mmr1_trl.run_folder import completions_table
 
 
 logger = logging.get_logger(__name__)
@@ -22,8 +23,8 @@ class EntropyAlarm(TrainerCallback):
             The band in nats, over the full vocabulary and at the sampling temperature; `None` leaves a side open.
         stop (`bool`, *optional*, defaults to `False`):
             Whether to save a checkpoint and stop, too.
-        completions (`Path`, *optional*):
-            Folder that TRL writes its tables of completions to, when it does.
+        tables (`bool`, *optional*, defaults to `False`):
+            Whether TRL writes its tables of completions.
     """
 
     def __init__(
@@ -31,12 +32,12 @@ class EntropyAlarm(TrainerCallback):
         low: float | None = None,
         high: float | None = None,
         stop: bool = False,
-        completions: Path | None = None,
+        tables: bool = False,
     ) -> None:
         self.low = float("-inf") if low is None else low
         self.high = float("inf") if high is None else high
         self.stop = stop
-        self.completions = completions
+        self.tables = tables
         self.outside = False
 
     def on_log(
@@ -59,8 +60,8 @@ class EntropyAlarm(TrainerCallback):
         if was_outside or not state.is_world_process_zero:
             return
         where = "log_completions=True keeps the completions of such a step"
-        if self.completions is not None:
-            where = f"its completions are in {self.completions / f'completions_{state.global_step:05d}.parquet'}"
+        if self.tables:
+            where = f"its completions are in {completions_table(str(args.output_dir), state.global_step)}"
         then = " A checkpoint is saved and training stops (entropy_alarm='stop')." if self.stop else ""
         logger.warning(
             f"Step {state.global_step}: the token entropy of {entropy:.4g} nats is outside the band from "

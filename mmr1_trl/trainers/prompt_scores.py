@@ -20,7 +20,7 @@ from mmr1_trl.methods.variance_promotion import (
     padded_self_bleu,
     variance_promotion_score,
 )
-from mmr1_trl.run_folder import Journal
+from mmr1_trl.run_folder import SCORING_JOURNAL, Journal
 from mmr1_trl.trainers.score_table import PromptTable
 from mmr1_trl.trainers.scoring import (
     SAMPLING,
@@ -35,8 +35,6 @@ from mmr1_trl.trainers.scoring import (
 if TYPE_CHECKING:
     from mmr1_trl.trainers.rlvr_config import RLVRConfig
     from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
-
-JOURNAL = "scoring_journal.jsonl"
 
 # Power of the `online` scores. Draws in proportion to the scores themselves are diluted by many prompts of low score.
 SHARPNESS = 2
@@ -314,7 +312,7 @@ class PromptScores:
             self.args.vas_rollouts,
             tag=step,
             measure=self.measure,
-            journal=Journal(Path(str(self.args.output_dir)) / JOURNAL, identity),
+            journal=Journal(Path(str(self.args.output_dir)) / SCORING_JOURNAL, identity),
             desc=f"Scoring prompts at step {step}",
         )
         successes, trials = count_outcomes(records, len(self.scores))

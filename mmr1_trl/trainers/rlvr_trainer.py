@@ -17,7 +17,6 @@ Checkpoints: `checkpoints/`, by the class between TRL's and this one. What watch
 import contextlib
 import copy
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,8 @@ from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
-from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer, on_disk
+from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
+from mmr1_trl.trainers.checkpoints.weights import on_disk
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
@@ -177,8 +177,8 @@ class RLVRTrainer(ResumableTrainer):
             )  # fmt: skip
             self.add_callback(VASCallback(self.scores))
         if args.entropy_low is not None or args.entropy_high is not None:
-            tables = Path(str(args.output_dir)) / "completions" if args.log_completions else None
-            self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, args.entropy_alarm == "stop", tables))
+            stop, tables = args.entropy_alarm == "stop", args.log_completions
+            self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, stop, tables))
         self.vision = prepare_vision(self)
         self.engine = connect(self, last_checkpoint)
         self.guards = StepGuards(self)
@@ -428,8 +428,7 @@ class RLVRTrainer(ResumableTrainer):
             logs |= self.vision.pop_metrics()
         super().log(logs, start_time)
         if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
-            table = Path(str(self.args.output_dir)) / f"completions/completions_{self.state.global_step:05d}.parquet"
-            add_pictures(table, list(self._logs["images"]))
+            add_pictures(str(self.args.output_dir), self.state.global_step, list(self._logs["images"]))
 
     def score_rows(self, rows: torch.Tensor) -> Rollouts:
         """

@@ -9,10 +9,10 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from mmr1_trl.run_folder import SCORES_HISTORY, write_text
 from mmr1_trl.trainers.prompt_scores import PromptScores, effective_sample_size
 
 
-HISTORY = "prompt_scores.jsonl"
 HISTOGRAM_BINS = 20
 
 
@@ -36,11 +36,11 @@ class VASCallback(TrainerCallback):
             return
         tqdm.write(describe_cost(self.scores, state.max_steps))
         # A resumed run continues the history of the run that it resumes, up to its checkpoint.
-        path = Path(str(args.output_dir)) / HISTORY
+        path = Path(str(args.output_dir)) / SCORES_HISTORY
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= state.global_step]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(kept if state.global_step else []))
+        write_text(path, "".join(kept if state.global_step else []))
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -97,7 +97,7 @@ class VASCallback(TrainerCallback):
             "scoring_rollouts": self.scores.scoring_rollouts,
             "training_rollouts": self.scores.training_rollouts,
         }
-        with open(Path(str(args.output_dir)) / HISTORY, "a") as file:
+        with open(Path(str(args.output_dir)) / SCORES_HISTORY, "a") as file:
             file.write(json.dumps(line) + "\n")
 
 

@@ -11,6 +11,8 @@ from fixtures.hub_server import READ_TOKEN, TOKEN, Blob, Repo
 from fixtures.hub_worker import TINY
 from safetensors.torch import load, load_file
 
+from mmr1_trl.run_folder import describe_file
+
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +44,10 @@ def test_every_step_is_a_revision_that_holds_everything_and_nothing_secret(hub, 
         local = load_file(hub_folder / f"runs/full/checkpoint-{step}/model.safetensors")
         assert same(load(files["model.safetensors"]), local)
         assert same(load(files["last-checkpoint/model.safetensors"]), local)
-        assert json.loads(files["last-checkpoint/rlvr_complete.json"]) == {"global_step": step}
+        mark = json.loads(files["last-checkpoint/rlvr_complete.json"])
+        assert mark["global_step"] == step and "optimizer.pt" in mark["files"]
+        sealed = {name: describe_file(files[f"last-checkpoint/{name}"]) for name in mark["files"]}
+        assert sealed == mark["files"]  # as uploaded, with local paths shortened
         assert {"README.md", "processor_config.json", "chat_template.jinja", "generation_config.json"} <= set(files)
         assert {"mmr1_config.yaml", "trainer_state.json", "last-checkpoint/optimizer.pt"} <= set(files)
         assert f"completions/completions_{step:05d}.parquet" in files

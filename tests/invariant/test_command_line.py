@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mmr1_trl.trainers.checkpoints.state import COMPLETE, list_checkpoints
+from mmr1_trl.run_folder import COMPLETE, list_checkpoints
 
 
 pytestmark = pytest.mark.slow

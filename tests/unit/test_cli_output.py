@@ -30,12 +30,12 @@ def test_a_trained_run_is_not_overwritten(tmp_path, trained):
     (tmp_path / trained).parent.mkdir(exist_ok=True)
     (tmp_path / trained).touch()
     with pytest.raises(BadInputError, match="--resume_from_checkpoint true, or choose another --output_dir"):
-        refuse_to_overwrite(settings_of("--output_dir", tmp_path), "rlvr_complete.json")
+        refuse_to_overwrite(settings_of("--output_dir", tmp_path))
     resumed = settings_of("--output_dir", tmp_path, "--resume_from_checkpoint", "true")
-    refuse_to_overwrite(resumed, "rlvr_complete.json")
+    refuse_to_overwrite(resumed)
     with pytest.raises(BadInputError):
         refused = settings_of("--output_dir", tmp_path, "--resume_from_checkpoint", "false")
-        refuse_to_overwrite(refused, "rlvr_complete.json")
+        refuse_to_overwrite(refused)
 
 
 def test_a_trained_run_is_not_overwritten_by_another_ones_checkpoint(tmp_path):
@@ -45,7 +45,7 @@ def test_a_trained_run_is_not_overwritten_by_another_ones_checkpoint(tmp_path):
 
     def start(checkpoint):
         words = ("--output_dir", tmp_path / "mine", "--resume_from_checkpoint", checkpoint)
-        refuse_to_overwrite(settings_of(*words), "rlvr_complete.json")
+        refuse_to_overwrite(settings_of(*words))
 
     start(tmp_path / "mine" / "checkpoint-4")
     for elsewhere in (tmp_path / "other" / "checkpoint-4", "someone/a-model@step-4"):
@@ -54,10 +54,11 @@ def test_a_trained_run_is_not_overwritten_by_another_ones_checkpoint(tmp_path):
 
 
 def test_an_empty_or_half_written_run_may_start_again(tmp_path):
-    refuse_to_overwrite(settings_of("--output_dir", tmp_path / "new"), "rlvr_complete.json")
+    refuse_to_overwrite(settings_of("--output_dir", tmp_path / "new"))
     (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4/rlvr_state.json").touch()
     (tmp_path / "checkpoint-4/trainer_state.json").touch()
-    refuse_to_overwrite(settings_of("--output_dir", tmp_path), "rlvr_complete.json")
+    refuse_to_overwrite(settings_of("--output_dir", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file/sub"):
         with pytest.raises(BadInputError, match="file is a file. Choose another folder"):
-            refuse_to_overwrite(settings_of("--output_dir", folder), "rlvr_complete.json")
+            refuse_to_overwrite(settings_of("--output_dir", folder))
     assert require_writable(tmp_path / "new/run") == tmp_path / "new/run"
     assert not (tmp_path / "new").exists()
     assert not [path for path in tmp_path.iterdir() if path.name != "file"]
@@ -174,18 +175,18 @@ def test_what_the_making_of_a_trainer_refuses_is_one_line():
 def test_after_an_interrupt_only_a_checkpoint_is_gone_on_from(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *args: None)
     settings = settings_of("--output_dir", tmp_path)
-    report_interrupt(["--seed", "1"], settings, "rlvr_complete.json")
+    report_interrupt(["--seed", "1"], settings)
     assert "before the first checkpoint. The same command begins again" in capsys.readouterr().err
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4/rlvr_complete.json").touch()
-    report_interrupt(["--seed", "1"], settings, "rlvr_complete.json")
+    report_interrupt(["--seed", "1"], settings)
     assert "mmr1 mssr --seed 1 --resume_from_checkpoint true" in capsys.readouterr().err
     older = ["--output_dir", str(tmp_path), "--resume_from_checkpoint", "checkpoint-2"]
     for argv, said in [
         (older, f"{' '.join(older)} --resume_from_checkpoint true"),
         ([*older[:3], "true"], f"{' '.join(older[:3])} true"),
     ]:
-        report_interrupt(argv, settings_of(*argv), "rlvr_complete.json")
+        report_interrupt(argv, settings_of(*argv))
         assert capsys.readouterr().err.endswith(f": mmr1 mssr {said}\n")
 
 
@@ -196,7 +197,7 @@ def test_the_command_to_go_on_does_not_show_the_token(tmp_path, capsys, monkeypa
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4/rlvr_complete.json").touch()
     argv = ["--seed", "1", *token, "--output_dir", str(tmp_path)]
-    report_interrupt(argv, settings_of(*argv), "rlvr_complete.json")
+    report_interrupt(argv, settings_of(*argv))
     errors = capsys.readouterr().err
     assert "hf_secret" not in errors and "with your --hub_token" in errors
     assert errors.endswith(f": mmr1 mssr --seed 1 --output_dir {tmp_path} --resume_from_checkpoint true\n")

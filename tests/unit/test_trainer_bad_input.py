@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 from datasets import Dataset, Image, List
 
-from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig
+from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig, run_folder
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.checkpoints import resume, state
+from mmr1_trl.trainers.checkpoints import whole
 from mmr1_trl.trainers.rows import RowReader
 
 
@@ -185,36 +185,36 @@ def test_checkpoints_of_weights_alone_are_refused(make_trainer):
 def test_half_written_checkpoints_are_named_and_passed_over(make_trainer, tmp_path, caplog):
     options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, **MSSR}
     make_trainer(MSSRTrainer, MSSRConfig, **options).train()
-    (tmp_path / "run" / "checkpoint-3" / state.COMPLETE).unlink()
-    newest, skipped = state.newest_complete_checkpoint(tmp_path / "run")
+    (tmp_path / "run" / "checkpoint-3" / run_folder.COMPLETE).unlink()
+    newest, skipped = run_folder.newest_complete(tmp_path / "run")
     assert newest.name == "checkpoint-2" and [path.name for path in skipped] == ["checkpoint-3"]
     with pytest.raises(BadInputError, match="half-written"):
         make_trainer(MSSRTrainer, MSSRConfig, **options).train(str(tmp_path / "run" / "checkpoint-3"))
     resumed = make_trainer(MSSRTrainer, MSSRConfig, **options)
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == 3
-    assert (tmp_path / "run" / "checkpoint-3" / state.COMPLETE).is_file()
+    assert (tmp_path / "run" / "checkpoint-3" / run_folder.COMPLETE).is_file()
 
 
 def test_killed_while_saving_leaves_the_previous_checkpoint(make_trainer, tmp_path, monkeypatch):
     """With `save_total_limit=1` the old checkpoint may go only when the new one is complete."""
     options = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1, "save_total_limit": 1, **MSSR}
     trainer = make_trainer(MSSRTrainer, MSSRConfig, **options)
-    mark = state.mark_complete
+    mark = run_folder.seal
 
-    def killed_at_two(folder, step):
+    def killed_at_two(folder, step, files):
         if step == 2:
             raise KeyboardInterrupt
-        mark(folder, step)
+        mark(folder, step, files)
 
-    monkeypatch.setattr(resume, "mark_complete", killed_at_two)
+    monkeypatch.setattr(whole, "seal", killed_at_two)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
-    assert state.newest_complete_checkpoint(tmp_path / "run")[0].name == "checkpoint-1"
+    assert run_folder.newest_complete(tmp_path / "run")[0].name == "checkpoint-1"
     monkeypatch.undo()
     resumed = make_trainer(MSSRTrainer, MSSRConfig, **options)
     resumed.train(resume_from_checkpoint=True)
-    assert [path.name for path in state.list_checkpoints(tmp_path / "run")] == ["checkpoint-3"]
+    assert [path.name for path in run_folder.list_checkpoints(tmp_path / "run")] == ["checkpoint-3"]
 
 
 def test_label_noise_is_fixed_and_named_in_the_identity(make_trainer, tmp_path):

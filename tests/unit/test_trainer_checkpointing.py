@@ -17,7 +17,9 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from mmr1_trl.trainers.checkpoints import resume, state
+from mmr1_trl import run_folder
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.trainers.checkpoints import state, weights
 
 
 TEXT = {
@@ -71,7 +73,7 @@ def test_reload_restores_every_weight_of_the_families_that_transformers_does_not
         for parameter in model.parameters():
             parameter.add_(1.0)
     pointers = {name: value.data_ptr() for name, value in model.state_dict().items()}
-    resume.reload_weights(model, tmp_path)
+    weights.reload_weights(model, tmp_path)
     for name, value in model.state_dict().items():
         assert torch.equal(value, saved[name]), name
         assert value.data_ptr() == pointers[name], "the optimizer would hold on to other tensors"
@@ -82,8 +84,8 @@ def test_reload_refuses_weights_of_another_shape(tmp_path):
     model_class(config()).save_pretrained(tmp_path)
     other = config()
     other.text_config.intermediate_size = 96
-    with pytest.raises(RuntimeError):
-        resume.reload_weights(model_class(other), tmp_path)
+    with pytest.raises(BadInputError, match="its weights hold in another shape"):
+        weights.reload_weights(model_class(other), tmp_path)
 
 
 def test_rank_state_comes_back_as_it_was(tmp_path):
@@ -108,16 +110,16 @@ def test_leftovers_of_an_interrupted_save_are_removed(tmp_path):
     state.prepare_folder(folder)
     assert list(folder.iterdir()) == []
     (folder / "model.safetensors").write_bytes(b"whole")
-    state.mark_complete(folder, 3)
+    run_folder.seal(folder, 3, {})
     state.prepare_folder(folder)  # the same step is saved again: not complete while it is written
     assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state.json"
-    state.write_json(path, {"step": 1})
+    run_folder.write_json(path, {"step": 1})
     with pytest.raises(TypeError):
-        state.write_json(path, {"step": object()})
+        run_folder.write_json(path, {"step": object()})
     assert json.loads(path.read_text()) == {"step": 1}
     path = tmp_path / "state.safetensors"
     state.write_tensors(path, {"a": torch.ones(2)})
@@ -137,7 +139,7 @@ def test_checkpoints_are_ordered_by_step(tmp_path):
     for step in (9, 10, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-best").mkdir()
-    assert [path.name for path in state.list_checkpoints(tmp_path)] == [
+    assert [path.name for path in run_folder.list_checkpoints(tmp_path)] == [
         "checkpoint-9", "checkpoint-10", "checkpoint-100",
     ]  # fmt: skip
-    assert state.list_checkpoints(tmp_path / "nowhere") == []
+    assert run_folder.list_checkpoints(tmp_path / "nowhere") == []

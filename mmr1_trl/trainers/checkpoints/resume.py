@@ -1,84 +1,40 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Checkpoints that really resume; `state.py` says what they consist of."""
+"""Checkpoints that really resume; `state.py` says what they consist of, `run_folder` whether they are whole."""
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_model
-from transformers import PreTrainedModel, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
-from transformers.utils import SAFE_WEIGHTS_NAME, logging
+from transformers import TrainerState
 from trl import GRPOTrainer
 
 from mmr1_trl.errors import BadInputError, TrainingStopped
+from mmr1_trl.run_folder import (
+    STATE_JSON,
+    STATE_TENSORS,
+    TRAINER_STATE,
+    rank_files,
+)
 from mmr1_trl.trainers.cards import CardMixin
 from mmr1_trl.trainers.checkpoints.state import (
     check_resumable,
     load_rank_state,
     load_shared_state,
-    mark_complete,
-    newest_complete_checkpoint,
-    prepare_folder,
+    reading,
+    require_like,
     save_rank_state,
     save_shared_state,
 )
-from mmr1_trl.trainers.checkpoints.uploads import SafePushes
+from mmr1_trl.trainers.checkpoints.whole import WholeCheckpoints
 from mmr1_trl.trainers.guards.exhaustion import out_of_memory_advice, saving
 from mmr1_trl.trainers.guards.preemption import preemptible
 
 
-logger = logging.get_logger(__name__)
-
 REFERENCE = "reference."  # before the names of a moved reference model's weights
 
 
-@contextlib.contextmanager
-def on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
-    """TRL loads the reference model from where the policy came from; give a model built in memory such a place."""
-    if isinstance(model, str) or model.config._name_or_path:
-        yield
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        # On every rank, and in a place of its own: `save_pretrained` leaves the folder of all but the first one empty.
-        model.config.architectures = [type(model).__name__]
-        model.config.save_pretrained(folder)
-        save_model(model, os.path.join(folder, SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
-        model.config._name_or_path = folder
-        try:
-            yield
-        finally:
-            model.config._name_or_path = ""
-
-
-def reload_weights(model: PreTrainedModel, folder: Path) -> None:
-    """
-    Load the weights of a checkpoint into a model, all of them or none.
-
-    transformers saves several vision-language families under the names of the Hub's files and reads a checkpoint back
-    with `load_state_dict(strict=False)`, which matches nothing for them and only warns. `from_pretrained` converts the
-    names, so the weights make the detour through a fresh model on the CPU.
-
-    Args:
-        model ([`~transformers.PreTrainedModel`]):
-            Model to fill, unwrapped.
-        folder (`Path`):
-            Folder with `config.json` and weights.
-
-    Raises:
-        `RuntimeError`: A tensor is missing, unexpected or of another shape.
-    """
-    # Not `dtype="auto"`: the checkpoint's tensors go into this model's, whatever precision it trains in.
-    fresh = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype, config=model.config)
-    model.load_state_dict(fresh.state_dict())
-
-
-class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc]  # TRL's cards take other arguments
+class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignore[misc]  # TRL's cards take other arguments
     """
     [`~trl.GRPOTrainer`] with checkpoints that resume exactly, in the middle of a generation batch too.
 
@@ -136,37 +92,26 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
             [`TrainingStopped`]: The accelerator's memory or the disk is full, or a step is not finite.
             [`Preempted`]: SIGTERM or SIGUSR1 came, and a checkpoint was saved.
         """
-        if resume_from_checkpoint is True:
-            newest, skipped = newest_complete_checkpoint(str(self.args.output_dir))
-            for path in skipped:
-                logger.warning(f"{path.name} is half-written and was passed over; resuming from {newest.name}.")
-            resume_from_checkpoint = str(newest)
-        if resume_from_checkpoint:
-            check_resumable(Path(resume_from_checkpoint), self.run_identity())
-            done = TrainerState.load_from_json(str(Path(resume_from_checkpoint) / TRAINER_STATE_NAME)).global_step
-            if 0 < self.args.max_steps <= done:  # transformers would train one step more
-                raise BadInputError(
-                    f"{resume_from_checkpoint} is at step {done} and max_steps is {self.args.max_steps}: nothing is "
-                    "left to train. To go on give a larger max_steps."
-                )
         run_dir = Path(str(self.args.output_dir))
-        try:
-            with preemptible(self), saving("A file of the run", run_dir, run_dir):
-                return super().train(resume_from_checkpoint or None, *args, **kwargs)
-        except torch.OutOfMemoryError as error:
-            batch = self._buffered_inputs[0] if self._buffered_inputs else None
-            raise TrainingStopped(out_of_memory_advice(self, error, batch)) from error
+        with self.training_in(run_dir):
+            checkpoint = self.whole_checkpoint(resume_from_checkpoint)
+            if checkpoint is not None:
+                check_resumable(Path(checkpoint), self.run_identity())
+                with reading(Path(checkpoint), TRAINER_STATE):
+                    done = TrainerState.load_from_json(os.path.join(checkpoint, TRAINER_STATE)).global_step
+                if 0 < self.args.max_steps <= done:  # transformers would train one step more
+                    raise BadInputError(
+                        f"{checkpoint} is at step {done} and max_steps is {self.args.max_steps}: nothing is left to "
+                        "train. To go on give a larger max_steps."
+                    )
+            try:
+                with preemptible(self), saving("A file of the run", run_dir, run_dir):
+                    return super().train(checkpoint, *args, **kwargs)
+            except torch.OutOfMemoryError as error:
+                batch = self._buffered_inputs[0] if self._buffered_inputs else None
+                raise TrainingStopped(out_of_memory_advice(self, error, batch)) from error
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run_dir = Path(self._get_output_dir(trial=trial))
-        folder = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        with saving(f"The checkpoint of step {self.state.global_step}", folder, run_dir):
-            self._save_all(model, trial, run_dir, folder)
-
-    def _save_all(self, model: Any, trial: Any, run_dir: Path, folder: Path) -> None:
-        if self.args.should_save:
-            prepare_folder(folder)
-        self.accelerator.wait_for_everyone()
+    def save_own_state(self, folder: Path) -> None:
         plain, tensors = self.rank_state()
         buffered = [] if self.at_window_end or self._buffered_inputs is None else self._buffered_inputs
         sums = {"loss": self._tr_loss.item(), "since": self._globalstep_last_logged, "metrics": self._metrics["train"]}
@@ -176,41 +121,26 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
             plain, tensors = self.shared_state()
             plain |= {"identity": self.run_identity(), "step": self._step}
             save_shared_state(folder, plain, tensors | self._moved_reference())
-        # transformers uploads the checkpoint and deletes old ones as the last acts of saving; ours must be complete
-        # before that.
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        push, self.args.push_to_hub = self.args.push_to_hub, False
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit, self.args.push_to_hub = limit, push
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            mark_complete(folder, self.state.global_step)
-        if push:
-            self._push_from_checkpoint(str(folder))
-        if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(run_dir),
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-        self.accelerator.wait_for_everyone()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        plain, tensors = load_shared_state(Path(checkpoint))
-        self._step = plain["step"]
-        self.load_shared_state(plain, tensors)
-        self._restore_reference(Path(checkpoint), tensors)
+        folder = Path(checkpoint)
+        plain, tensors = load_shared_state(folder)
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(REFERENCE)}
+        require_like(folder, STATE_TENSORS, own, self.shared_state()[1])
+        with reading(folder, STATE_JSON):
+            self._step = plain["step"]
+            self.load_shared_state(plain, tensors)
+        with reading(folder, STATE_TENSORS):
+            self._restore_reference(folder, tensors)
         rank, device = self.accelerator.process_index, self.accelerator.device
-        batches, tensors, plain = load_rank_state(Path(checkpoint), rank, device)
+        batches, tensors, plain = load_rank_state(folder, rank, device)
         self._buffered_inputs = batches or None
         self._resumed_sums = plain.get("sums_for_log")  # absent from checkpoints of earlier versions
-        self.load_rank_state(plain, tensors)
+        with reading(folder, " or ".join(rank_files(rank))):
+            self.load_rank_state(plain, tensors)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self._resumed_sums is not None:
@@ -238,18 +168,3 @@ class ResumableTrainer(CardMixin, SafePushes, GRPOTrainer):  # type: ignore[misc
                 "resumed. With FSDP or DeepSpeed it is never saved: start anew, or set sync_ref_model=False."
             )
         self.accelerator.unwrap_model(self.ref_model).load_state_dict(weights)
-
-    def _reload(self, folder: str, model: Any, otherwise: Callable[[], None]) -> None:
-        unwrapped = self.accelerator.unwrap_model(model if model is not None else self.model)
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        # Adapters are saved and loaded under their own names, sharded models by their engines.
-        if sharded or not isinstance(unwrapped, PreTrainedModel):
-            return otherwise()
-        reload_weights(unwrapped, Path(folder))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load = super()._load_from_checkpoint
-        self._reload(resume_from_checkpoint, model, lambda: load(resume_from_checkpoint, model))
-
-    def _load_best_model(self) -> None:
-        self._reload(str(self.state.best_model_checkpoint), None, super()._load_best_model)

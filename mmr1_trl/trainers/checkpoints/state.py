@@ -8,49 +8,103 @@ Beside the weights, the optimizer and transformers' RNG files a checkpoint holds
   where `sync_ref_model` moves it);
 - `rlvr_rank_<i>.safetensors` and `.json`, one pair per rank: rollouts still to be trained on, and what is summed up
   for the next entry of the log;
-- `rlvr_complete.json`: written last, once every rank has written everything. A folder without it is a half-written
-  checkpoint and is passed over.
+- `rlvr_complete.json`: written last, once every rank has written everything, with the size and the digest of every
+  file. A folder without it is a half-written checkpoint and is passed over; one that differs from it is refused.
 
-Nothing is pickled. Each file is written under another name and then renamed.
+Nothing is pickled. Each file is written under another name and then renamed. `run_folder` has the names and the mark.
 """
 
+import contextlib
 import json
-import os
-import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from mmr1_trl.errors import BadInputError
-
-
-STATE_JSON = "rlvr_state.json"
-STATE_TENSORS = "rlvr_state.safetensors"
-COMPLETE = "rlvr_complete.json"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+from mmr1_trl.errors import BadInputError, TrainingStopped
+from mmr1_trl.run_folder import (
+    COMPLETE,
+    STATE_JSON,
+    STATE_TENSORS,
+    other_whole,
+    rank_files,
+    replacing,
+    write_json,
+)
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write a safetensors file so that a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
     # Cloned, because micro-batches are views of one tensor and safetensors refuses tensors that share memory.
     own = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    save_file(own, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(own, temporary)
+
+
+@contextlib.contextmanager
+def reading(checkpoint: Path, what: str) -> Iterator[None]:
+    """
+    Around the loading of a part of a checkpoint: whatever a damaged or foreign file makes fail becomes one message.
+
+    Args:
+        checkpoint (`Path`):
+            The folder.
+        what (`str`):
+            The file, or what is read.
+
+    Raises:
+        [`BadInputError`]: It could not be taken over.
+    """
+    try:
+        yield
+    except (BadInputError, TrainingStopped, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        text = f"it lacks {error}" if isinstance(error, KeyError) else str(error).strip() or repr(error)
+        raise BadInputError(
+            f"{checkpoint}: {what} cannot be used: {text.splitlines()[0]}. {other_whole(checkpoint)}"
+        ) from error
+
+
+def _unusable(checkpoint: Path, what: str, problem: str) -> BadInputError:
+    return BadInputError(f"{checkpoint}: {what} cannot be used: {problem}. {other_whole(checkpoint)}")
+
+
+def require_like(
+    checkpoint: Path, what: str, saved: dict[str, torch.Tensor], fresh: dict[str, torch.Tensor], finite: bool = True
+) -> None:
+    """
+    Refuse tensors of a checkpoint that are not what this run holds in their place.
+
+    Args:
+        checkpoint (`Path`), what (`str`):
+            As for [`reading`].
+        saved (`dict[str, torch.Tensor]`):
+            What was read.
+        fresh (`dict[str, torch.Tensor]`):
+            What this run has now. Where that is empty, as what waits for the end of a batch is, any length is right.
+        finite (`bool`, *optional*, defaults to `True`):
+            Whether to refuse NaN and infinity, as far as there is neither in the fresh tensor.
+
+    Raises:
+        [`BadInputError`]: With the first tensor that is missing, unexpected, of another shape or not finite.
+    """
+    problem = None
+    for name in [*fresh, *(name for name in saved if name not in fresh)]:
+        if name not in saved:
+            problem = f"it lacks {name}"
+        elif name not in fresh:
+            problem = f"it holds {name}, which this run has not"
+        elif fresh[name].numel() and saved[name].shape != fresh[name].shape:
+            problem = f"{name} has the shape {tuple(saved[name].shape)}, and this run needs {tuple(fresh[name].shape)}"
+        elif finite and fresh[name].isfinite().all() and not saved[name].isfinite().all():
+            bad = int((~saved[name].isfinite()).sum())
+            problem = f"{name} holds {bad:,} value{'s' * (bad > 1)} that are not finite (NaN or infinity)"
+        if problem:
+            raise _unusable(checkpoint, what, problem)
 
 
 def save_shared_state(folder: Path, meta: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
@@ -61,7 +115,10 @@ def save_shared_state(folder: Path, meta: dict[str, Any], tensors: dict[str, tor
 
 def load_shared_state(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Read what [`save_shared_state`] wrote."""
-    return json.loads((folder / STATE_JSON).read_text()), load_file(folder / STATE_TENSORS)
+    with reading(folder, STATE_JSON):
+        plain = json.loads((folder / STATE_JSON).read_text())
+    with reading(folder, STATE_TENSORS):
+        return plain, load_file(folder / STATE_TENSORS)
 
 
 def save_rank_state(
@@ -85,31 +142,30 @@ def save_rank_state(
     for i, batch in enumerate(batches):
         stored |= {f"batch.{i}.{name}": value for name, value in batch.items() if isinstance(value, torch.Tensor)}
         plain.append({name: value for name, value in batch.items() if not isinstance(value, torch.Tensor)})
-    write_tensors(folder / f"rlvr_rank_{rank}.safetensors", stored)
-    write_json(folder / f"rlvr_rank_{rank}.json", {"batches": plain, "meta": meta})
+    plain_file, tensor_file = rank_files(rank)
+    write_tensors(folder / tensor_file, stored)
+    write_json(folder / plain_file, {"batches": plain, "meta": meta})
 
 
 def load_rank_state(
     folder: Path, rank: int, device: torch.device
 ) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor], dict[str, Any]]:
     """Read what [`save_rank_state`] wrote: batches (on `device`), tensors and plain state (on the CPU)."""
-    stored = load_file(folder / f"rlvr_rank_{rank}.safetensors")
-    plain = json.loads((folder / f"rlvr_rank_{rank}.json").read_text())
-    batches: list[dict[str, Any]] = plain["batches"]
-    tensors = {}
-    for name, tensor in stored.items():
-        kind, key = name.split(".", 1)
-        if kind == "state":
-            tensors[key] = tensor
-        else:
-            number, key = key.split(".", 1)
-            batches[int(number)][key] = tensor.to(device)
-    return batches, tensors, plain["meta"]
-
-
-def mark_complete(folder: Path, step: int) -> None:
-    """Declare a checkpoint usable."""
-    write_json(folder / COMPLETE, {"global_step": step})
+    plain_file, tensor_file = rank_files(rank)
+    with reading(folder, plain_file):
+        plain = json.loads((folder / plain_file).read_text())
+        batches: list[dict[str, Any]] = plain["batches"]
+        meta = plain["meta"]
+    with reading(folder, tensor_file):
+        tensors = {}
+        for name, tensor in load_file(folder / tensor_file).items():
+            kind, key = name.split(".", 1)
+            if kind == "state":
+                tensors[key] = tensor
+            else:
+                number, key = key.split(".", 1)
+                batches[int(number)][key] = tensor.to(device)
+    return batches, tensors, meta
 
 
 def prepare_folder(folder: Path) -> None:
@@ -122,67 +178,29 @@ def prepare_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def list_checkpoints(output_dir: str | Path) -> list[Path]:
-    """Checkpoint folders of a run, complete or not, oldest step first."""
-    pattern = re.compile(rf"^{PREFIX_CHECKPOINT_DIR}-(\d+)$")
-    output_dir = Path(output_dir)
-    if not output_dir.is_dir():
-        return []
-    found = [(int(match[1]), path) for path in output_dir.iterdir() if (match := pattern.match(path.name))]
-    return [path for _, path in sorted(found)]
-
-
-def newest_complete_checkpoint(output_dir: str | Path) -> tuple[Path, list[Path]]:
-    """
-    Find the checkpoint to resume from.
-
-    Args:
-        output_dir (`str` or `Path`):
-            Folder of the run.
-
-    Returns:
-        `tuple[Path, list[Path]]`: The newest complete checkpoint, and the newer, half-written ones passed over.
-
-    Raises:
-        [`BadInputError`]: There is none.
-    """
-    skipped: list[Path] = []
-    for path in reversed(list_checkpoints(output_dir)):
-        if (path / COMPLETE).is_file():
-            return path, skipped
-        skipped.append(path)
-    half = f" {skipped[0].name} is half-written (no {COMPLETE})." if skipped else ""
-    raise BadInputError(
-        f"No complete checkpoint in {output_dir}.{half} Leave out resume_from_checkpoint to start from the beginning."
-    )
-
-
 def check_resumable(folder: Path, identity: dict[str, Any]) -> None:
     """
     Refuse a checkpoint that would not continue this run.
 
     Args:
         folder (`Path`):
-            Checkpoint folder.
+            Checkpoint folder, whole.
         identity (`dict`):
             What this run is: dataset fingerprint, numbers of rows and processes, batch arithmetic.
 
     Raises:
-        [`BadInputError`]: The folder is missing, half-written, without an optimizer, written by another trainer, or of
-            another run; the message names what differs.
+        [`BadInputError`]: The checkpoint is without an optimizer, written by another trainer, or of another run; the
+            message names what differs.
     """
-    if not folder.is_dir():
-        raise BadInputError(f"No checkpoint folder {folder}.")
-    if not (folder / COMPLETE).is_file():
-        if not (folder / STATE_JSON).is_file():
-            raise BadInputError(f"{folder} was not written by mmr1_trl (no {STATE_JSON}), so it cannot be resumed.")
-        raise BadInputError(f"{folder} is half-written (no {COMPLETE}): its save was interrupted. Take an older one.")
+    if not (folder / STATE_JSON).is_file():
+        raise BadInputError(f"{folder} was not written by mmr1_trl (no {STATE_JSON}), so it cannot be resumed.")
     if not any(folder.glob("rng_state*.pth")):
         raise BadInputError(
             f"{folder} holds the weights alone (save_only_model), so the run cannot be resumed. Start another from "
             f"them: --model_name_or_path {folder}."
         )
-    saved = load_shared_state(folder)[0]["identity"]
+    with reading(folder, STATE_JSON):
+        saved = dict(json.loads((folder / STATE_JSON).read_text())["identity"])
     differences = [f"{k} was {saved.get(k)}, now {v}" for k, v in identity.items() if saved.get(k) != v]
     if differences:
         raise BadInputError(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mmr1_trl.errors import BadInputError, TrainingStopped
-from mmr1_trl.trainers.checkpoints.state import COMPLETE, newest_complete_checkpoint
+from mmr1_trl.run_folder import COMPLETE, newest_complete
 
 
 GB = 1e9
@@ -73,7 +73,7 @@ def saving(what: str, folder: Path, run_dir: Path) -> Iterator[None]:
 def last_checkpoint(run_dir: Path) -> str:
     """Say which checkpoint of a run can be resumed."""
     try:
-        return f"The last complete checkpoint, {newest_complete_checkpoint(run_dir)[0].name}, is untouched."
+        return f"The last complete checkpoint, {newest_complete(run_dir)[0].name}, is untouched."
     except BadInputError:
         return "There is no complete checkpoint yet."
 

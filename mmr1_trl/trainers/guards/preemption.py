@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import torch
@@ -15,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.utils import logging
 
 from mmr1_trl.errors import Preempted
+from mmr1_trl.run_folder import checkpoint_of
 
 
 logger = logging.get_logger(__name__)
@@ -112,4 +112,4 @@ def preemptible(trainer: Trainer, log: bool = False) -> Iterator[None]:
         trainer.remove_callback(preemption)
     step = trainer.state.global_step
     if preemption.agreed and step < trainer.state.max_steps:
-        raise Preempted(preemption.agreed, str(Path(str(trainer.args.output_dir)) / f"checkpoint-{step}"))
+        raise Preempted(preemption.agreed, str(checkpoint_of(str(trainer.args.output_dir), step)))

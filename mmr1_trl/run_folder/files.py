@@ -1,0 +1,149 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What lies in the folder of a run, and how it is written: names, atomic writes, journals."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+SETTINGS_FILE = "mmr1_config.yaml"  # what the user gave, for `--config`
+RUN_FILE = "mmr1_run.json"  # what the run was, for its card
+LOG_HISTORY = "log_history.json"
+TRAINER_STATE = "trainer_state.json"  # of transformers, in a checkpoint and at the end of a run
+TRAIN_RESULTS = "train_results.json"  # the last file that a finished training writes
+SCORES_HISTORY = "prompt_scores.jsonl"
+SCORING_JOURNAL = "scoring_journal.jsonl"
+COMPLETIONS = "completions"  # the folder of TRL's tables of completions
+LOCK = ".mmr1.lock"
+
+# In a checkpoint, beside what transformers writes (`trainers/checkpoints/state.py` says what each holds).
+CHECKPOINT = "checkpoint-"
+COMPLETE = "rlvr_complete.json"
+STATE_JSON = "rlvr_state.json"
+STATE_TENSORS = "rlvr_state.safetensors"
+OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"  # transformers'
+# Nothing reads these back, and neither is uploaded with a checkpoint.
+UNREAD = ("training_args.bin", "README.md")
+
+
+def completions_table(folder: str | Path, step: int) -> Path:
+    """Return where TRL writes the table of completions of a step."""
+    return Path(folder) / COMPLETIONS / f"completions_{step:05d}.parquet"
+
+
+def checkpoint_of(folder: str | Path, step: int) -> Path:
+    """Return where the checkpoint of a step lies."""
+    return Path(folder) / f"{CHECKPOINT}{step}"
+
+
+def rank_files(rank: int) -> tuple[str, str]:
+    """Return the names of the two files of a checkpoint that belong to one rank: plain values and tensors."""
+    return f"rlvr_rank_{rank}.json", f"rlvr_rank_{rank}.safetensors"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """
+    Write a file so that a reader, and whoever comes after a crash of the machine, finds the old one or the new one.
+
+    Args:
+        path (`Path`):
+            The file.
+
+    Yields:
+        `Path`: Where to write it. On the disk and in its place when the `with` ends; gone after an exception.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        flush_to_disk(temporary)
+        os.replace(temporary, path)
+        flush_to_disk(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in one go, see [`replacing`]."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Write a value as JSON in one go, see [`replacing`]."""
+    write_text(path, json.dumps(value, indent=indent))
+
+
+class Journal:
+    """
+    JSON lines: the first says what the work is, each other one is a finished piece of it.
+
+    Args:
+        path (`Path`):
+            The file; its folder is created.
+        identity (`dict`):
+            What the work depends on. Pieces of other work are never taken for this one's.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        # Through JSON, so that it compares equal to what is read back (tuples are lists there).
+        self.identity = json.loads(json.dumps(identity))
+
+    def _lines(self) -> list[bytes]:
+        """The complete lines; what a kill cut off in the middle has no line end."""
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        return content.split(b"\n")[:-1]
+
+    def differences(self) -> list[str]:
+        """
+        Compare with the file.
+
+        Returns:
+            `list[str]`: How the work in the file differs from this one, e.g. `"seed was 0, now 1"`; empty when it is
+            the same or when there is no file.
+        """
+        lines = self._lines()
+        if not lines:
+            return []
+        found = json.loads(lines[0])
+        names = dict.fromkeys([*found, *self.identity])
+        return [
+            f"{name} was {found.get(name)}, now {self.identity.get(name)}"
+            for name in names
+            if found.get(name) != self.identity.get(name)
+        ]
+
+    def resume(self) -> list[Any]:
+        """
+        Make the file ready for [`~Journal.append`], which starts anew where the file is another work's.
+
+        Returns:
+            `list`: The finished pieces, in the order in which they were appended.
+        """
+        lines = self._lines()
+        kept = lines if lines and not self.differences() else [json.dumps(self.identity).encode()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(b"\n".join(kept) + b"\n")
+        return [json.loads(line) for line in kept[1:]]
+
+    def append(self, piece: Any) -> None:
+        """Add a finished piece; when this returns, it is on the disk."""
+        with open(self.path, "ab") as file:
+            file.write(json.dumps(piece).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
