@@ -290,18 +290,20 @@ def agreement_words(cell: Cell) -> list[str]:
     words += ["--max_completion_length", "32", "--max_steps", "5", "--learning_rate", "1e-3", "--logging_steps", "1"]
     words += ["--save_strategy", "no", "--report_to", "none", "--disable_tqdm", "true", "--use_vllm", "true"]
     words += ["--vllm_mode", "colocate", "--vllm_gpu_memory_utilization", "0.2", "--vllm_max_model_length", "512"]
+    words += ["--on_mismatch", "warn"]  # the numbers are wanted whatever they are
     return words
 
 
 def run_agreement(cell: Cell) -> Cell:
     """Part e: what is logged about the sampler's log-probs and the trainer's, over five updates."""
     from mmr1_trl.cli.train import build_trainer, parse_training
+    from mmr1_trl.trainers.guards.agreement import MISMATCH
 
     trainer, _ = build_trainer(parse_training("grpo", agreement_words(cell)))
     trainer.train()
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     names = [name for name in log[0] if name.startswith("sampling/")] + ["reward", "grad_norm"]
-    return {"log": {name: [entry.get(name) for entry in log] for name in names}}
+    return {"bound": MISMATCH, "log": {name: [entry.get(name) for entry in log] for name in names}}
 
 
 RUN: dict[str, Callable[[Cell], Cell]] = {
@@ -524,6 +526,9 @@ def agreement_table(cells: dict[str, Cell]) -> list[str]:
             f"| {name} | {key} | {', '.join('' if v is None else f'{v:.3g}' for v in values)} |"
             for key, values in r["log"].items()
         ]
+        mean = max(r["log"]["sampling/sampling_logp_difference/mean"])
+        stops = "above" if mean > r["bound"] else "below"
+        lines.append(f"| {name} | largest mean difference | {mean:.3g}: {stops} {r['bound']:g}, which stops a run |")
     return lines
 
 

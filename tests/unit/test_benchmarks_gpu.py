@@ -136,4 +136,8 @@ def test_settings_at_true_size():
     for dtype in gpu.cells_of("e", False, "folder").values():
         _, config, model = parse_training("grpo", gpu.agreement_words(dtype)).build()
         assert config.use_vllm and config.vllm_mode == "colocate" and model.dtype == dtype["dtype"]
+        assert config.on_mismatch == "warn"
+    log = {"sampling/sampling_logp_difference/mean": [0.003, 0.2], "reward": [0.5, None]}
+    text = "\n".join(gpu.agreement_table({"float32 weights": {"bound": 0.1, "log": log}}))
+    assert "| float32 weights | reward | 0.5,  |" in text and "0.2: above 0.1, which stops a run" in text
     assert sum(limit for _, limit in gpu.PARTS.values()) > gpu.LIMIT_S and gpu.LIMIT_S < 8 * 60
