@@ -6,18 +6,19 @@ are not run again; tables and plots are made from these lines alone.
 """
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from studies.inference import estimate
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback
 
@@ -268,23 +269,18 @@ def rollouts_to(run: dict[str, Any], level: float, metric: str = "greedy") -> fl
     return float("inf")
 
 
-@cache
-def _draws(count: int) -> Any:
-    return np.random.default_rng(0).integers(0, count, (10_000, count))
-
-
 def mean_interval(values: Iterable[float]) -> tuple[float, float, float]:
-    """Mean over seeds and its 95 % bootstrap interval."""
-    array = np.asarray(list(values), dtype=float)
-    low, high = np.quantile(array[_draws(len(array))].mean(axis=1), [0.025, 0.975])
-    return float(array.mean()), float(low), float(high)
+    """Mean over seeds and its 95 % interval by Student's t; of a single seed there is none, and both ends are NaN."""
+    found = estimate(values)
+    return (found.mean, found.low, found.high) if found.units > 1 else (found.mean, math.nan, math.nan)
 
 
 def percent(values: Iterable[float], signed: bool = False) -> str:
     """Mean and interval in percent, as tables show it."""
     mean, low, high = (100 * value for value in mean_interval(values))
     sign = "+" if signed else ""
-    return f"{mean:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+    interval = "" if math.isnan(low) else f" ({low:{sign}.1f} to {high:{sign}.1f})"
+    return f"{mean:{sign}.1f}{interval}"
 
 
 def by_arm(runs: Iterable[dict[str, Any]], part: str) -> dict[str, dict[int, dict[str, Any]]]:
@@ -316,7 +312,7 @@ def ratio_of_rollouts(arms: dict[str, dict[int, dict[str, Any]]], arm: str, agai
     if not np.isfinite(ours).all():
         return f"reached on {np.isfinite(ours).sum()} of {len(seeds)} seeds"
     mean, low, high = (np.exp(value) for value in mean_interval(np.log(ours / theirs)))
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+    return f"{mean:.2f}" if math.isnan(low) else f"{mean:.2f} ({low:.2f} to {high:.2f})"
 
 
 def draw(

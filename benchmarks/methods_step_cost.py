@@ -75,7 +75,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     for setting, methods in results.items():
         prompts = SETTINGS[setting].get("prompts", 1)
         for name, r in methods.items():
-            times = ["{:.2f} ({:.2f} to {:.2f})".format(*r[f"{clock}_ratio"]) for clock in ("cpu", "wall")]
+            form = "{:.2f} ({:.2f} to {:.2f})" if r["rounds"] > 1 else "{:.2f}"  # one round has no range
+            times = [form.format(*r[f"{clock}_ratio"]) for clock in ("cpu", "wall")]
             encoded = [f"{prompts * r[key]['encoded']:g}" for key in ("trl_counts", "counts")]
             lines.append(
                 f"| {setting} | {name} | {times[0]} | {times[1]} | {r['memory_ratio']:.2f} | {', '.join(encoded)} "

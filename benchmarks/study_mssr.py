@@ -43,6 +43,7 @@ from learning import (
     run_study,
     train_and_measure,
 )
+from studies.inference import median_time
 
 from mmr1_trl import RLVRTrainer
 from mmr1_trl.data.figures import MIXED, TraceMixture, load_figures
@@ -208,12 +209,12 @@ def second_half(metric: str) -> Callable[[dict[str, Any]], float]:
 
 
 def to_level(runs: dict[int, dict[str, Any]], level: float) -> str:
-    """Median of the rollouts to a level over seeds, and on how many it was reached."""
-    counts = sorted(rollouts_to(run, level) for run in runs.values())
-    reached = sum(map(math.isfinite, counts))
-    median = float(np.median(counts)) if reached > len(counts) / 2 else math.inf
-    text = f"{median:,.0f}" if math.isfinite(median) else "-"
-    return text if reached == len(counts) else f"{text} ({reached} of {len(counts)})"
+    """Median of the rollouts to a level over seeds (Kaplan-Meier), and on how many it was reached."""
+    found = median_time(
+        [rollouts_to(run, level) for run in runs.values()], [run["curve"][-1]["rollouts"] for run in runs.values()]
+    )
+    text = f"{found.median:,.0f}" if math.isfinite(found.median) else "-"
+    return text if found.reached == found.runs else f"{text} ({found.reached} of {found.runs})"
 
 
 def logged(runs: dict[int, dict[str, Any]], name: str, last: int = 8) -> str:
@@ -285,6 +286,7 @@ def overview(runs: list[dict[str, Any]], metric: str) -> list[str]:
         ("MVSR", "REINFORCE++"),
         ("MSSR", "MVSR"),
         ("MSSR", "GRPO"),
+        ("MSSR", "REINFORCE++"),
     ):
         differences = []
         for grid, updates in cells:
@@ -307,6 +309,7 @@ GRID_PAIRS = (
     *((f"MVSR, {updates}", f"GRPO, {updates}") for updates in UPDATES),
     *((f"MSSR, {updates}", f"MVSR, {updates}") for updates in UPDATES),
     *((f"MSSR, {updates}", f"GRPO, {updates}") for updates in UPDATES),
+    *((f"MSSR, {updates}", f"REINFORCE++, {updates}") for updates in UPDATES),
     *((f"MVSR, {updates}", f"REINFORCE++, {updates}") for updates in UPDATES),
     ("MVSR, 16", "GRPO, 2"),  # as the released configurations compare them
     ("MSSR, 16", "GRPO, 2"),
@@ -327,7 +330,8 @@ def write_tables() -> None:
         f"Written by `python benchmarks/{STUDY}.py --tables`. {SETTING.budget:,} rollouts, {ROLLOUTS} per batch; the",
         "number behind a method is that of the optimizer updates per batch. Learning rates: "
         + ", ".join(f"{rate:g} ({regime})" for regime, rate in LEARNING_RATES.items()) + ".",
-        f"Held-out accuracy on {SETTING.num_eval_rows} prompts; means over seeds with 95 % bootstrap intervals.",
+        f"Held-out accuracy on {SETTING.num_eval_rows} prompts every {SETTING.eval_every:,} rollouts; means",
+        "over seeds, each with a start of its own, and their 95 % intervals by Student's t.",
     ]  # fmt: skip
     runs = read_study(STUDY)
     lines += ["", "## Updates per batch, by learning rate (last column: mean over all)"]

@@ -210,8 +210,9 @@ TEXT = f"""\
 {ROLLOUTS} rollouts (16 prompts x 8) per update, {STEPS} updates over {SETTING.num_train_rows} prompts, learning rate \
 {SETTING.options["learning_rate"]:g}, beta 0.
 Accuracy on {SETTING.num_eval_rows} held-out prompts with right labels, after the last update: greedy, and sampled at
-temperature 1. Mean over seeds with its 95 % bootstrap interval; "- GRPO" is the mean of the differences between runs
-of one seed. The cold start is one and the same in all runs. Wrong labels are random (point: a box elsewhere; classify:
+temperature 1. Mean over seeds with its 95 % interval by Student's t; "- GRPO" is the mean of the differences between
+runs of one seed. All runs have one start, so the intervals are about that start and leave out how starts differ. Wrong
+labels are random (point: a box elsewhere; classify:
 another class) or near misses (gap: off by one or two)."""
 
 

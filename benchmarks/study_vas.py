@@ -142,8 +142,9 @@ def report(runs: list[dict[str, Any]]) -> None:
     learning, ablations = by_arm(runs, "learning"), by_arm(runs, "ablations")
     path = RESULTS / "study_vas.md"
     lines = [
-        "Greedy accuracy on 400 held-out prompts; means over seeds with 95 % bootstrap intervals. Differences and",
-        "ratios are taken seed by seed. Every rollout counts, those for scoring and those thrown away included.",
+        "Greedy accuracy on 400 held-out prompts; means over seeds with 95 % intervals by Student's t. All seeds have",
+        "one start, so the intervals are about that start. Differences and ratios are taken seed by seed. Every",
+        "rollout counts, those for scoring and those thrown away included.",
         "",
         f"Learning, {SETTING.budget:,} rollouts:",
         "",

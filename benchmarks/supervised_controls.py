@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from learning import percent
 
 from mmr1_trl.cli.eval import load_model
 from mmr1_trl.cli.train import train
@@ -80,13 +81,6 @@ def one_seed(seed: int) -> dict[str, Any]:
         return values | {"seconds": seconds}
 
 
-def interval(values: list[float]) -> str:
-    """Mean over seeds and a 95 % bootstrap interval, in percent."""
-    draws = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{100 * np.mean(values):.1f} ({100 * low:.1f} to {100 * high:.1f})"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
@@ -101,12 +95,13 @@ def main() -> None:
             print(seed, done[str(seed)], flush=True)
     lines = [
         f"{len(done)} seeds; MSSR trained for {np.mean([run['seconds'] for run in done.values()]):.0f} s on average.",
+        "Means over seeds, with 95 % intervals by Student's t.",
         "",
         "| | greedy accuracy, % | sampled accuracy, % |",
         "| --- | --- | --- |",
     ]
     for key, name in NAMES.items():
-        cells = [interval([run[key][kind] for run in done.values()]) for kind in ("greedy", "sampled")]
+        cells = [percent(run[key][kind] for run in done.values()) for kind in ("greedy", "sampled")]
         lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -161,36 +161,39 @@ def tost(value: Estimate, margin: float) -> float:
     return float(stats.t.sf((margin - abs(value.mean)) / error, value.units - 1))
 
 
-def units_that_tell(deviation: float, difference: float) -> int:
+def units_that_tell(deviation: float, difference: float, claims: int = 1) -> int:
     """
-    Count the units with which the t test at 5 % finds a true difference in four cases of five.
+    Count the units with which the t test finds a true difference in four cases of five.
 
     Args:
         deviation (`float`):
             Standard deviation between units.
         difference (`float`):
             The difference that is to be found.
+        claims (`int`, *optional*, defaults to `1`):
+            Number of claims that the 5 % are shared by.
 
     Returns:
         `int`: At least 2.
     """
+    level = (1 - LEVEL) / claims
     units = 2
-    while _power(units, deviation, difference) < POWER:
+    while _power(units, deviation, difference, level) < POWER:
         units += max(1, units // 50)
-    while units > 2 and _power(units - 1, deviation, difference) >= POWER:
+    while units > 2 and _power(units - 1, deviation, difference, level) >= POWER:
         units -= 1
     return units
 
 
-def _power(units: int, deviation: float, difference: float) -> float:
+def _power(units: int, deviation: float, difference: float, level: float) -> float:
     if deviation == 0:
         return 1.0
-    bound = stats.t.ppf((1 + LEVEL) / 2, units - 1)
+    bound = stats.t.isf(level / 2, units - 1)
     shift = abs(difference) / deviation * math.sqrt(units)
     return float(stats.nct.sf(bound, units - 1, shift) + stats.nct.cdf(-bound, units - 1, shift))
 
 
-def verdict(value: Estimate, margin: float, p: float | None = None) -> str:
+def verdict(value: Estimate, margin: float, p: float | None = None, claims: int = 1) -> str:
     """
     Say what an estimate tells about the claim that a difference is greater than zero.
 
@@ -201,11 +204,13 @@ def verdict(value: Estimate, margin: float, p: float | None = None) -> str:
             The smallest difference that would matter, in the same unit, named before the runs.
         p (`float`, *optional*):
             Its p-value, adjusted for other claims; its own by default.
+        claims (`int`, *optional*, defaults to `1`):
+            Number of claims that it was adjusted for, this one included.
 
     Returns:
         `str`: `"holds"`; `"does not hold"` (the contrary is shown); `"no difference within the margin"` (it is smaller
-        than the margin, either way); or `"cannot be told (N would tell)"`, N being the units with which a difference
-        of `margin` would be found in four cases of five.
+        than the margin, either way; when both it and `"holds"` are true, it is `"holds"`); or `"cannot be told (N
+        would tell)"`, N being the units with which a difference of `margin` would be found in four cases of five.
     """
     p = value.p if p is None else p
     if value.units < 2:
@@ -214,7 +219,7 @@ def verdict(value: Estimate, margin: float, p: float | None = None) -> str:
         return "holds" if value.mean > 0 else "does not hold"
     if -margin < value.narrow_low and value.narrow_high < margin:
         return "no difference within the margin"
-    return f"cannot be told ({units_that_tell(value.deviation, margin)} would tell)"
+    return f"cannot be told ({units_that_tell(value.deviation, margin, claims)} would tell)"
 
 
 @dataclass(frozen=True)

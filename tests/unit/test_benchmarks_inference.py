@@ -106,6 +106,9 @@ def test_units_that_tell_find_the_difference_in_four_cases_of_five():
     for count, enough in ((units, True), (units // 2, False)):
         _, low, _ = t_interval(rng.normal(4.0, 9.4, (20_000, count)))
         assert ((low > 0).mean() >= 0.79) == enough
+    shared = units_that_tell(9.4, 4.0, claims=10)
+    _, low, _ = t_interval(rng.normal(4.0, 9.4, (20_000, shared)), 0.995)
+    assert 0.79 <= (low > 0).mean() <= 0.82 and shared > units
     assert units_that_tell(0.0, 1.0) == 2 and units_that_tell(1.0, 100.0) == 2
     assert units_that_tell(100.0, 1.0) == pytest.approx(stats.norm.ppf([0.975, 0.8]).sum() ** 2 * 1e4, rel=1e-3)
 

@@ -2,6 +2,7 @@
 """The tables of the learning studies on made-up runs, and the settings of their arms."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import learning
 import study_mssr
 import study_two_stage
+from studies import claims
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(part, arm, seed, *accuracies, budget=study_mssr.SETTING.budget):
@@ -54,7 +59,7 @@ def test_mssr_tables(results, monkeypatch):
     assert "| GRPO, 2 | 70.0 (70.0 to 70.0) | 35.0 (35.0 to 35.0) | 80.0 (80.0 to 80.0)" in text
     half, whole = study_mssr.SETTING.budget // 2, study_mssr.SETTING.budget
     assert f"| {half:,} | {whole:,} | - (0 of 2) | 0.300 | 0.050 | 30 | 2 |" in text
-    assert "| MVSR, 2 against GRPO, 2 | +12.5 (+10.0 to +15.0) | +6.3 (+5.0 to +7.5) |" in text
+    assert "| MVSR, 2 against GRPO, 2 | +12.5 (-19.3 to +44.3) | +6.3 (-9.6 to +22.1) |" in text
     assert (folder / "study_mssr.png").stat().st_size > 10_000
     assert "speed" not in text.split("##", 1)[1]  # a command without runs has no table
 
@@ -97,3 +102,29 @@ def test_arms_spend_the_same_rollouts_and_differ_by_name(command, tmp_path):
             assert args.generation_batch_size == study_mssr.ROLLOUTS
             batches = args.max_steps / args.steps_per_generation
             assert batches * args.generation_batch_size == setting.budget
+
+
+def test_the_summary_is_what_the_raw_lines_say(tmp_path, monkeypatch, capsys):
+    published = (claims.RESULTS / "claims.md").read_text()
+    monkeypatch.setattr("writing.RESULTS", tmp_path)
+    monkeypatch.setattr(claims, "RESULTS", tmp_path)
+    monkeypatch.setattr(claims, "plot", lambda rows, path: None)
+    claims.main()
+    assert (tmp_path / "claims.md").read_text() == published
+    rows = json.loads((tmp_path / "claims.json").read_text())
+    for row in rows:  # no verdict without its numbers
+        told = row["low"] > 0 or row["high"] < 0
+        assert told == (row["verdict"] in ("holds", "does not hold")) and len(row["values"]) >= 5
+        assert row["p"] <= row["p_holm"]
+
+
+def intervals(text):
+    found = re.findall(r"\(([-+]?[\d.]+)\s+to\s+([-+]?[\d.]+)\)", text)
+    return {(float(low), float(high)) for low, high in found}
+
+
+def test_every_interval_in_the_docs_is_in_the_results():
+    results = "\n".join(path.read_text() for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")))
+    for page in ("reproduction", "two_stage", "figures", "mssr", "vas", "speed"):
+        text = (ROOT / "docs" / f"{page}.md").read_text()
+        assert intervals(text) <= intervals(results), page
