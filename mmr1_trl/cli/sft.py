@@ -62,10 +62,10 @@ def _train(settings: Settings) -> int:
     require_extras(config, model_args, settings.launch_args)
 
     from mmr1_trl.models import load_processor, resolve_model
-    from mmr1_trl.trainers.ranges import TRAINING, check_ranges
+    from mmr1_trl.trainers.checks import check_training
     from mmr1_trl.trainers.sft import SupervisedTrainer
 
-    check_ranges(config, TRAINING)
+    check_training(config)
     use_hub(config)
     with config.main_process_first(desc="looking up the model"):
         model = resolve_model(require_model(model_args))

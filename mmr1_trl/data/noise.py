@@ -5,6 +5,7 @@ from itertools import repeat
 
 from datasets import Dataset, Value
 
+from mmr1_trl.data.columns import ANSWER_NAMES
 from mmr1_trl.data.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import answer_pool, choose_rows, corrupt_answer, row_rng
@@ -31,6 +32,7 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
 
     Returns:
         [`~datasets.Dataset`]: The rows with `solution` corrupted, the true answer in `clean_solution`, and `is_noisy`.
+        Columns that hold the true answer under another name are gone: no reward shall read it by mistake.
 
     Raises:
         [`BadInputError`]: A column is missing, prompt ids repeat, or a row has no wrong answer to take.
@@ -72,8 +74,13 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
                 noisy[row] = corrupt_answer(clean[row], types[row], rng, pool, size, kind)
         except BadInputError as error:
             raise BadInputError(f"Label noise, row {row} (prompt_id {ids[row]!r}): {error}") from error
+    repeated = [
+        name
+        for name, feature in dataset.features.items()
+        if name in ANSWER_NAMES or (isinstance(feature, Value) and [str(value) for value in dataset[name][:]] == clean)
+    ]
     return (
-        dataset.remove_columns("solution")
+        dataset.remove_columns(repeated)  # `solution` is one of them
         .add_column("solution", noisy, feature=Value("string"))
         .add_column("clean_solution", clean, feature=Value("string"))
         .add_column("is_noisy", [bool(flag) for flag in chosen], feature=Value("bool"))

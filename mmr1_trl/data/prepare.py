@@ -87,7 +87,7 @@ def prepare_dataset(
         `Image(decode=False)`; absent when no row has one), `solution`, `answer_type`, `options` (when there are any),
         `image_size` (width and height of the first image, where points or boxes are asked for), `prompt_id` (unique,
         stable under shuffling and splitting), `prompt_style` (its name, for the format reward), and the columns that
-        were not used.
+        were not used; the answer also under its own name, as it was.
 
     Raises:
         [`BadInputError`]: A column is missing, an option is unknown, or rows are bad and `on_bad_row="error"`.
@@ -340,7 +340,8 @@ def _build(
         features["prompt_id"], data["prompt_id"] = Value("string"), pa.array(ids, pa.string())
     for name, values in extra.items():
         features[name], data[name] = Value(str(values.type).replace("double", "float64")), values
-    used = {columns.prompt, columns.image, columns.answer, columns.options, "image", "images", *features, *_RESERVED}
+    # The answer stays under its own name as well, for rewards that ask for it.
+    used = {columns.prompt, columns.image, columns.options, "image", "images", *features, *_RESERVED}
     used.update(image_feature_columns(dataset))  # a second picture column would be decoded for nothing
     for name, feature in dataset.features.items():
         if name not in used:

@@ -13,7 +13,9 @@ from datasets import Dataset
 from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 from transformers.training_args import OptimizerNames
 
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
+from mmr1_trl.rewards.calling import call_reward
 from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
@@ -315,28 +317,13 @@ def _call_rewards(
     texts: list[str],
     processor: Any,
 ) -> tuple[dict[str, list[float | None]], list[str]]:
-    """Call the rewards as TRL does: completions as messages, every column but the prompt as a list."""
-    columns = {
-        name: [example[name] for example in examples] for name in examples[0] if name not in ("prompt", "completion")
-    }
-    arguments = {
-        "prompts": [example["prompt"] for example in examples],
-        "completions": [[{"role": "assistant", "content": text}] for text in texts],
-        "completion_ids": processor.tokenizer(texts)["input_ids"],
-        "trainer_state": None,
-        "log_extra": lambda name, values: None,
-        "log_metric": lambda name, value: None,
-        **columns,
-    }
+    """Call the rewards as TRL does, and collect what is wrong with them."""
     rewards: dict[str, list[float | None]] = {}
     problems = []
     for function in reward_funcs:
         name = getattr(function, "__name__", type(function).__name__)
         try:
-            values = function(**arguments)
-            if len(values) != len(texts):
-                raise ValueError(f"it returned {len(values)} values for {len(texts)} completions")
-            rewards[name] = [None if value is None else float(value) for value in values]
-        except Exception as error:  # a reward may be anybody's code
-            problems.append(f"reward {name} fails: {type(error).__name__}: {error}")
+            rewards[name] = call_reward(function, examples, texts, processor.tokenizer(texts)["input_ids"])
+        except BadInputError as error:
+            problems.append(f"reward {name} fails: {error}")
     return rewards, problems

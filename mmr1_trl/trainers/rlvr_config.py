@@ -7,43 +7,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
-from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.methods.entropy_schedule import EntropySchedule
-from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
-from mmr1_trl.trainers.batch_sizes import check_batch_sizes
-from mmr1_trl.trainers.ranges import SAMPLING, check_ranges
-
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "advantage_baseline": ("group", "value_tracker"),
-    "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
-    "tracker_kl_source": ("reference", "policy"),
-    "entropy_source": ("full", "sampled_token"),
-    "prompt_sampling": ("uniform", "variance_aware", "uncertainty"),
-    "vas_refresh": ("online", "full", "subset", "off"),
-    "vas_diversity_metric": DIVERSITY_METRICS,
-    "vas_variant": ("paper", "released_code"),
-    "entropy_schedule": (
-        "none",
-        "two_stage",
-        "maximize",
-        "minimize",
-        "minimize_then_maximize",
-        "maximize_noisy",
-        "minimize_noisy",
-    ),
-    "entropy_alarm": ("warn", "stop"),
-    "on_bad_row": ("error", "skip"),
-    "on_nonfinite": ("error", "skip"),
-    "on_mismatch": ("error", "warn"),
-}
-# Those of GRPOConfig's options that TRL looks at only in the middle of the first batch.
-UPSTREAM_CHOICES: dict[str, tuple[str, ...]] = {
-    "loss_type": ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
-    "scale_rewards": ("group", "batch", "none"),
-    "importance_sampling_level": ("token", "sequence"),
-    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
-}
+from mmr1_trl.trainers.checks import check_after, check_before
 
 
 class _SingleGeneration(int):
@@ -342,138 +306,17 @@ class RLVRConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        self._check_choices(CHOICES)
         if self.bf16 is None and not self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):
             self.bf16 = False  # TRL's default of True is for accelerators: on a CPU autocast is slower and less exact
-        self._check_ranges()
+        check_before(self)
         num_generations = self.num_generations
         if num_generations == 1 and self.advantage_baseline == "value_tracker":
             self.num_generations = _SingleGeneration(1)
-        check_batch_sizes(self, singles=self.advantage_baseline == "value_tracker")
         super().__post_init__()
         self.num_generations = num_generations
-        self._check_choices(UPSTREAM_CHOICES)  # now that True and False of scale_rewards have their names
-        self._check_tracker()
-        self._check_sampling()
-
-    def _check_choices(self, table: dict[str, tuple[str, ...]]) -> None:
-        for name, choices in table.items():
-            if (value := getattr(self, name)) not in choices:
-                raise BadInputError(
-                    f"{name}={value!r} is not one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
-                )
-
-    def _check_ranges(self) -> None:
-        # To vLLM -1 is a top_k of all tokens; transformers has 0 for that and fails on -1.
-        check_ranges(self, SAMPLING | {"top_k": (-1 if self.use_vllm else 0, float("inf"))})
-        if not 0 < self.tracker_rho_min <= self.tracker_rho_max < 1:
-            raise BadInputError(
-                f"tracker_rho_min={self.tracker_rho_min} and tracker_rho_max={self.tracker_rho_max} must satisfy "
-                "0 < tracker_rho_min <= tracker_rho_max < 1 (MSSR: 0.875 and 0.96)."
-            )
-        if not 0 <= self.tracker_initial_value <= 1:
-            raise BadInputError(f"tracker_initial_value={self.tracker_initial_value} must lie between 0 and 1.")
-        if self.tracker_initial_rollouts < 0:
-            raise BadInputError(f"tracker_initial_rollouts={self.tracker_initial_rollouts} must be at least 0.")
-        if self.shaping_kappa <= 1:
-            raise BadInputError(
-                f"shaping_kappa={self.shaping_kappa} must be above 1, or the bonus turns bad completions into good "
-                "ones. MSSR's alpha = 0.4 and kappa = 2.0 are swapped in its text."
-            )
-        EntropySchedule(  # says what is wrong with the coefficients before the model loads
-            self.entropy_schedule, self.explore_coef, self.exploit_coef, self.switch_fraction, self.ramp_steps
-        )
-        low, high = self.entropy_low, self.entropy_high
-        if low is not None and high is not None and low >= high:
-            raise BadInputError(f"entropy_low={low} must be below entropy_high={high}.")
-        if self.entropy_alarm == "stop" and low is None and high is None:
-            raise BadInputError("entropy_alarm='stop' has no effect without entropy_low or entropy_high.")
-        if not 0 <= self.label_noise <= 1:
-            raise BadInputError(f"label_noise={self.label_noise} is a share and must lie between 0 and 1.")
-        if self.freeze_merger and not self.freeze_vision_tower:
-            raise BadInputError("freeze_merger has no effect without freeze_vision_tower: set both, or neither.")
-        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
-            raise BadInputError(f"min_pixels={self.min_pixels} is larger than max_pixels={self.max_pixels}.")
-
-    def _check_tracker(self) -> None:
-        if self.advantage_baseline != "value_tracker":
-            return
-        updates = self.window / self.gradient_accumulation_steps
-        if self.tracker_forgetting in ("paper", "monotone") and self.tracker_kl_source == "reference":
-            if self.beta == 0:
-                raise BadInputError(
-                    "tracker_kl_source='reference' needs a reference model, and beta=0 has none. Set beta=0.01 "
-                    "(MSSR), or tracker_kl_source='policy', or tracker_forgetting='fixed'."
-                )
-        elif self.tracker_forgetting != "fixed" and updates < 2:
-            raise BadInputError(
-                f"tracker_kl_source='policy' measures how far the updates of one generation batch move the policy, "
-                f"and there is only {updates:g} (steps_per_generation x num_iterations / gradient_accumulation_steps "
-                f"= {self.steps_per_generation} x {self.num_iterations} / {self.gradient_accumulation_steps}). Set "
-                f"gradient_accumulation_steps={max(1, self.window // 2)} or less, "
-                "or tracker_forgetting='fixed'."
-            )
-        if self.tracker_forgetting == "per_prompt" and self.tracker_kl_source != "policy":
-            raise BadInputError("tracker_forgetting='per_prompt' needs tracker_kl_source='policy'.")
-        if self.prompt_scores and self.tracker_initial_rollouts:
-            raise BadInputError("prompt_scores and tracker_initial_rollouts both set the initial values: give one.")
-
-    def _check_sampling(self) -> None:
-        if self.prompt_sampling == "uniform":
-            if self.vas_refresh != "online" or self.vas_variant != "paper":
-                raise BadInputError(
-                    f"vas_refresh={self.vas_refresh!r} and vas_variant={self.vas_variant!r} have no effect with "
-                    "prompt_sampling='uniform'. Set prompt_sampling='variance_aware' (`mmr1 vas`)."
-                )
-            if self.prompt_scores and self.advantage_baseline == "group":
-                raise BadInputError(
-                    "prompt_scores has no effect with prompt_sampling='uniform' and advantage_baseline='group'. Set "
-                    "prompt_sampling='variance_aware' (`mmr1 vas`) or advantage_baseline='value_tracker' "
-                    "(`mmr1 mssr`)."
-                )
-            return
-        if self.vas_diversity_weight is None:
+        if self.vas_diversity_weight is None and self.prompt_sampling != "uniform":
             self.vas_diversity_weight = 0.0 if self.vas_refresh == "online" else 0.2
-        if self.prompt_sampling == "uncertainty":
-            if self.advantage_baseline != "value_tracker" or self.vas_refresh != "online":
-                raise BadInputError(
-                    "prompt_sampling='uncertainty' draws by the value tracker: it needs "
-                    "advantage_baseline='value_tracker' and vas_refresh='online'. Without a tracker take "
-                    "prompt_sampling='variance_aware'."
-                )
-        for name, low, high in (
-            ("vas_weighted_fraction", 0, 1), ("vas_momentum", 0, 1), ("vas_subset_fraction", 1e-9, 1),
-            ("vas_outcome_weight", 0, float("inf")), ("vas_diversity_weight", 0, float("inf")),
-            ("vas_update_steps", 1, float("inf")), ("vas_rollouts", 2, float("inf")),
-        ):  # fmt: skip
-            if not low <= (value := getattr(self, name)) <= high:
-                raise BadInputError(f"{name}={value} is out of range: {low:g} to {high:g}.")
-        if self.vas_outcome_weight + self.vas_diversity_weight == 0:
-            raise BadInputError("vas_outcome_weight and vas_diversity_weight are both 0, so all scores would be.")
-        if 0 < self.vas_weighted_fraction * self.prompts_per_generation < 1:
-            raise BadInputError(
-                f"A generation batch holds {self.prompts_per_generation} prompts, so vas_weighted_fraction="
-                f"{self.vas_weighted_fraction} would draw none of them by score. Use at least "
-                f"{1 / self.vas_weighted_fraction:.3g} prompts, or vas_weighted_fraction=1."
-            )
-        if self.vas_refresh == "off" and not self.prompt_scores:
-            raise BadInputError("vas_refresh='off' needs prompt_scores: `mmr1 score` makes them.")
-        if self.vas_variant == "released_code" and self.vas_refresh != "full":
-            raise BadInputError(
-                f"vas_variant='released_code' re-scores every prompt: set vas_refresh='full', not "
-                f"{self.vas_refresh!r}."
-            )
-        if self.vas_momentum and self.vas_variant != "released_code":
-            raise BadInputError("vas_momentum is part of vas_variant='released_code'; the paper has none.")
-        if (
-            self.use_vllm
-            and self.vas_refresh in ("full", "subset")
-            and self.vas_rollouts % int(self.num_generations or 1)
-        ):
-            raise BadInputError(
-                f"With vLLM the rollouts of a prompt come in groups of num_generations: vas_rollouts="
-                f"{self.vas_rollouts} is no multiple of {self.num_generations}."
-            )
+        check_after(self)
 
     @property
     def prompts_per_generation(self) -> int:
@@ -486,6 +329,12 @@ class RLVRConfig(GRPOConfig):
         """Micro-steps from one generation to the next: `steps_per_generation x num_iterations`."""
         assert self.steps_per_generation is not None
         return self.steps_per_generation * self.num_iterations
+
+    @property
+    def computes_old_logps(self) -> bool:
+        """Whether log-probs of the sampling policy are computed: it may have been updated since, or be an engine's."""
+        misaligned = self.gradient_accumulation_steps % self.window != 0  # TRL's own condition
+        return misaligned or (self.use_vllm and self.vllm_importance_sampling_correction)
 
     def to_run_identity(self) -> dict[str, Any]:
         """The options that a checkpoint depends on: with other values a resumed run would not be the same run."""

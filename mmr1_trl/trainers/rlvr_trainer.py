@@ -25,27 +25,28 @@ from datasets import Dataset
 from transformers import PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
-from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.data.token_counts import check_vllm_length
 from mmr1_trl.engines.training import connect, starting
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
+from mmr1_trl.rewards.calling import watched
 from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
 from mmr1_trl.trainers.checkpoints.weights import on_disk
+from mmr1_trl.trainers.checks import check_run
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
+from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED
 from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
-from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, check_rows, fingerprint, prompt_slots
-from mmr1_trl.trainers.score_table import read_prompt_table
+from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
 from mmr1_trl.trainers.vas_callback import VASCallback
@@ -112,34 +113,19 @@ class RLVRTrainer(ResumableTrainer):
                 f"args must be an RLVRConfig (or MSSRConfig, ...), got {type(args).__name__}; it takes all the "
                 f"options of {type(args).__name__}."
             )
-        check_rows(train_dataset, "train_dataset")
-        assert train_dataset is not None
-        for name, part in eval_dataset.items() if isinstance(eval_dataset, dict) else [("", eval_dataset)]:
-            if part is not None:
-                check_rows(part, f"eval_dataset {name}".strip())
-        self._check_enough_rows(train_dataset, args)
-        if args.label_noise:
-            train_dataset = apply_label_noise(train_dataset, args.label_noise, args.label_noise_seed)
+        checked = check_run(
+            args, reward_funcs, train_dataset, eval_dataset, self._check_enough_rows,
+            environments=kwargs.get("environment_factory") is not None,
+        )  # fmt: skip
+        train_dataset, slots, table = checked.rows, checked.slots, checked.table
+        num_prompts = int(slots.max()) + 1
         self.entropy_schedule = EntropySchedule(
             args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction, args.ramp_steps
         )
-        if self.entropy_schedule.is_oracle and "is_noisy" not in train_dataset.column_names:
-            raise BadInputError(
-                f"entropy_schedule={args.entropy_schedule!r} has to know which labels are wrong: train_dataset has no "
-                "column 'is_noisy'. label_noise adds one; otherwise take 'two_stage'."
-            )
         if processing_class is None:
             path = model if isinstance(model, str) else model.config._name_or_path
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
         check_vllm_length(args, processing_class, train_dataset=train_dataset, eval_dataset=eval_dataset)
-        slots = prompt_slots(train_dataset)
-        num_prompts = int(slots.max()) + 1
-        # Read before the model loads: a missing file should not cost a minute.
-        table = None
-        if args.prompt_scores:
-            needs_pass_rates = args.advantage_baseline == "value_tracker" or args.vas_refresh != "off"
-            table = read_prompt_table(args.prompt_scores, train_dataset, slots, needs_pass_rates)
-
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
             kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)
         reference = on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext()
@@ -185,8 +171,6 @@ class RLVRTrainer(ResumableTrainer):
         self.gathers = LeanGathers(active=not args.log_completions)
         self._rewards_certainty = self_certainty_reward in self.reward_funcs
         self._reads_policy = self._rewards_certainty or negative_entropy_reward in self.reward_funcs
-        if self._reads_policy and not self._computes_old_logps:
-            raise BadInputError("negative_entropy_reward and self_certainty_reward need num_iterations=2 or more.")
         if self._rewards_certainty:
             check_head(self)
         self._initialized = self.baseline is None or args.tracker_initial_rollouts == 0
@@ -226,7 +210,7 @@ class RLVRTrainer(ResumableTrainer):
         weights = self.scores.for_batch(self) if self.scores is not None else None
         rows, records = self.reader.read(self._local_rows(self.prompt_source.next_batch(weights)))
         self.guards.rows = rows
-        shape_now = self.args.entropy_shaping and self._computes_old_logps
+        shape_now = self.args.entropy_shaping and self.args.computes_old_logps
         self._sampling_pass = {} if shape_now or self._reads_policy else None
         with self._vision_of("train"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)
@@ -273,19 +257,29 @@ class RLVRTrainer(ResumableTrainer):
             self._metrics["eval"].pop("frac_reward_zero_std", None)
         return output
 
-    @property
-    def _computes_old_logps(self) -> bool:
-        # TRL's own condition: a rollout may meet a policy that has been updated since, or another engine sampled it.
-        misaligned = self.args.gradient_accumulation_steps % self.args.window != 0
-        return misaligned or (self.use_vllm and self.vllm_importance_sampling_correction)
-
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._completion_ids = args[3]
         if self._sampling_pass is not None:
             args = (add_means(args[0], self._sampling_pass, args[3]), *args[1:])
-        self._rewards = super()._calculate_rewards(*args, **kwargs)
+        functions = self.reward_funcs
+        self.reward_funcs = [watched(function, lambda: self._where_rewarded(args[0])) for function in functions]
+        try:
+            self._rewards = super()._calculate_rewards(*args, **kwargs)
+        finally:
+            self.reward_funcs = functions
         self.gathers.rewards_are_done()
         return self._rewards
+
+    def _where_rewarded(self, records: list[dict[str, Any]]) -> str:
+        """Say at what step a reward function met which prompts, and what is safe."""
+        texts = [r["prompt"] if isinstance(r["prompt"], str) else str(r["prompt"][-1]["content"]) for r in records]
+        names = [str(record.get("prompt_id", repr(text[:60]))) for record, text in zip(records, texts)]
+        some = [*dict.fromkeys(names)]
+        more = f" and {len(some) - MAX_NAMED} more" if len(some) > MAX_NAMED else ""
+        return (
+            f"That was after step {self.state.global_step}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
+            f"{last_checkpoint(Path(str(self.args.output_dir)))}"
+        )
 
     def _weighted_rewards(self) -> torch.Tensor:
         """Weighted sum over reward functions of the completions of all ranks, NaN where none could score."""

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL.Image
@@ -16,7 +16,10 @@ from transformers.utils import logging
 
 from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image, require_shape
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.trainers.rlvr_config import RLVRConfig
+
+
+if TYPE_CHECKING:
+    from mmr1_trl.trainers.rlvr_config import RLVRConfig
 
 
 logger = logging.get_logger(__name__)
@@ -85,7 +88,7 @@ def check_rows(dataset: Any, split: str) -> None:
             )
 
 
-def check_enough_rows(dataset: Dataset, args: RLVRConfig) -> None:
+def check_enough_rows(dataset: Dataset, args: "RLVRConfig") -> None:
     """Refuse a training set that does not fill a generation batch ([`BadInputError`])."""
     prompts = args.prompts_per_generation
     if len(dataset) < prompts:

@@ -13,8 +13,8 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
+from mmr1_trl.trainers.checks import UPSTREAM_CHOICES
 from mmr1_trl.trainers.prompt_source import PromptSource
-from mmr1_trl.trainers.rlvr_config import UPSTREAM_CHOICES
 
 
 def parameters(function):

@@ -50,6 +50,7 @@ def test_same_run(make_trainer, make_rows, options, tmp_path, monkeypatch):
     rows = make_rows(18 if "max_steps" in options else 16)
     # A trained vision tower: merged copies would give the same gradients but for the order of their sums.
     ours = make_trainer(rows=rows, reward_funcs=reward, encode_once=False, **options)
+    seen.clear()  # of the trial on two rows
     ours.train()
     seen_by_ours = list(seen)
     seen.clear()

@@ -38,9 +38,12 @@ def test_share_and_clean_column(name, fraction):
     assert sum(noisy["is_noisy"]) == round(fraction * len(clean))
     for row in noisy:
         assert (row["solution"] != row["clean_solution"]) == row["is_noisy"]
-    for name in clean.column_names:
-        if name != "solution":
-            assert noisy[name][:] == clean[name][:]
+    gone = set(clean.column_names) - set(noisy.column_names)
+    assert gone <= {"answer", "label", "bbox"}  # the true answer under its first name, which no reward shall read
+    for name in set(clean.column_names) - gone - {"solution"}:
+        assert noisy[name][:] == clean[name][:]
+    assert not [name for name in noisy.column_names if noisy[name][:] == clean["solution"][:] != noisy["solution"][:]
+                and name != "clean_solution"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["mmr1_rl", "virft_pets", "screenspot"])

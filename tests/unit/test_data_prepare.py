@@ -39,7 +39,7 @@ def test_published_shapes_become_training_rows(name):
             if isinstance(original, dict):
                 original = open_image(original, "original")
             assert open_image(stored, "row").tobytes() == original.tobytes()
-    assert not {"problem", "image", "query", "instruction", "bbox", "answer", "label"} & set(prepared.column_names)
+    assert not {"problem", "image", "query", "instruction"} & set(prepared.column_names)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_datasets(make_trainer, make_rows, change, expected):
         (MSSRConfig, {"tracker_forgetting": "per_prompt"}, "there is only 1"),
         (MSSRConfig, {"shaping_kappa": 0.4}, "above 1"),
         (MSSRConfig, {"tracker_rho_min": 0.99}, "rho_min"),
-        (MSSRConfig, {"tracker_initial_rollouts": -1}, "tracker_initial_rollouts=-1 must be at least 0"),
+        (MSSRConfig, {"tracker_initial_rollouts": -1}, "tracker_initial_rollouts=-1 .* at least 0"),
         (MSSRConfig, {"prompt_scores": "x", "tracker_initial_rollouts": 2}, "give one"),
         (MSSRConfig, {"min_pixels": 10, "max_pixels": 5}, "larger than max_pixels"),
         (MSSRConfig, {"switch_fraction": 1.5}, "switch_fraction"),
@@ -85,6 +85,18 @@ def test_datasets(make_trainer, make_rows, change, expected):
         (RLVRConfig, {"max_pixels": 0}, "max_pixels=0 .* at least 1"),
         (RLVRConfig, {"max_steps": 0}, "max_steps=0 .* leave nothing to train"),
         (RLVRConfig, {"num_train_epochs": 0}, "num_train_epochs=0 leave nothing to train"),
+        (RLVRConfig, {"seed": -1}, "seed=-1 .* at least 0 and at most 4294967295"),
+        (RLVRConfig, {"data_seed": 2**32}, "data_seed=4294967296"),
+        (RLVRConfig, {"reward_weights": [float("nan")]}, r"reward_weights=\[nan\]: each must be finite"),
+        (RLVRConfig, {"reward_weights": [0.0, 0.0]}, "one of them other than 0"),
+        (RLVRConfig, {"adam_beta2": 1.0}, "adam_beta2=1.0 .* below 1"),
+        (RLVRConfig, {"max_grad_norm": float("nan")}, "max_grad_norm=nan"),
+        (RLVRConfig, {"per_device_eval_batch_size": 0}, "per_device_eval_batch_size=0"),
+        (MSSRConfig, {"shaping_alpha": float("nan")}, "shaping_alpha=nan"),
+        (MSSRConfig, {"shaping_kappa": float("nan")}, "shaping_kappa=nan"),
+        (MSSRConfig, {"explore_coef": float("inf")}, "explore_coef=inf"),
+        (MSSRConfig, {"tracker_kl_window": 0}, "tracker_kl_window=0"),
+        (MSSRConfig, {"multi_objective_aggregation": "normalize_then_sum"}, "has no groups"),
     ],
 )
 def test_configs(config, options, expected):
@@ -233,7 +245,7 @@ def test_label_noise_is_fixed_and_named_in_the_identity(make_trainer, tmp_path):
         make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, label_noise_seed=1, **options).train(
             str(tmp_path / "run" / "checkpoint-1")
         )
-    with pytest.raises(BadInputError, match="between 0 and 1"):
+    with pytest.raises(BadInputError, match="at least 0 and at most 1"):
         make_trainer(MSSRTrainer, MSSRConfig, label_noise=50, **options)
     with pytest.raises(BadInputError, match="needs the columns"):
         make_trainer(MSSRTrainer, MSSRConfig, label_noise=0.5, **MSSR)

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 
 from mmr1_trl import MSSRConfig, RLVRConfig, RLVRTrainer, VASConfig, VASTrainer
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, TrainingStopped
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.value_tracker import ValueTracker
 from mmr1_trl.methods.variance_promotion import walk_permutation
@@ -354,17 +354,17 @@ def test_killed_refresh_goes_on_without_repeating(make_trainer, tmp_path):
 
     def reward(completion_ids, **kwargs):
         calls.append(len(completion_ids))
-        if len(calls) == 3 and not survived:
+        if len(calls) == 4 and not survived:  # the first call is the trial on two rows
             raise OSError("killed")
         return [float(ids[0] % 2) for ids in completion_ids]
 
     options = {"max_steps": 1, "vas_refresh": "full", "vas_rollouts": 4, "reward_funcs": reward} | FAST
     survived = False
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(TrainingStopped, match="killed"):
         make_trainer(VASTrainer, VASConfig, output_dir=str(tmp_path / "a"), **options).train()
     survived = True
-    calls.clear()
     resumed = make_trainer(VASTrainer, VASConfig, output_dir=str(tmp_path / "a"), **options)
+    calls.clear()
     resumed.train()
     assert sum(calls) == (16 - 4) * 4 + 8  # two prompts per call, two calls were finished before; then a batch of 8
     whole = make_trainer(VASTrainer, VASConfig, output_dir=str(tmp_path / "b"), **options)
@@ -403,6 +403,7 @@ def test_refresh_measures_what_it_says(make_trainer, make_rows):
     trainer = make_trainer(
         VASTrainer, VASConfig, rows=rows, reward_funcs=reward, max_steps=1, vas_refresh="full", vas_rollouts=3, **FAST
     )
+    sampled.clear()  # of the trial on two rows
     trainer.train()
     for slot, key in enumerate("abcde"):
         rollouts = sampled[key][:3]
