@@ -17,6 +17,7 @@ Checkpoints: `checkpoints/`, by the class between TRL's and this one. What watch
 import contextlib
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
