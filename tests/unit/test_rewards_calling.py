@@ -13,7 +13,7 @@ from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.errors import BadInputError, TrainingStopped
 from mmr1_trl.rewards import accuracy_reward
 from mmr1_trl.rewards.calling import reward_values, try_rewards, watched
-from mmr1_trl.trainers.checkpoints.state import newest_complete_checkpoint
+from mmr1_trl.run_folder import newest_complete
 
 
 ROWS = [
@@ -185,4 +185,4 @@ def test_a_reward_that_raises_in_mid_run_leaves_a_whole_checkpoint(make_trainer,
     assert "reward raised KeyError: 'the judge is gone'. That was after step 2" in message
     assert all(name in message for name in calls[-1])
     assert "The last complete checkpoint, checkpoint-2, is untouched." in message
-    assert newest_complete_checkpoint(tmp_path / "run")[0].name == "checkpoint-2"
+    assert newest_complete(tmp_path / "run")[0].name == "checkpoint-2"
