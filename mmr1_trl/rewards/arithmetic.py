@@ -14,11 +14,11 @@ from fractions import Fraction
 
 
 _TOKEN = re.compile(
-    r"\s*+(?:(\d+(?:\.\d+)?|\.\d+)|\\(frac|sqrt|pi|cdot|times|div)(?![A-Za-z])|([A-Za-z])(?![A-Za-z]{2})|(.))",
+    r"(\d+(?:\.\d+)?|\.\d+)|\\(frac|sqrt|pi|cdot|times|div)(?![A-Za-z])|([A-Za-z])(?![A-Za-z]{2})|(\S)",
     re.DOTALL,
 )
 _MAX_BITS = 2000  # of a numerator or denominator: keeps every operation as cheap as the first
-_MAX_NESTING = 30
+_DEPTH = 30
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628621")
 _E = Decimal("2.71828182845904523536028747135266249775724709369995957496696762772407663035355")
 _CONTEXT = Context(prec=60, Emax=100_000, Emin=-100_000)
@@ -71,7 +71,7 @@ class _Reader:
 
     def __init__(self, text: str, letters: Mapping[str, Fraction]):
         self.tokens: list[tuple[str, str]] = []
-        for number, command, letter, other in _TOKEN.findall(text.strip()):
+        for number, command, letter, other in _TOKEN.findall(text):
             kind = "number" if number else "letter" if letter else "sign"
             self.tokens.append((kind, number or letter or (f"\\{command}" if command else other)))
         self.position, self.depth, self.letters = 0, 0, letters
@@ -96,7 +96,7 @@ class _Reader:
 
     def _sum(self) -> Value:
         self.depth += 1
-        if self.depth > _MAX_NESTING:
+        if self.depth > _DEPTH:
             raise _Unreadable
         sign = self._take("+", "-")
         value = self._product()
@@ -263,7 +263,7 @@ def reorder(text: str) -> str | None:
 
 def _ordered(pieces: list[str], start: int, depth: int) -> tuple[str, int]:
     """The pieces from `start` to a closing bracket or the end, and where they end."""
-    if depth > _MAX_NESTING:
+    if depth > _DEPTH:
         raise _Unreadable
     sides: list[str] = []
     terms: list[str] = []

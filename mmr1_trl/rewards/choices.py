@@ -20,9 +20,10 @@ _OPEN, _CLOSE = r"[(\[{<]", r"[)\]}>]"
 _SINGLE = re.compile(rf"{_OPEN}?\s?([A-Za-z])\s?{_CLOSE}?\s?[.:)]?")
 _ITEM = rf"{_OPEN}?[A-Z](?:\s?{_CLOSE})?[.]?"
 _SEVERAL = re.compile(rf"\A{_OPEN}?{_ITEM}(?:(?:[\s,;&/+]|and\b|和|与|及)++{_ITEM})++{_CLOSE}?\Z")
+_BRACKETED = re.compile(r"(?:\([A-Z]\)\s?){2,}")
 # A label in front of more text. In "A - 5" and "A 5 cm" only what follows tells the label from an article or a point.
 _LABEL = re.compile(
-    r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|\{([A-Za-z])\}|([A-Z])\s?(?:\)|\.(?![A-Z])|:(?![\dA-Za-z]))|([a-z])[.):](?=\s|\Z)"
+    r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|\{([A-Za-z])\}|([A-Z])\s?(?:\)|\.(?![A-Z])|:(?![A-Za-z]))|([a-z])[.):](?=\s|\Z)"
     r"|([A-Z])(?:\s?[,;]|\s(?=[(\[]\w)|\s--?\s|(?=\s(?:because|since|which)\b)|(?=[\u4e00-\u9fff])|(?=\s[\d$\\])))\s?"
 )
 # Other labels behind the first one: bracketed or with a bracket anywhere, with a dot where an item begins, or after a
@@ -85,7 +86,7 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     for candidate in (text, bare):
         if single := _SINGLE.fullmatch(candidate):
             return frozenset(single[1].upper())
-    if _SEVERAL.match(bare):
+    if _SEVERAL.match(bare) or _BRACKETED.fullmatch(bare):
         return frozenset(re.findall(r"[A-Z]", bare.replace("and", "")))
     if 1 < len(bare) <= 10 and bare.isascii() and bare.isupper() and bare.isalpha() and len(set(bare)) == len(bare):
         return frozenset(bare)

@@ -129,10 +129,10 @@ def same_text(question: Question, answer: str, math_equal: MathEqual) -> bool:
     if right and read:
         return same_quantity(right, read)
     gold, given = normalize_text(question.gold), normalize_text(answer)
-    if (gold == given and gold) or _listed_letters(clean(question.gold), clean(answer)):
-        return True
     if nothing := read_nothing(question.gold):
         return nothing == read_nothing(answer)
+    if (gold == given and gold) or _listed_letters(clean(question.gold), clean(answer)):
+        return True
     date = read_date(question.gold) if any(char.isdigit() for char in gold) else None
     return date is not None and date == read_date(answer)
 
@@ -213,7 +213,7 @@ def _listed_letters(gold: str, given: str) -> bool:
         and gold[-1] <= "J"
     ):
         return False
-    return not given.isalpha() and option_letters(given) == frozenset(gold)
+    return not (given.isascii() and given.isalpha()) and option_letters(given) == frozenset(gold)
 
 
 def _same_expression(question: Question, gold: str, given: str, math_equal: MathEqual) -> bool:
@@ -224,7 +224,7 @@ def _same_expression(question: Question, gold: str, given: str, math_equal: Math
         return same_quantity(right, read, question.tolerance, question.precision)
     if not looks_like_math(gold) or not looks_like_math(given):
         return normalize_text(gold) == normalize_text(given) != "" and not (right or read)
-    if (right and right.base != 10) or (read and read.base != 10):
+    if (right and right.base) or (read and read.base):
         return False
     # A list is never equal to one value, whatever a parser would make of its last element.
     if (len(split_list(strip_brackets(gold)[0])) > 1) != (len(split_list(strip_brackets(given)[0])) > 1):

@@ -31,10 +31,10 @@ _STATED = re.compile(
     r"(?:\banswers?\b(?: to (?:this|the) (?:question|problem))?|\bcorrect (?:option|choice)\b)"
     r"[ \t]*+(?:\([^()\n]{1,40}\)[ \t]*+)?(?:(?:is|are|was|would be|should be)\b|[:=\uff1a])[ \t]*+[:\uff1a]?[ \t]*+"
     r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n)"
-    r"|(?:答案|结果)[ \t]*+(?:应?[该当]?[是为]|选|[:=\uff1a]|(?=\n))[ \t]*+[:\uff1a]?[ \t]*+"
+    r"|(?:答案|结果)[ \t]*+(?:】|应?[该当]?[是为]|选|[:=\uff1a]|(?=\n))[ \t]*+[:\uff1a]?[ \t]*+"
     r"|(?:故|因此|所以|应|因而|应该)(?:本题)?(?:应该?|当)?选(?:择|项)?(?:为|是)?[ \t]*+[:\uff1a]?[ \t]*+"
     r"|正确(?:的)?(?:选项|选择)[ \t]*+(?:[是为]|[:\uff1a])[ \t]*+"
-    r"|选(?:项|择)?[ \t]*+[:\uff1a]?[ \t]*+(?=[(\uff08]?[A-H\uff21-\uff28](?![A-Za-z]))",
+    r"|(?<!不)选(?:项|择)?[ \t]*+[:\uff1a]?[ \t]*+(?=[(\uff08]?[A-H\uff21-\uff28](?![A-Za-z]))",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？]|\uff1b(?=\D)")

@@ -59,17 +59,17 @@ _ABOUT = re.compile(
 _NEGATIVE = re.compile(r"\A(?:negative|minus|负)\s?(?=[\d\\a-z])", re.I)
 _BASE = re.compile(
     r"\A(-?)\s?\(?\s?(\d[\dA-Fa-f,]{0,60})\s?\)?\s?"
-    r"(?:_\s?\{?\s?\(?\s?(\d\d?|[a-z]{3,11})\s?\)?\s?\}?|\(?(?:in )?base[ -](\d\d?|[a-z]{3,11})\)?)\Z"
+    r"(?:_\s?\{?\s?\(?\s?(?:base[ -]?)?(\d\d?|[a-z]{3,11})\s?\)?\s?\}?|\(?(?:in )?base[ -](\d\d?|[a-z]{3,11})\)?)\Z"
 )
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with the unit it was written with (`""` where there was none), and the base of its digits."""
+    """A number, the unit it was written with (`""`: none) and the base of its digits (0: not given)."""
 
     value: Fraction
     unit: str = ""
-    base: int = 10
+    base: int = 0
 
 
 @lru_cache(maxsize=8192)
@@ -158,7 +158,7 @@ def _words_to_digits(text: str) -> str:
         return text
     sign, bare = ("-", text[1:]) if text.startswith("-") else ("", text)
     total, group, end, seen, last = 0, 0, 0, "", ""
-    for match in re.finditer(r"[\s-]*+([A-Za-z]+)", bare[:200]):
+    for match in re.finditer(r"(?<![\s-])[\s-]*+([A-Za-z]+)", bare[:200]):
         word = match[1].lower()
         joined = bare[end : match.start(1)]
         if match.start() != end or (seen and not joined.strip(" -") == ""):
@@ -236,7 +236,7 @@ def same_quantity(
     """
     if gold is None or given is None:
         return False
-    if gold.base != given.base and 10 not in (gold.base, given.base):
+    if gold.base and given.base and gold.base != given.base:
         return False
     factor, agree = same_unit(gold.unit, given.unit)
     if not agree:

@@ -191,7 +191,8 @@ def same_name(gold: str, given: str) -> bool:
     if "\\angle" in gold and "\\angle" in given:
         right, left = gold.removeprefix("\\angle"), given.removeprefix("\\angle")
         return {len(right), len(left)} == {1, 3} and (right[1:2] or right) == (left[1:2] or left)
-    return (re.fullmatch(rf"{re.escape(gold)}\d", given) or re.fullmatch(rf"{re.escape(given)}\d", gold)) is not None
+    longer, shorter = sorted((gold, given), key=len, reverse=True)
+    return longer.startswith(shorter) and len(longer) == len(shorter) + 1 and longer[-1].isdigit()
 
 
 _CONSTANTS = re.compile(

@@ -183,7 +183,7 @@ _UNDEFINED = re.compile(r"(?:it )?does not exist|dne|undefined|不存在|not def
 def read_nothing(text: str) -> str:
     """`"empty"` for "no solution" and the empty set, `"undefined"` for "does not exist", else `""`."""
     text = clean(text)
-    _, _, value = text.rpartition("=")
+    _, _, value = text.replace("\\in ", "=").rpartition("=")
     if len(text) > _LONGEST_DATE:
         return ""
     for phrase in (text, value.strip()):

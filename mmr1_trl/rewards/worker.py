@@ -23,6 +23,7 @@ from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Equality, Expr, Float, I, Rational, Sum, simplify
 
+from mmr1_trl.rewards.boxes import STORED_PIXELS
 from mmr1_trl.rewards.comparison import Question
 from mmr1_trl.rewards.types import is_equal
 
@@ -137,9 +138,9 @@ def _serve(requests: Any, reply: Any, busy: mmap.mmap, deadline: float) -> None:
         busy[0] = 1
         signal.setitimer(signal.ITIMER_REAL, deadline)
         try:
-            status = (
-                "equal" if is_equal(Question(**request["question"]), request["answer"], math_equal) else "different"
-            )
+            fields = request["question"]
+            question = Question(**fields | {"options": tuple(fields["options"]), "frame": STORED_PIXELS})
+            status = "equal" if is_equal(question, request["answer"], math_equal) else "different"
         except MemoryError:
             status = "memory"
         except (RecursionError, ArithmeticError, ValueError, TypeError, AttributeError, KeyError, IndexError):

@@ -84,7 +84,8 @@ def test_format_reward_follows_the_style(name):
     assert rewards.format_reward([formatted, _messages(formatted)], prompt_style=name) == [1.0, 1.0]
     if broken:
         doubled = formatted.replace("<think>", "<think><think>")
-        assert rewards.format_reward([broken, "", "5", doubled], prompt_style=name) == [0.0] * 4
+        wrong = [broken, "", "5"] + ([doubled] if name != "boxed" else [])  # which has no thoughts to be doubled
+        assert rewards.format_reward(wrong, prompt_style=name) == [0.0] * len(wrong)
     assert rewards.accuracy_reward([formatted], ["5"]) == [1.0]
 
 
