@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -332,6 +333,10 @@ def adapters(model_args: Any) -> dict[str, Any]:
     """Return the PEFT and quantization arguments of a trainer, as far as they were asked for."""
     from trl import get_peft_config, get_quantization_config
 
+    names = model_args.lora_target_modules
+    if isinstance(names, str) and re.fullmatch(r"[\w.]+", names):
+        # TRL makes a text of a list of one, which PEFT takes for a pattern of whole paths.
+        model_args.lora_target_modules = [names]
     try:
         kwargs = {
             "peft_config": get_peft_config(model_args),

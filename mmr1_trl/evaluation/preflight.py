@@ -20,6 +20,10 @@ from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
 # module -> (extra of this package or None, where a run asks for it)
+# Those of `report_to` whose package has their name.
+DASHBOARDS = (
+    "clearml", "codecarbon", "comet_ml", "dvclive", "mlflow", "neptune", "swanlab", "tensorboard", "trackio", "wandb",
+)  # fmt: skip
 _EXTRAS = {
     "vllm": "vllm",
     "peft": "peft",
@@ -221,8 +225,10 @@ def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str], *, 
         "bitsandbytes": bits,
         "deepspeed": "DeepSpeed" if zero else None,
         "flash_attn": "attn_implementation" if model_args.attn_implementation == "flash_attention_2" else None,
-        **{name: "report_to" for name in config.report_to if name in ("trackio", "wandb", "mlflow", "swanlab")},
+        **{name: "report_to" for name in config.report_to if name in DASHBOARDS},
     }
+    if _installed("tensorboardX"):  # which transformers takes as well
+        needed.pop("tensorboard", None)
     missing = [name for name, reason in needed.items() if reason and not _installed(name)]
     return [
         f"{needed[name]} needs {name}: pip install {repr(f'mmr1-trl[{_EXTRAS[name]}]') if name in _EXTRAS else name}"

@@ -22,6 +22,7 @@ from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 from mmr1_trl.rewards.calling import is_ours, try_rewards
 from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.batch_sizes import check_batch_sizes
+from mmr1_trl.trainers.best_model import check_metric
 from mmr1_trl.trainers.completions import MEANS
 from mmr1_trl.trainers.rows import RowReader, check_enough_rows, check_rows, prompt_slots
 from mmr1_trl.trainers.score_table import PromptTable, read_prompt_table
@@ -307,6 +308,7 @@ def check_run(
             check_rows(part, f"eval_dataset {name}".strip())
     enough_rows(train_dataset, args)
     functions = list(reward_funcs) if isinstance(reward_funcs, list | tuple) else [reward_funcs]
+    check_metric(args, functions, eval_dataset if isinstance(eval_dataset, dict) else ())
     _check_rewards(args, functions, [] if environments else _two_rows(args, functions, train_dataset))
     if args.label_noise:
         train_dataset = apply_label_noise(train_dataset, args.label_noise, args.label_noise_seed)

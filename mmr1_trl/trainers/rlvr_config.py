@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
+from mmr1_trl.trainers.best_model import choose_metric
 from mmr1_trl.trainers.checks import check_after, check_before
 
 
@@ -309,6 +310,7 @@ class RLVRConfig(GRPOConfig):
         if self.bf16 is None and not self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):
             self.bf16 = False  # TRL's default of True is for accelerators: on a CPU autocast is slower and less exact
         check_before(self)
+        choose_metric(self)
         num_generations = self.num_generations
         if num_generations == 1 and self.advantage_baseline == "value_tracker":
             self.num_generations = _SingleGeneration(1)

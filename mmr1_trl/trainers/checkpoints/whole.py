@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import (
     OPTIMIZER,
     SCHEDULER,
@@ -162,6 +163,15 @@ class WholeCheckpoints(SafePushes):
         for group, rate in zip(scheduler.optimizer.param_groups, rates):
             group["lr"] = rate
         scheduler._last_lr = rates
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        try:
+            return super()._determine_best_metric(metrics, trial)
+        except KeyError as error:
+            raise BadInputError(
+                f"metric_for_best_model={self.args.metric_for_best_model!r} is not among the metrics of the "
+                f"evaluation: {', '.join(name.removeprefix('eval_') for name in metrics)}."
+            ) from error
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None:
