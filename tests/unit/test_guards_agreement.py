@@ -4,13 +4,17 @@
 import logging
 import math
 from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from fixtures.fake_vllm import build_vllm_trainer, install
 from transformers.utils import logging as transformers_logging
 
 from mmr1_trl import RLVRConfig
+from mmr1_trl.cli import main
+from mmr1_trl.engines.training import TrainingEngine
 from mmr1_trl.errors import BadInputError, TrainingStopped
 from mmr1_trl.trainers.guards.agreement import MISMATCH, AgreementGuard, compare, summarize
 
@@ -205,3 +209,111 @@ def test_without_the_correction_the_losss_own_forward_passes_stop_the_run(tmp_pa
 def test_a_misspelled_choice_is_named():
     with pytest.raises(BadInputError, match=r"on_mismatch='warm' is not one of error, warn\. Did you mean 'warn'"):
         RLVRConfig(on_mismatch="warm", num_generations=2)
+
+
+# ---- In a training, with a stand-in that does what vLLM does ----
+
+MEAN = "sampling/sampling_logp_difference/mean"
+
+
+@pytest.fixture
+def make_vllm_trainer(monkeypatch, tmp_path):
+    install(monkeypatch)
+    return partial(build_vllm_trainer, tmp_path)
+
+
+GROUPS = {"num_generations": 2}
+TWO = {"steps_per_generation": 2, "per_device_train_batch_size": 4}
+MODES = [
+    {},
+    {"vllm_importance_sampling_correction": False},
+    {"vllm_importance_sampling_mode": "token_truncate"} | TWO,
+    {"vllm_importance_sampling_correction": False, "gradient_accumulation_steps": 1} | TWO,  # TRL has the log-probs
+    {"vllm_importance_sampling_correction": False, "gradient_accumulation_steps": 2} | TWO,
+]
+
+
+def logged(trainer, name):
+    return [entry[name] for entry in trainer.state.log_history if name in entry]
+
+
+@pytest.mark.parametrize("options", MODES, ids=range(len(MODES)))
+def test_a_run_that_is_right_agrees(make_vllm_trainer, warned, options):
+    trainer = make_vllm_trainer(**GROUPS, **options)
+    trainer.train()
+    differences = logged(trainer, MEAN)
+    assert differences and max(differences) < 0.01 and warned() == []
+    assert set(logged(trainer, "sampling/removed_share")) == {0.0}
+    assert logged(trainer, "sampling/importance_sampling_ratio/mean") == pytest.approx(
+        [1.0] * len(differences), abs=0.1
+    )
+    assert min(logged(trainer, "grad_norm")) > 0.1
+
+
+@pytest.mark.parametrize("options", MODES, ids=range(len(MODES)))
+def test_a_corrupted_prompt_stops_the_first_batch(make_vllm_trainer, options):
+    """TRL 1.16 sends the expanded picture tokens, and vLLM expands the first of them again."""
+    trainer = make_vllm_trainer(**GROUPS, **options)
+    trainer.vllm_generation.generate = trainer.engine._generate  # TRL's own
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    with pytest.raises(TrainingStopped, match="Step 1: the sampler"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters()))
+
+
+@pytest.mark.parametrize("options", MODES[:2], ids=range(2))
+def test_stale_pictures_stop_the_first_batch_that_has_one_after_an_update(make_vllm_trainer, options):
+    trainer = make_vllm_trainer(**GROUPS, **options)
+    trainer.engine._reset_encoder_cache = lambda: None
+    with pytest.raises(TrainingStopped, match="Step 2: the sampler"):
+        trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_the_last_checkpoint_is_whole(make_vllm_trainer):
+    options = GROUPS | {"save_strategy": "steps", "save_steps": 1}
+    trainer = make_vllm_trainer(**options)
+    trainer.engine._reset_encoder_cache = lambda: None
+    with pytest.raises(TrainingStopped, match="The last complete checkpoint, checkpoint-1, is untouched"):
+        trainer.train()
+    trainer = make_vllm_trainer(**options)
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 2 and max(logged(trainer, MEAN)) < 0.01
+
+
+def test_stale_weights_and_another_temperature_stop_as_well(make_vllm_trainer):
+    trainer = make_vllm_trainer(**GROUPS)
+    trainer.engine._sync_weights = lambda: None
+    with pytest.raises(TrainingStopped, match="Step 2: the sampler"):
+        trainer.train()
+    trainer = make_vllm_trainer(**GROUPS)
+    trainer.vllm_generation.temperature = 0.5
+    with pytest.raises(TrainingStopped, match="Step 1: the sampler"):
+        trainer.train()
+
+
+def test_a_pictures_token_out_of_vllm_is_named(make_vllm_trainer):
+    trainer = make_vllm_trainer(**GROUPS)
+    token = trainer.model.config.image_token_id
+    trainer.vllm_generation.generation_kwargs["logit_bias"] = {token: 100.0}
+    with pytest.raises(
+        TrainingStopped, match=rf"wrote '<\|image_pad\|>' \(token {token}\).* at place 1 of its completion"
+    ):
+        trainer.train()
+
+
+def test_on_the_command_line_the_run_ends_with_3(make_vllm_trainer, monkeypatch, capsys, tmp_path):
+    make_vllm_trainer(**GROUPS)  # leaves its model on the disk
+    monkeypatch.setattr(TrainingEngine, "generate", lambda self, *args, **kwargs: self._generate(*args, **kwargs))
+    words = [
+        "grpo", "--model_name_or_path", str(tmp_path / "model"), "--dataset_name", "figures", "--num_train_rows", "4",
+        "--num_generations", "2", "--per_device_train_batch_size", "4", "--max_completion_length", "2",
+        "--max_steps", "1", "--use_vllm", "true", "--vllm_mode", "colocate", "--report_to", "none", "--output_dir",
+        str(tmp_path / "cli"),
+    ]  # fmt: skip
+    assert main(words) == 3
+    error = capsys.readouterr().err
+    assert "mmr1: error: Step 1: the sampler (vLLM) and the trainer do not agree" in error and "Traceback" not in error
+    assert main([*words, "--on_mismatch", "warn"]) == 0
+    assert "Trained to step 1." in capsys.readouterr().out

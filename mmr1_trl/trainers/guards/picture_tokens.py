@@ -2,12 +2,14 @@
 """Stops a run whose sampler wrote the token that stands for a picture, before the model is given it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
 
 from mmr1_trl.engines.picture_tokens import placeholder_ids
 from mmr1_trl.errors import TrainingStopped
+from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.nonfinite import names
 
 
@@ -53,9 +55,10 @@ def check_completions(
     named = gather_object(named)
     if named:
         raise TrainingStopped(
-            f"Step {trainer.state.global_step + 1}: {named[0]}. There is none to put in its "
-            "place. The sampler is told not to write such tokens; something has overruled that, such as a "
-            "logits processor or allowed_token_ids in generation_kwargs, or a server that ignores a logit_bias."
+            f"Step {trainer.state.global_step + 1}: {named[0]}. There is none to put in its place. The sampler is told "
+            "not to write such tokens; something has overruled that, such as a logits processor or allowed_token_ids in "
+            "generation_kwargs, or a server that ignores a logit_bias. "
+            + last_checkpoint(Path(str(trainer.args.output_dir)))
         )
 
 
