@@ -55,9 +55,9 @@ def check_completions(
     named = gather_object(named)
     if named:
         raise TrainingStopped(
-            f"Step {trainer.state.global_step + 1}: {named[0]}. There is none to put in its place. The sampler is told "
-            "not to write such tokens; something has overruled that, such as a logits processor or allowed_token_ids in "
-            "generation_kwargs, or a server that ignores a logit_bias. "
+            f"Step {trainer.state.global_step + 1}: {named[0]}. There is none to put in its place. The sampler is "
+            "told not to write such tokens; something has overruled that, such as a logits processor or "
+            "allowed_token_ids in generation_kwargs, or a server that ignores a logit_bias. "
             + last_checkpoint(Path(str(trainer.args.output_dir)))
         )
 
