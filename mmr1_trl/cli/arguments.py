@@ -34,6 +34,8 @@ class SourceArguments:
             Which kinds of questions `figures` draws.
         figures_seed (`int`, *optional*, defaults to `0`):
             Which pictures are drawn.
+        image_root (`str`, *optional*):
+            Folder that relative image paths start from and stay below; by default the folder of a local file.
     """
 
     dataset_name: str = field(
@@ -56,6 +58,7 @@ class SourceArguments:
         default=None, metadata={"help": "Difficulty levels that figures draws, 1 to 4; all by default."}
     )
     figures_seed: int = field(default=0, metadata={"help": "Which pictures are drawn."})
+    image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
 
 
 @dataclass
@@ -100,8 +103,6 @@ class RLArguments(SourceArguments):
             Relative tolerance on numeric answers, such as 0.05 for ChartQA's relaxed rule; exact by default.
         max_prompt_tokens (`int`, *optional*):
             Leave out training rows whose prompts, pictures included, are longer. They are listed; nothing is cut.
-        image_root (`str`, *optional*):
-            Folder that relative image paths start from; by default the folder of a local file.
         prompt_style (`str`, *optional*):
             How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
             `"visual_rft"`, `"boxed"` or `"plain"`. Defaults to `"plain"`; the questions of `figures` say it
@@ -130,7 +131,6 @@ class RLArguments(SourceArguments):
     max_prompt_tokens: int | None = field(
         default=None, metadata={"help": "Leave out training rows whose prompts, pictures included, are longer."}
     )
-    image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
     prompt_style: str | None = field(
         default=None,
         metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed or plain: wording and answer form."},
@@ -169,6 +169,8 @@ class EvalArguments:
             Seed of the drawn pictures.
         prompt_column, image_column, answer_column, options_column (`str`, *optional*):
             Names of the columns.
+        image_root (`str`, *optional*):
+            Folder that relative image paths start from and stay below; by default the folder of a local file.
         prompt_style (`str`, *optional*):
             How the question is put and which format counts as right.
         num_samples (`int`, *optional*, defaults to `0`):
@@ -231,6 +233,7 @@ class EvalArguments:
     image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
     answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
     options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
+    image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
     prompt_style: str | None = field(
         default=None,
         metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed or plain: wording and answer form."},

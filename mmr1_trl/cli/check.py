@@ -131,7 +131,9 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     dataset = load_train_rows(data_args, config, processor)
     splits = {"train_dataset": dataset}
     if config.eval_strategy != "no":
-        splits["eval_dataset"] = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
+        splits["eval_dataset"] = load_rows(
+            data_args, config, data_args.dataset_test_split, data_args.num_eval_rows, processor
+        )
     for split, rows in splits.items():
         try:
             check_rows(rows, split)

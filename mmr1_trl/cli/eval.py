@@ -176,7 +176,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
         return tasks
     columns = ("prompt_column", "image_column", "answer_column", "options_column")
     options: dict[str, Any] = {"config": args.dataset_config, "revision": args.dataset_revision}
-    options |= {name: getattr(args, name) for name in ("prompt_style", *columns)}
+    options |= {name: getattr(args, name) for name in ("prompt_style", "image_root", *columns)}
     if args.dataset_name == "figures":
         return [figures(output, **options)]
     rows = load_data(args.dataset_name, split=args.dataset_split, num_rows=args.num_rows, **options)
@@ -224,7 +224,7 @@ def _show(args: EvalArguments, task: _Task, result: Any) -> None:
     if task.note:
         print(f"\n{task.title}: {task.note}")
     if result.skipped:
-        print(f"\nRows left out because of broken pictures: {len(result.skipped)}")
+        print(f"\nRows left out because they cannot be used: {len(result.skipped)}")
         for entry in result.skipped[:5]:
             print(f"  {entry['reason']}")
     print(*written, sep="\n")

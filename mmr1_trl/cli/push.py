@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _option(dataset, "--num_rows", type=int, help="only the first so many rows; for figures, how many are drawn")
     _option(dataset, "--figures_seed", type=int, default=0, help="seed of figures")
+    _option(dataset, "--image_root", help="folder that relative image paths start from")
     for column in ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style"):
         _option(dataset, f"--{column}", help="as in training" if column == "prompt_style" else "if not recognized")
     return parser
@@ -137,7 +138,15 @@ def _dataset(args: argparse.Namespace, folder: Path) -> Any:
     from mmr1_trl.data import load_data
     from mmr1_trl.hub.datasets import dataset_manifest
 
-    names = ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style", "num_rows")
+    names = (
+        "prompt_column",
+        "image_column",
+        "answer_column",
+        "options_column",
+        "prompt_style",
+        "num_rows",
+        "image_root",
+    )
     options = {name: getattr(args, name) for name in names}
     splits = {split: load_data(args.folder, split, seed=args.figures_seed, **options) for split in args.splits}
     return dataset_manifest(splits, folder, args.repo_id, args.folder, args.exclude)

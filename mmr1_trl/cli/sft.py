@@ -143,15 +143,17 @@ def _checkpoint(config: Any) -> str | None:
 
 def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     """Return rows in one of TRL's shapes for supervised training, with pictures that decode on reading."""
-    from datasets import Image, List
+    from datasets import Dataset, DatasetInfo, Image, List
 
-    from mmr1_trl.data.images import image_size, stored_images
+    from mmr1_trl.data.images import ImageFolders, image_size, stored_images
+    from mmr1_trl.data.picture_columns import picture_lists
 
     if num_rows is not None and num_rows < 1:
         raise BadInputError(
             f"{num_rows} rows of {data_args.dataset_name!r} were asked for. Ask for 1 or more, or leave the number "
             "out."
         )
+    folders = ImageFolders()
     if data_args.dataset_name == "figures":
         from mmr1_trl.data.figures import TraceMixture, figures_traces
 
@@ -167,7 +169,7 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     else:
         from mmr1_trl.data.load import load_raw
 
-        rows, _ = load_raw(data_args.dataset_name, split, data_args.dataset_config, data_args.dataset_revision)
+        rows, folders = load_raw(data_args.dataset_name, split, data_args.dataset_config, data_args.dataset_revision)
         rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
     if "images" not in rows.column_names:
         return rows
@@ -178,6 +180,12 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
             f"{data_args.dataset_name}: the column 'images' holds {rows.features['images']}. It must hold a list of "
             "pictures or paths in every row, of a row with one picture a list of one."
         ) from error
+    table = stored.with_format("arrow")[:]
+    lists, bad = picture_lists(stored, table, "images", folders.starting_from(data_args.image_root))
+    for row, reason in bad.items():
+        raise BadInputError(f"{data_args.dataset_name} row {row}, {reason}")
+    table = table.set_column(table.column_names.index("images"), "images", lists)
+    stored = Dataset(table, info=DatasetInfo(features=stored.features))
     for row, images in enumerate(stored_images(stored)):
         for i, image in enumerate(images):
             image_size(image, f"{data_args.dataset_name} row {row}, image {i}")  # raises before the model is loaded

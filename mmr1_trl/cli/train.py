@@ -154,7 +154,7 @@ def build_trainer(settings: Settings) -> tuple[Any, str]:
         train_rows = load_train_rows(data_args, config, processor)
         eval_rows = None
         if config.eval_strategy != "no":
-            eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows)
+            eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows, processor)
     if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
         name_unreadable_golds(train_rows)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
@@ -192,14 +192,16 @@ def use_hub(config: Any) -> None:
             require_whole(Path(config.resume_from_checkpoint))
 
 
-def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> Any:
+def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None, processor: Any) -> Any:
     """
-    Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say.
+    Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say, without
+    those whose texts hold control tokens of the model.
 
     Raises:
         [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
     """
     from mmr1_trl.data import load_data
+    from mmr1_trl.data.row_checks import without_control_tokens
 
     text_only = data_args.image_column == "none"
     rows = load_data(
@@ -223,6 +225,7 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
         box_format=data_args.box_format,
         on_bad_row=config.on_bad_row,
     )
+    rows = without_control_tokens(rows, processor, config.on_bad_row, f"{data_args.dataset_name} ({split})")
     if text_only:
         return rows.remove_columns("images") if "images" in rows.column_names else rows
     if "images" not in rows.column_names:
@@ -236,7 +239,7 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None) -> 
 
 def load_train_rows(data_args: Any, config: Any, processor: Any) -> Any:
     """Return the prepared training rows, without those whose prompts are longer than `max_prompt_tokens`."""
-    rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows)
+    rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows, processor)
     if data_args.max_prompt_tokens is None:
         return rows
     from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths

@@ -2,7 +2,6 @@
 """From a dataset as it was published to training rows: prompt, images, solution, answer type and prompt id."""
 
 import hashlib
-import math
 import os
 from functools import lru_cache
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, Value
-from transformers.utils import logging
 
 from mmr1_trl.data.columns import BOX_NAMES, ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.images import ImageFolders, image_size
@@ -25,11 +23,10 @@ from mmr1_trl.data.questions import (
     read_options,
     split_markers,
 )
+from mmr1_trl.data.row_checks import report_bad_rows, require_precision, require_tolerance
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.rewards.answers import ANSWER_TYPES, infer_answer_type
 
-
-logger = logging.get_logger(__name__)
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 _IMAGES = List(Image(decode=False))
@@ -138,7 +135,7 @@ def prepare_dataset(
             "The questions have <image> markers, and no column looks like pictures; the dataset has "
             f"{dataset.column_names}. Name it with --image_column."
         )
-    _report_bad_rows(bad, len(dataset), on_bad_row)
+    report_bad_rows(bad, len(dataset), on_bad_row)
     if answer_type is None and columns.prompt != "answer_type":
         _recognize_classification(rows)
     extra = {"prompt_style": pa.array([style.name] * len(rows), pa.string())}
@@ -254,51 +251,6 @@ def _recognize_classification(rows: list[dict[str, Any]]) -> None:
     if one_question and 1 < len(names) <= len(asked) / 2 and all(row["answer_type"] == "text" for row in asked):
         for row in asked:
             row["answer_type"] = "class_label"
-
-
-def _report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str) -> None:
-    if not bad:
-        return
-    listed = "; ".join(f"row {index}: {reason}" for index, reason in list(bad.items())[:5])
-    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-    if len(bad) == num_rows:
-        raise BadInputError(f"No row can be used. {listed}{more}.")
-    if on_bad_row == "error":
-        raise BadInputError(
-            f"{len(bad)} of {num_rows} rows cannot be used: {listed}{more}. Pass --on_bad_row skip to leave them out."
-        )
-    logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
-
-
-MAX_PRECISION = 100  # decimals
-
-
-def require_tolerance(value: Any) -> None:
-    """
-    Refuse a tolerance that is no relative error ([`BadInputError`]); `None` stands for an exact answer.
-
-    Args:
-        value (`float`, *optional*):
-            From a column `tolerance`, or an option.
-    """
-    if value is not None and not (_is_number(value) and 0 <= value <= 1):
-        raise BadInputError(f"tolerance={value!r:.60} is no relative error between 0 and 1, such as 0.05")
-
-
-def require_precision(value: Any) -> None:
-    """
-    Refuse a precision that is no number of decimals ([`BadInputError`]); `None` stands for an exact answer.
-
-    Args:
-        value (`float`, *optional*):
-            From a column `precision`.
-    """
-    if value is not None and not (_is_number(value) and 0 <= value <= MAX_PRECISION and value == int(value)):
-        raise BadInputError(f"precision={value!r:.60} is no number of decimals, such as 2 (at most {MAX_PRECISION})")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_own_columns(table: pa.Table, tolerance: float | None) -> None:

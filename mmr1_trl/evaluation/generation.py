@@ -2,7 +2,7 @@
 """Batched generation for evaluation, by the same prompts and token rules as in training."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -108,7 +108,9 @@ def undisturbed(model: PreTrainedModel) -> Iterator[None]:
             module.training = training
 
 
-def plan_batches(dataset: Dataset, batch_size: int) -> tuple[list[Batch], list[dict[str, Any]]]:
+def plan_batches(
+    dataset: Dataset, batch_size: int, without: Container[int] = ()
+) -> tuple[list[Batch], list[dict[str, Any]]]:
     """
     Group the rows of `dataset` into batches of similar prompt length. Only picture headers are read here.
 
@@ -117,6 +119,8 @@ def plan_batches(dataset: Dataset, batch_size: int) -> tuple[list[Batch], list[d
             Rows with `prompt` (messages) and, for visual rows, `images`.
         batch_size (`int`):
             Largest number of rows in a batch.
+        without (`Container[int]`, *optional*):
+            Rows that no batch holds.
 
     Returns:
         `tuple[list[Batch], list[dict]]`: The batches, longest prompts first (so that a lack of memory shows at once),
@@ -124,6 +128,8 @@ def plan_batches(dataset: Dataset, batch_size: int) -> tuple[list[Batch], list[d
     """
     keys, skipped = [], []
     for row, (example, images) in enumerate(zip(dataset.select_columns("prompt"), stored_images(dataset))):
+        if row in without:
+            continue
         characters = sum(len(str(message["content"])) for message in example["prompt"])
         try:
             sizes = [image_size(image, f"row {row}, image {i}") for i, image in enumerate(images)]

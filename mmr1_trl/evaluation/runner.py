@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from mmr1_trl.data.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
+from mmr1_trl.data.row_checks import find_control_tokens
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.evaluation.generation import (
     Completion,
@@ -118,10 +119,11 @@ def evaluate_model(
     settings |= {"data": data_fingerprint(dataset), "weights": generator.fingerprint()}
     log = BatchLog(log_file, settings, rank)
     completions: dict[int, list[Completion]] = {}
-    skipped: dict[int, str] = {}
+    unsafe = find_control_tokens(dataset, processor)
+    skipped: dict[int, str] = {row: f"row {row}: {reason}" for row, reason in unsafe.items()}
     with nullcontext() if isinstance(model, VLLMGenerator) else undisturbed(model):
         for samples, prompts_per_batch in passes:
-            batches, unreadable = plan_batches(dataset, prompts_per_batch)
+            batches, unreadable = plan_batches(dataset, prompts_per_batch, unsafe)
             skipped |= {row["row"]: row["reason"] for row in unreadable}
             title = "greedy" if samples is None else f"{samples} samples"
             mine = range(rank, len(batches), processes)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset, DatasetInfo, Features, Image, List
-from datasets.table import embed_table_storage
+from datasets.features.features import require_storage_embed
 
 from mmr1_trl.data.images import BadImageError, open_image
+from mmr1_trl.data.picture_columns import embed
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.cards import write_dataset_card
 from mmr1_trl.hub.manifest import Manifest
@@ -60,19 +61,26 @@ def _write_split(split: str, rows: Dataset, folder: Path) -> None:
     if "images" in rows.column_names:
         rows = rows.cast_column("images", List(Image(decode=False)))
     features = Features(rows.features)
+    for name, feature in rows.features.items():
+        if name != "images" and require_storage_embed(feature):
+            # Such files would be read by whatever path the data name.
+            raise BadInputError(
+                f"{split}: column {name!r} holds files ({feature}). Only the pictures in `images` are uploaded: drop "
+                "the column, or make its files parts of `images`."
+            )
     if "images" in features:
         features["images"] = List(Image())  # so that the Hub shows pictures
     shards = -(-len(rows) // SHARD_ROWS)
     for number in range(shards):
         first = number * SHARD_ROWS
-        part = rows.with_format("arrow")[first : first + SHARD_ROWS]
-        try:
-            table = embed_table_storage(part)
-        except OSError as error:
-            raise BadInputError(f"{split}: a picture cannot be read: {error}.") from error
-        shard = Dataset(table, info=DatasetInfo(features=rows.features))
+        table = rows.with_format("arrow")[first : first + SHARD_ROWS]
         if "images" in rows.column_names:
-            _check_pictures(split, shard, first)
+            try:
+                lists = embed(table.column("images"), first)
+            except BadImageError as error:
+                raise BadInputError(f"{split}: {error} Nothing was uploaded.") from error
+            table = table.set_column(table.column_names.index("images"), "images", lists)
+            _check_pictures(split, Dataset(table, info=DatasetInfo(features=rows.features)), first)
         shard = Dataset(table.cast(features.arrow_schema), info=DatasetInfo(features=features))
         shard.to_parquet(str(folder / f"{split}-{number:05d}-of-{shards:05d}.parquet"))
 

@@ -183,4 +183,4 @@ def before_after_tables(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def skipped_sentence(summary: Mapping[str, Any]) -> str:
     """Says how many rows were left out, or nothing."""
     count = len(summary["skipped"])
-    return f" Rows with broken pictures, left out: {count}." if count else ""
+    return f" Rows that cannot be used, left out: {count}." if count else ""

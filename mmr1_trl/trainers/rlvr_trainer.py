@@ -47,7 +47,7 @@ from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
-from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint
+from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint, usable_rows
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
 from mmr1_trl.trainers.vas_callback import VASCallback
@@ -114,6 +114,10 @@ class RLVRTrainer(ResumableTrainer):
                 f"args must be an RLVRConfig (or MSSRConfig, ...), got {type(args).__name__}; it takes all the "
                 f"options of {type(args).__name__}."
             )
+        if processing_class is None:
+            path = model if isinstance(model, str) else model.config._name_or_path
+            processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
+        train_dataset, eval_dataset = usable_rows(train_dataset, eval_dataset, processing_class, args.on_bad_row)
         checked = check_run(
             args, reward_funcs, train_dataset, eval_dataset, self._check_enough_rows,
             environments=kwargs.get("environment_factory") is not None,
@@ -123,9 +127,6 @@ class RLVRTrainer(ResumableTrainer):
         self.entropy_schedule = EntropySchedule(
             args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction, args.ramp_steps
         )
-        if processing_class is None:
-            path = model if isinstance(model, str) else model.config._name_or_path
-            processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
         check_vllm_length(args, processing_class, train_dataset=train_dataset, eval_dataset=eval_dataset)
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
             kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)

@@ -15,6 +15,7 @@ from datasets import Dataset, IterableDataset
 from transformers.utils import logging
 
 from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image, require_shape
+from mmr1_trl.data.row_checks import without_control_tokens
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -86,6 +87,35 @@ def check_rows(dataset: Any, split: str) -> None:
                 f"{without[:5].tolist()}), the others have. A batch cannot mix the two; train on one part, e.g. "
                 f"`dataset.filter(lambda row: row[{column!r}])`."
             )
+
+
+def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) -> tuple[Dataset, Any]:
+    """
+    Check the datasets of a training, and keep text from data text.
+
+    Args:
+        train ([`~datasets.Dataset`]), evaluation ([`~datasets.Dataset`] or `dict`, *optional*):
+            As the trainer was given them.
+        processor ([`~transformers.ProcessorMixin`]):
+            Of the model.
+        on_bad_row (`str`):
+            `"error"`, or `"skip"` to leave out the rows whose texts hold control tokens of the model.
+
+    Returns:
+        `tuple[Dataset, Dataset | dict | None]`: Both, without such rows.
+
+    Raises:
+        [`BadInputError`]: See [`check_rows`] and [`~mmr1_trl.data.row_checks.without_control_tokens`].
+    """
+
+    def usable(dataset: Any, split: str) -> Any:
+        check_rows(dataset, split)
+        return without_control_tokens(dataset, processor, on_bad_row, split)
+
+    train = usable(train, "train_dataset")
+    if isinstance(evaluation, dict):
+        return train, {name: usable(part, f"eval_dataset {name}") for name, part in evaluation.items()}
+    return train, None if evaluation is None else usable(evaluation, "eval_dataset")
 
 
 def check_enough_rows(dataset: Dataset, args: "RLVRConfig") -> None:

@@ -4,8 +4,10 @@
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from trl import SFTTrainer
 
+from mmr1_trl.data.row_checks import without_control_tokens
 from mmr1_trl.trainers.cards import CardMixin
 from mmr1_trl.trainers.checkpoints.whole import WholeCheckpoints
 from mmr1_trl.trainers.guards.exhaustion import saving
@@ -19,6 +21,30 @@ class SupervisedTrainer(CardMixin, WholeCheckpoints, SFTTrainer):  # type: ignor
     """
 
     _tag_names = ["trl", "mmr1-trl", "sft"]
+    engine = None  # nothing is sampled
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        # Text from data is text, in answers to imitate as well. TRL loads a missing processor; of that one it is not
+        # known here what it reads as more than text.
+        for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
+            if processing_class is not None and isinstance(dataset, Dataset):
+                without_control_tokens(dataset, processing_class, None, name)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """

@@ -17,6 +17,7 @@ from mmr1_trl.cli.output import (
 )
 from mmr1_trl.cli.train import load_rows, parse_training, refusals
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.models import build_tiny_vlm
 
 
 def settings_of(*argv):
@@ -131,14 +132,15 @@ def test_only_launched_processes_hand_their_message_over(tmp_path, monkeypatch):
 
 
 def test_rows_without_pictures_must_be_asked_for(tmp_path):
+    _, processor = build_tiny_vlm("qwen2_5_vl", seed=0)
     rows = [{"question": f"{i} plus 1 is ?", "bild": "a.png", "answer": str(i + 1)} for i in range(4)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data_args, config, _ = settings_of("--dataset_name", path).build()
     with pytest.raises(BadInputError, match="'bild'.*--image_column none"):
-        load_rows(data_args, config, "train", None)
+        load_rows(data_args, config, "train", None, processor)
     data_args.image_column = "none"
-    assert "images" not in load_rows(data_args, config, "train", 3).column_names
+    assert "images" not in load_rows(data_args, config, "train", 3, processor).column_names
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path):

@@ -61,7 +61,7 @@ def test_a_file_with_other_columns_and_a_broken_picture(tmp_path, capsys):
     columns = ["--prompt_column", "query", "--image_column", "photo", "--answer_column", "gold"]
     assert main(["eval", *words, *columns]) == 0
     printed = capsys.readouterr().out
-    assert "2 prompts" in printed and "left out because of broken pictures: 1\n" in printed and "row 1" in printed
+    assert "2 prompts" in printed and "left out because they cannot be used: 1\n" in printed and "row 1" in printed
     assert main(["eval", *words, "--prompt_column", "querry", *columns[2:]]) == 2
     assert "query" in capsys.readouterr().err
 

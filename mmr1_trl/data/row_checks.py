@@ -1,0 +1,162 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""What makes a row unusable, whatever else is in it, and how that is reported."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.families import FAMILIES
+
+
+logger = logging.get_logger(__name__)
+
+MAX_PRECISION = 100  # decimals
+# Tags that the prompt styles ask for: text, even to a tokenizer that marks them as special.
+_TAGS = {"<think>", "</think>", "<answer>", "</answer>"}
+_TEXT_COLUMNS = ("prompt", "solution", "options", "messages", "completion")
+
+
+def require_tolerance(value: Any) -> None:
+    """
+    Refuse a tolerance that is no relative error ([`BadInputError`]); `None` stands for an exact answer.
+
+    Args:
+        value (`float`, *optional*):
+            From a column `tolerance`, or an option.
+    """
+    if value is not None and not (_is_number(value) and 0 <= value <= 1):
+        raise BadInputError(f"tolerance={value!r:.60} is no relative error between 0 and 1, such as 0.05")
+
+
+def require_precision(value: Any) -> None:
+    """
+    Refuse a precision that is no number of decimals ([`BadInputError`]); `None` stands for an exact answer.
+
+    Args:
+        value (`float`, *optional*):
+            From a column `precision`.
+    """
+    if value is not None and not (_is_number(value) and 0 <= value <= MAX_PRECISION and value == int(value)):
+        raise BadInputError(f"precision={value!r:.60} is no number of decimals, such as 2 (at most {MAX_PRECISION})")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str | None) -> None:
+    """
+    Say which rows cannot be used.
+
+    Args:
+        bad (`dict[int, str]`):
+            Row number to reason.
+        num_rows (`int`):
+            How many rows there are.
+        on_bad_row (`str`, *optional*):
+            `"error"`, or `"skip"`, which warns. `None` is an error where nobody can choose.
+
+    Raises:
+        [`BadInputError`]: There are bad rows and `on_bad_row` is not `"skip"`, or there are no others.
+    """
+    if not bad:
+        return
+    listed = "; ".join(f"row {index}: {reason}" for index, reason in list(bad.items())[:5])
+    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    if len(bad) == num_rows:
+        raise BadInputError(f"No row can be used. {listed}{more}.")
+    if on_bad_row != "skip":
+        hint = "Pass --on_bad_row skip to leave them out." if on_bad_row else "Leave them out of the dataset."
+        raise BadInputError(f"{len(bad)} of {num_rows} rows cannot be used: {listed}{more}. {hint}")
+    logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
+
+
+def control_tokens(processor: Any) -> set[str]:
+    """
+    Return what a processor takes for more than text: the tokens that its tokenizer marks as special, and those that
+    stand for pictures and videos. Ordinary added words such as `<think>` are none.
+
+    Args:
+        processor ([`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]):
+            A model's processor, or its tokenizer.
+    """
+    tokenizer = processor if isinstance(processor, PreTrainedTokenizerBase) else processor.tokenizer
+    added = {token.content: token.special for token in tokenizer.added_tokens_decoder.values()}
+    pictures = {token for family in FAMILIES.values() for token in (family.image_token, family.video_token) if token}
+    special = {token for token, is_special in added.items() if is_special} | set(tokenizer.all_special_tokens)
+    return {token for token in special | (pictures & added.keys()) if token.strip()} - _TAGS
+
+
+def find_control_tokens(dataset: Dataset, processor: Any) -> dict[int, str]:
+    """
+    Find the rows whose texts would reach the model as control tokens: the end of a turn, a picture that is not there.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows with messages (`prompt`, `messages`, `completion`), and with `solution` and `options` where they have
+            them; their `<image>` markers have been taken out. A prompt that is a text, and not messages, is written
+            for a model already, and may hold whatever that model needs.
+        processor ([`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]):
+            Of the model.
+
+    Returns:
+        `dict[int, str]`: Row number to reason.
+    """
+    tokens = sorted(control_tokens(processor), key=len, reverse=True)
+    starts = {token[0] for token in tokens}
+    bad: dict[int, str] = {}
+    for name in _TEXT_COLUMNS:
+        if name not in dataset.column_names:
+            continue
+        for row, value in enumerate(dataset[name][:]):
+            for text in _texts(value) if isinstance(value, list) or name == "solution" else ():
+                # Most texts hold none of the characters that such tokens begin with.
+                found = [token for token in tokens if token in text] if starts & set(text) else []
+                if found:
+                    first = min(found, key=text.find)
+                    bad.setdefault(row, f"{name!r} holds {first!r}, which the model's tokenizer does not read as text")
+                    break
+    return dict(sorted(bad.items()))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a column's value: of messages, of their blocks, of a list of choices."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, dict):
+        for name in ("role", "content", "text"):
+            yield from _texts(value.get(name))
+
+
+def without_control_tokens(dataset: Dataset, processor: Any, on_bad_row: str | None, name: str) -> Dataset:
+    """
+    Keep text from data text: refuse the rows of [`find_control_tokens`], or leave them out.
+
+    Args:
+        dataset ([`~datasets.Dataset`]), processor:
+            As for [`find_control_tokens`].
+        on_bad_row (`str`, *optional*):
+            As for [`report_bad_rows`].
+        name (`str`):
+            What to call the dataset in a message.
+
+    Returns:
+        [`~datasets.Dataset`]: The rows without control tokens, in order.
+
+    Raises:
+        [`BadInputError`]: There are such rows and `on_bad_row` is not `"skip"`, or there are no others.
+    """
+    bad = find_control_tokens(dataset, processor)
+    try:
+        report_bad_rows(bad, len(dataset), on_bad_row)
+    except BadInputError as error:
+        raise BadInputError(f"{name}: {error}") from error
+    return dataset.select([row for row in range(len(dataset)) if row not in bad]) if bad else dataset
