@@ -31,7 +31,7 @@ import datasets
 import numpy as np
 import torch
 from grpo_vs_trl import reward, rows
-from torch.utils.flop_counter import FlopCounterMode, mm_flop, register_flop_formula, sdpa_backward_flop, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, mm_flop
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2VLImageProcessorPil, TrainerCallback
 from transformers.image_utils import make_flat_list_of_images
 from trl import GRPOConfig, GRPOTrainer
@@ -84,16 +84,31 @@ SETTINGS: list[dict[str, Any]] = [
     {"name": "vision-heavy, 1024 px, frozen", "model": "vision_heavy", "pixels": 1024, "frozen": True},
 ]  # fmt: skip
 
-# torch counts attention on GPUs only.
-register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu, get_raw=True)(sdpa_flop)
-register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward, get_raw=True)(
-    sdpa_backward_flop
-)
+
+# ---- FLOPs ----
+# torch's own formulas count no attention on CPUs, in older versions none with fewer heads of keys than of queries, and
+# fail on the type that TRL's head names on GPUs (`addmm.dtype_out`).
 
 
 def addmm_flops(_: Any, a: Any, b: Any, *args: Any, **kwargs: Any) -> int:
-    """FLOPs of `addmm`; torch's own formula fails on the type that TRL's head names on GPUs (`addmm.dtype_out`)."""
     return mm_flop(a, b)
+
+
+def attention_flops(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    """Two products, in full: causal kernels skip half of it."""
+    return 2 * math.prod(query[:3]) * key[2] * (query[3] + value[3])
+
+
+def attention_backward_flops(_: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    """Five products: the scores again, and the gradients of scores, values, queries and keys."""
+    return 2 * math.prod(query[:3]) * key[2] * (3 * query[3] + 2 * value[3])
+
+
+ATTENTION = ("flash_attention", "efficient_attention", "cudnn_attention", "flash_attention_for_cpu")
+FLOPS = {torch.ops.aten.addmm: addmm_flops}
+for _name in ATTENTION:
+    FLOPS[getattr(torch.ops.aten, f"_scaled_dot_product_{_name}")] = attention_flops
+    FLOPS[getattr(torch.ops.aten, f"_scaled_dot_product_{_name}_backward")] = attention_backward_flops
 
 
 def true_shapes(model: str) -> list[dict[str, Any]]:
@@ -163,7 +178,7 @@ class Steps(TrainerCallback):
 
         def measured(*args: Any, **kwargs: Any) -> Any:
             if len(self.passes) <= self._counted:
-                with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm: addmm_flops}) as counter:
+                with FlopCounterMode(display=False, custom_mapping=FLOPS) as counter:
                     result = function(*args, **kwargs)
                 self.passes[-1] += counter.get_total_flops()
                 return result

@@ -5,6 +5,10 @@ Runs that begin from the same start are not independent of each other. So the un
 its runs is averaged first, and Student's t goes over starts. With as many runs from each start that is the exact
 answer of the mixed model with a random start. A study with a single start can only speak of that start; its units are
 its seeds.
+
+Coverage of the 95 % intervals over 10,000 simulated studies: of normal values 95 % whatever the number of starts and
+the share of the variance between them; of exponential ones, which are as skewed as anything here, 92 to 94 % with
+three runs from each of 5 to 24 starts, and 88 to 93 % with one.
 """
 
 import math

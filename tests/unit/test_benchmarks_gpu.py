@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import gpu
-from vision_once import Steps, addmm_flops
+from vision_once import Steps, addmm_flops, attention_backward_flops, attention_flops
 
 from mmr1_trl.cli.train import parse_training
 
@@ -120,13 +121,24 @@ def test_peaks_are_known_by_exact_name_or_not_stated(name, peak):
     assert gpu.peak_tflops(name) == peak
 
 
-def test_flops_of_the_product_that_names_its_type():
+def test_flops_of_products_and_attention():
     # TRL's head calls addmm(..., out_dtype=torch.float32) on GPUs only; torch's formula takes the type for a shape.
     a, b = torch.Size([2, 3]), torch.Size([3, 4])
     assert addmm_flops(torch.Size([2, 4]), a, b, torch.float32, out_shape=torch.Size([2, 4])) == 2 * 2 * 3 * 4
+    q, k, v = torch.Size([2, 4, 5, 8]), torch.Size([2, 4, 7, 8]), torch.Size([2, 4, 7, 6])
+    assert attention_flops(q, k, v) == sdpa_flop_count(q, k, v)
+    grad = torch.Size([2, 4, 5, 6])
+    assert attention_backward_flops(grad, q, k, v) == sdpa_backward_flop_count(grad, q, k, v)
+    few = torch.Size([2, 1, 7, 8])  # keys and values of one head, shared by four of queries
+    assert attention_flops(q, few, few) == 2 * (2 * 4 * 5 * 7 * 8) * 2
     times = Steps(counted=1)
     times.measured(torch.addmm)(torch.zeros(2, 4), torch.ones(2, 3), torch.ones(3, 4))
     assert times.passes == [2 * 2 * 3 * 4]
+    times = Steps(counted=1)
+    q, k = torch.ones(1, 2, 4, 8, requires_grad=True), torch.ones(1, 2, 4, 8)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    times.measured(lambda: attention(q, k, k).sum().backward())()
+    assert times.passes == [2 * (2 * 4 * 4) * (2 * 8 + 5 * 8)]
 
 
 def test_settings_at_true_size():
