@@ -139,6 +139,7 @@ class Encoded(NamedTuple):
 
     output: type  # class of the tower's output
     pictures: dict[int, list[torch.Tensor]]  # by number: the features, then those of the deepstack layers
+    splits_deepstack: bool = True  # whether the model wants those per picture; older transformers does not
 
 
 def _mergers(core: Any) -> list[torch.nn.Module]:
@@ -228,7 +229,8 @@ class VisionCache:
             if merge:
                 encoded = self._merge(core, distinct, encoded)
         first, *deepstack = zip(*(encoded.pictures[number] for number in numbers))
-        return encoded.output(pooler_output=first, **({"deepstack_features": deepstack} if deepstack else {}))
+        layers: list[Any] = list(deepstack) if encoded.splits_deepstack else [torch.cat(layer) for layer in deepstack]
+        return encoded.output(pooler_output=first, **({"deepstack_features": layers} if layers else {}))
 
     def _cached(
         self, core: Any, key: Any, numbers: list[int], device: torch.device, kwargs: dict[str, Any]
@@ -239,7 +241,7 @@ class VisionCache:
             todo = [number for number in batch.pixels if number not in known]
             with torch.no_grad(), _unmerged(_mergers(core)) if key[-1] else contextlib.nullcontext():
                 new = self._encode(core, todo, device, kwargs)
-            batch.features[key] = Encoded(new.output, known | new.pictures)
+            batch.features[key] = new._replace(pictures=known | new.pictures)
         return batch.features[key]
 
     def _encode(self, core: Any, numbers: list[int], device: torch.device, kwargs: dict[str, Any]) -> Encoded:
@@ -253,8 +255,12 @@ class VisionCache:
             **kwargs,
         )
         self.seconds += _now(device) - start
-        layers = [output.pooler_output, *(output.get("deepstack_features") or ())]
-        return Encoded(type(output), {number: list(parts) for number, parts in zip(numbers, zip(*layers))})
+        deepstack = output.get("deepstack_features") or ()
+        split = not any(isinstance(layer, torch.Tensor) for layer in deepstack)
+        if not split:
+            deepstack = [layer.split([len(part) for part in output.pooler_output]) for layer in deepstack]
+        layers = [output.pooler_output, *deepstack]
+        return Encoded(type(output), {number: list(parts) for number, parts in zip(numbers, zip(*layers))}, split)
 
     @staticmethod
     def _merge(core: Any, numbers: list[int], states: Encoded) -> Encoded:
@@ -262,7 +268,7 @@ class VisionCache:
         for merger, parts in zip(_mergers(core), zip(*(states.pictures[number] for number in numbers))):
             patches = torch.cat(parts).unflatten(-1, (core.visual.spatial_merge_size**2, -1)).flatten(0, 1)
             layers.append(merger(patches).split([len(part) for part in parts]))
-        return Encoded(states.output, {number: list(parts) for number, parts in zip(numbers, zip(*layers))})
+        return states._replace(pictures={number: list(parts) for number, parts in zip(numbers, zip(*layers))})
 
     @contextlib.contextmanager
     def generation(self, name: str) -> Iterator[None]:
