@@ -3,8 +3,8 @@
 
     .venv-vllm/bin/python benchmarks/vllm_learning.py --steps 40
 
-The runs are `mmr1 grpo`, `mmr1 mssr` and `mmr1 vas` as anyone would start them; `make vllm` makes the environment. On a
-CPU vLLM samples in bfloat16 from weights that are trained in float32, which is also what most GPU runs come near to.
+The runs are `mmr1 grpo`, `mmr1 mssr` and `mmr1 vas` as anyone would start them, in the environment that `make vllm`
+makes. On a CPU vLLM samples in bfloat16 from weights that are trained in float32.
 """
 
 import argparse

@@ -120,6 +120,8 @@ def _evaluate(args: EvalArguments) -> int:
         print(f"\n{_RULE_BASED}")
         for file in _unfinished(args):
             file.unlink()
+    if args.use_vllm:
+        model.shut_down()
     state.destroy_process_group()
     return 0
 
@@ -246,13 +248,18 @@ def _load(args: EvalArguments, device: Any) -> tuple[Any, Any]:
     engine = VLLMGenerator(
         path,
         processor,
-        dtype=args.dtype or "auto",
+        dtype=args.dtype or default_dtype(device),
         trust_remote_code=args.trust_remote_code,
         gpu_memory_utilization=args.vllm_gpu_memory_utilization,
         tensor_parallel_size=args.vllm_tensor_parallel_size,
         max_model_length=args.vllm_max_model_length,
     )
     return engine, processor
+
+
+def default_dtype(device: Any) -> str:
+    """Return the type to compute in on a device."""
+    return "float32" if device.type == "cpu" else "bfloat16"
 
 
 def load_model(
@@ -291,7 +298,7 @@ def load_model(
 
     path = resolve_model(name)
     device = device or torch.accelerator.current_accelerator() or torch.device("cpu")
-    dtype = dtype or ("float32" if device.type == "cpu" else "bfloat16")
+    dtype = dtype or default_dtype(device)
     at: dict[str, Any] = {} if revision == "main" else {"revision": revision}
     processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left", **at)
     try:

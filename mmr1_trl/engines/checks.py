@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 from transformers.utils import logging
 
 from mmr1_trl.engines.installation import check_version
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.families import FAMILIES
 
 
 logger = logging.get_logger(__name__)
@@ -34,11 +36,19 @@ def check_engine(args: Any, model: Any) -> None:
             The policy, or where it is loaded from.
 
     Raises:
-        [`BadInputError`]: TRL does not support the installed vLLM, vLLM does not know the model or cannot serve it so
-            long, or the server is not there or has another model.
+        [`BadInputError`]: TRL does not support the installed vLLM, vLLM does not know the model, cannot follow its
+            training or serve it so long, or the server is not there or has another model.
     """
     check_version()
     path = model if isinstance(model, str) else model.config._name_or_path
+    config = (
+        AutoConfig.from_pretrained(model, trust_remote_code=args.trust_remote_code) if path == model else model.config
+    )
+    family = FAMILIES.get(config.model_type)
+    if family is not None and family.not_by_vllm is not None:
+        raise BadInputError(
+            f"vLLM cannot sample for a training of {config.model_type}: {family.not_by_vllm}. Leave out use_vllm."
+        )
     if args.vllm_mode == "server":
         if args.process_index == 0:
             check_server(server_url(args), path, args.vllm_server_timeout)

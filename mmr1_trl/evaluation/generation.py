@@ -175,9 +175,9 @@ def load_batch(
     return skipped
 
 
-def end_token_ids(model: PreTrainedModel, processor: ProcessorMixin) -> list[int]:
+def end_token_ids(config: GenerationConfig, processor: ProcessorMixin) -> list[int]:
     """The tokens that end a completion: those of the model's generation config and the tokenizer's, as in training."""
-    ids = model.generation_config.eos_token_id
+    ids = config.eos_token_id
     ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
     return list(dict.fromkeys([processor.tokenizer.eos_token_id, *ids]))
 
@@ -222,7 +222,7 @@ def generate(
         processor_kwargs={"padding": True, "padding_side": "left"},
     )
     inputs = inputs.to(model.device, dtype=model.dtype)  # leaves integers as they are
-    ends = end_token_ids(model, processor)
+    ends = end_token_ids(model.generation_config, processor)
     options: dict[str, Any] = {"do_sample": False}
     if num_samples is not None:
         # Set every warper: an unset one would be filled in from the model's own generation config.

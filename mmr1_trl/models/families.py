@@ -19,12 +19,15 @@ class Family:
             made), `"thousandths"` or `"fractions"` of the picture. `None` where it could not be established.
         expansion_start (`str`, *optional*):
             Token that the tokens of a picture begin with, where that is not `image_token` itself.
+        not_by_vllm (`str`, *optional*):
+            Why a training cannot sample by vLLM, tried with a real one; `None` where it can.
     """
 
     image_token: str
     video_token: str | None = None
     coordinates: str | None = None
     expansion_start: str | None = None
+    not_by_vllm: str | None = None
 
 
 # By `config.model_type`.
@@ -33,6 +36,6 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_vl": Family("<|image_pad|>", "<|video_pad|>", "resized"),
     "qwen3_vl": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
     "qwen3_vl_moe": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
-    "llava": Family("<image>"),
+    "llava": Family("<image>", not_by_vllm="its vision tower's weights have other names there, and cannot be renewed"),
     "idefics3": Family("<image>", expansion_start="<fake_token_around_image>"),
 }

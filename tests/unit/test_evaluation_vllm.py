@@ -2,15 +2,12 @@
 """Evaluation through vLLM, with a stand-in of the same calls and outputs: vLLM itself is never installed here."""
 
 import sys
-import types
 
 import pandas as pd
 import pytest
-from transformers import AutoModelForImageTextToText
+from fixtures.vllm_stand_in import LLM, install
 
 from mmr1_trl.cli import main
-from mmr1_trl.evaluation.generation import generate
-from mmr1_trl.models import load_processor
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,60 +17,9 @@ def home(tmp_path_factory):
         yield
 
 
-class SamplingParams:
-    def __init__(self, **options):
-        self.__dict__.update(options)
-
-
-class LLM:
-    """Generates by transformers, from what vLLM would be given: a text and pictures."""
-
-    made: list["LLM"] = []
-
-    def __init__(self, model, **options):
-        self.model = AutoModelForImageTextToText.from_pretrained(model).eval()
-        self.processor = load_processor(model)
-        self.options, self.calls = options, []
-        LLM.made.append(self)
-
-    def generate(self, prompts, sampling, use_tqdm=True):
-        self.calls.append((prompts, sampling))
-        return [self._one(prompt, sampling) for prompt in prompts]
-
-    def _one(self, prompt, sampling):
-        images = prompt.get("multi_modal_data", {}).get("image", [])
-        assert prompt["prompt"].count("<|image_pad|>") == len(images)
-        question = prompt["prompt"].split("<|vision_end|>")[-1].removesuffix(" <|im_start|>")
-        content = [{"type": "image", "image": image} for image in images] + [{"type": "text", "text": question}]
-        conversation = [{"role": "user", "content": content}]
-        assert (
-            self.processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-            == (prompt["prompt"])
-        )
-        replies = generate(
-            self.model,
-            self.processor,
-            [conversation],
-            max_new_tokens=sampling.max_tokens,
-            num_samples=None if sampling.temperature == 0 else sampling.n,
-        )[0]
-        outputs = [
-            types.SimpleNamespace(
-                text=reply.text,
-                token_ids=[0] * reply.length,
-                finish_reason="length" if reply.truncated else "stop",
-            )
-            for reply in replies
-        ]
-        return types.SimpleNamespace(outputs=outputs)
-
-
 @pytest.fixture
 def vllm(monkeypatch):
-    LLM.made.clear()
-    module = types.ModuleType("vllm")
-    module.LLM, module.SamplingParams = LLM, SamplingParams
-    monkeypatch.setitem(sys.modules, "vllm", module)
+    install(monkeypatch)
 
 
 WORDS = ["eval", "--model", "figures/tiny", "--num_rows", "6", "--batch_size", "4", "--max_new_tokens", "5"]
@@ -97,9 +43,13 @@ def test_the_same_completions_come_out_of_vllm(vllm, tmp_path):
     assert len(second) == 3 * len(first)
     options = LLM.made[0].options
     assert (options["gpu_memory_utilization"], options["max_model_len"]) == (0.5, 512)
+    assert options["dtype"] == "float32"  # as transformers here; vLLM would take bfloat16
     (_, first_batch), (_, second_batch), (_, sampled), *_ = LLM.made[0].calls
     assert (first_batch.temperature, first_batch.n, first_batch.max_tokens) == (0.0, 1, 5)
     assert (first_batch.seed, second_batch.seed) == (0, 1)
+    processor = LLM.made[0].processor
+    assert first_batch.stop_token_ids == [processor.tokenizer.eos_token_id]
+    assert set(first_batch.logit_bias) == {processor.image_token_id, processor.video_token_id}
     assert (sampled.temperature, sampled.n, sampled.top_p, sampled.top_k) == (1.0, 2, 1.0, -1)
 
 

@@ -46,7 +46,11 @@ def make_trainer(tmp_path: Path) -> Iterator[Any]:
     made = []
 
     def make(
-        rows: Dataset, family: str = "qwen2_5_vl", trainer: type = RLVRTrainer, config: type = RLVRConfig, **options: Any
+        rows: Dataset,
+        family: str = "qwen2_5_vl",
+        trainer: type = RLVRTrainer,
+        config: type = RLVRConfig,
+        **options: Any,
     ) -> Any:
         model, processor = build(family)
         folder = tmp_path / family
