@@ -11,6 +11,9 @@ import time
 import pytest
 from PIL import Image
 
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import locked
+
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +29,8 @@ import sys
 from mmr1_trl.cli import launch, main, train
 
 def run_or_launch(command, argv, launch_args, run):
-    return launch._guarded(lambda: launch._accelerate_launch(["--cpu", "--num_processes", "1"], command, argv))
+    words = ["--cpu", "--num_processes", "1"]
+    return launch._guarded(lambda argv: launch._accelerate_launch(words, command, argv), argv)
 
 train.run_or_launch = run_or_launch
 sys.exit(main(sys.argv[1:]))
@@ -81,12 +85,16 @@ def test_no_process_outlives_its_launcher(tmp_path, sent, code):
     process = start(tmp_path, "--output_dir", "out", "--max_steps", "100000")
     wait_until(lambda: list(tmp_path.glob("out/checkpoint-*/rlvr_complete.json")) or process.poll() is not None)
     assert len(processes_in(tmp_path)) >= 3
+    with pytest.raises(BadInputError, match="out is in use by mmr1 mssr"), locked(tmp_path / "out"):
+        pass  # one of them holds the folder for all
     process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code
     if sent == signal.SIGINT:
         assert errors.rstrip().endswith("--resume_from_checkpoint true")
     wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
+    with locked(tmp_path / "out"):
+        pass
 
 
 @pytest.mark.parametrize("words", [TWO_PROCESSES, ["-c", ONE_PROCESS_LAUNCHED, "mssr", *OPTIONS]], ids=["two", "one"])
