@@ -38,6 +38,7 @@ _DENIED = re.compile(
     r"(?:not\b|wrong|incorrect|false|no\b|impossible|out\b|ruled out|eliminated|不|错|非)|(?:is|are)n't\b",
     re.IGNORECASE,
 )
+_BARE_LETTER = re.compile(r"(?:=|vs\b\.?|\?|!)?\s?(?:[Nn]o\b,?\s?)?[A-Z]")
 _OFFERS_MORE = re.compile(r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\[]?[A-Z](?!\w)")
 _PREFIX = re.compile(r"\A\s*+(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])\s?[.):、：])\s*+")
 
@@ -97,11 +98,11 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     rest = bare[label.end() :]
     if letter == "A" and label[6] and bare[1:2] == " " and rest[:1] not in "([":  # "A 5-sided figure"
         return frozenset(_letter_before_its_text(bare, options))
-    if _DENIED.match(rest) or _OFFERS_MORE.match(rest):
-        return frozenset()
     index = LETTERS.index(letter)
     if index < len(options) and compact(option_texts(options)[index]) == compact(rest):
         return frozenset(letter)
+    if _DENIED.match(rest) or _OFFERS_MORE.match(rest) or _BARE_LETTER.fullmatch(rest):
+        return frozenset()
     others = {next(filter(None, match.groups())) for match in _OTHER_LABEL.finditer(f" {rest}")}
     return frozenset() if others - {letter} else frozenset(letter)
 

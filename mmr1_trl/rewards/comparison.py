@@ -91,6 +91,9 @@ def same_choice(question: Question, answer: str, math_equal: MathEqual) -> bool:
         return False
     texts = option_texts(question.options)
     (letter,) = gold
+    name = read_statement(text).name
+    if len(name) == 1 and "A" <= name < chr(ord("A") + len(texts)):
+        return False  # "A = 3" where A is an option and 3 the text of another
     right = ord(letter) - ord("A")
     if not looks_like_math(texts[right]) or not _same_option(question, texts[right], answer, math_equal):
         return False
@@ -253,7 +256,8 @@ def _algebra(question: Question, gold: str, given: str, factor: Fraction, math_e
     letters = _variables(gold), _variables(given)
     if bool(letters[0]) != bool(letters[1]):
         return False
-    if letters[0] != letters[1] and {c.lower() for c in letters[0]} == {c.lower() for c in letters[1]}:
+    every = _letters(gold), _letters(given)
+    if every[0] != every[1] and {c.lower() for c in every[0]} == {c.lower() for c in every[1]}:
         return False  # math-verify does not tell R from r
     if question.tolerance is None and question.precision is None:
         a, b = evaluate(gold, _POINTS[0]), evaluate(given, _POINTS[0])
@@ -270,13 +274,17 @@ def _algebra(question: Question, gold: str, given: str, factor: Fraction, math_e
     return math_equal(gold, given + scale, question.tolerance, question.precision)
 
 
+_FUNCTION_WORDS = re.compile(r"(?<![A-Za-z])(?:sqrt|exp|pi|sin|cos|tan|ln|log)(?![A-Za-z])")
+
+
+def _letters(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[A-Za-z]", _FUNCTION_WORDS.sub(" ", COMMAND.sub(" ", text))))
+
+
 def _variables(text: str) -> frozenset[str]:
     # e and i may be constants; m, g and s may be units.
-    bare = COMMAND.sub(" ", text)
-    letters = set(
-        re.findall(r"[A-Za-z]", re.sub(r"(?<![A-Za-z])(?:sqrt|exp|pi|sin|cos|tan|ln|log)(?![A-Za-z])", " ", bare))
-    )
-    return frozenset(letters - set("eimgsEIMGS")) if not letters <= set("eimgs") else frozenset()
+    letters = _letters(text)
+    return letters - set("eimgsEIMGS") if not letters <= set("eimgs") else frozenset()
 
 
 def _expressions(text: str, quantity: Quantity | None) -> tuple[list[str], str]:
@@ -297,7 +305,7 @@ _RATIO_SEPARATOR = re.compile(r"(?<!\s)\s*+(?::|\bto\b)\s*+")
 
 def _terms(text: str) -> list[str] | None:
     statement = read_statement(text)
-    if not statement.value:
+    if not statement.value or statement.links:
         return None
     return [term for term in _RATIO_SEPARATOR.split(statement.value) if term]
 
@@ -383,7 +391,7 @@ def _elements(text: str) -> list[str] | None:
     parts = split_list(text)
     if len(parts) == 1:
         statement = read_statement(text)
-        if not statement.value:
+        if not statement.value or (statement.links and not parse_quantity(statement.value)):
             return None
         parts = split_list(strip_brackets(unnamed_point(statement.value)[1])[0])
     return parts
@@ -410,6 +418,8 @@ def _element_equal(question: Question, gold: str, answer: str, math_equal: MathE
             return False
         point = unnamed_point(statement.value)
         is_point = strip_brackets(point[1])[1] in ("()", "[]") and len(split_list(strip_brackets(point[1])[0])) > 1
+        if is_point and statement.links:
+            return False
         names.append(statement.name or point[0])
         texts.append(point[1] if is_point else text)
     if not same_name(*names):

@@ -165,6 +165,7 @@ def _name_form(text: str) -> str:
     return min(form, form[::-1]) if len(form) == 2 and form.isupper() else form
 
 
+_WORDED = re.compile(r"[^\W\d_A-Z]{3,}(?: [^\W\d_]+){0,8}|[\u4e00-\u9fff]{1,20}")
 _FUNCTION_OF = re.compile(r"[yfgh]\([a-z]\)|y")
 
 
@@ -178,14 +179,7 @@ def same_name(gold: str, given: str) -> bool:
         return True
     if "y" in (gold, given) and _FUNCTION_OF.fullmatch(gold) and _FUNCTION_OF.fullmatch(given):
         return True
-    words = [
-        len(re.sub(r"\W", "", name)) > 2
-        and not name[0].isupper()
-        and "\\" not in name
-        and "(" not in name
-        and "," not in name
-        for name in (gold, given)
-    ]
+    words = [_WORDED.fullmatch(name) is not None for name in (gold, given)]
     if words[0] != words[1]:
         return True
     if "\\angle" in gold and "\\angle" in given:

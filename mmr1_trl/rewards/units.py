@@ -112,7 +112,7 @@ _PHRASES = [
 _NOT_UNITS = frozenset(
     "or and to not no if is was but than then times minus plus pi sqrt sin cos tan log ln exp maybe perhaps possibly "
     "probably wrong incorrect either neither nor unsure guess otherwise unless more less least most fewer over under "
-    "above below almost nearly mod base factorial squared cubed each other".split()
+    "above below vs versus almost nearly mod base factorial squared cubed each other".split()
 )
 _UNIT = re.compile(r"(?:(?:[^\W\d_]|[°%$€£¥¢₹])++[.]?(?:\s?\^\s?\{?\s?-?\d\s?\}?|[23](?!\d))?[\s/*()]*+)++")
 _FACTOR = re.compile(r"([*/()]|[^\s*/()^{}]+)\s?(?:\^\s?\{?\s?(-?\d)\s?\}?)?")
@@ -147,6 +147,8 @@ def read_unit(rest: str) -> str | None:
     words = unit.lower().split()
     if len(words) > 6 or _NOT_UNITS.intersection(words):
         return None
+    if any(re.search("[a-z]", word) and re.search("[\u4e00-\u9fff]", word) for word in words) and _parse(unit) is None:
+        return None  # 3个x
     names = [_singular(word) for word in words]
     if names and names[-1].rstrip("^23") in GENERIC and all(w in _AREA_WORDS for w in names[:-1]):
         return ""

@@ -13,7 +13,8 @@ from mmr1_trl.rewards.notation import clean
 _YES_NO = {"yes": True, "true": True, "correct": True, "no": False, "false": False, "incorrect": False}
 _YES_NO |= dict.fromkeys(("是", "对", "正确", "是的"), True)
 _YES_NO |= dict.fromkeys(("否", "不是", "错", "错误", "不对"), False)
-_UNSURE = frozenset("maybe perhaps possibly probably unsure unclear or".split())
+_UNSURE = frozenset("maybe perhaps possibly probably unsure unclear or wrong".split())
+_SHORT = 3
 
 
 def read_yes_no(text: str) -> bool | None:
@@ -26,6 +27,8 @@ def read_yes_no(text: str) -> bool | None:
         return None
     if {"yes", "no"} <= set(words) or {"true", "false"} <= set(words) or {"correct", "incorrect"} <= set(words):
         return None
+    if len(words) <= _SHORT and len({_YES_NO[word] for word in words if word in _YES_NO}) > 1:
+        return None  # "true and no"
     return _YES_NO[words[0]] if len(words) == 1 or words[0] not in ("correct", "incorrect") else None
 
 
@@ -37,7 +40,9 @@ def normalize_text(text: str) -> str:
     text = unicodedata.normalize("NFKC", clean(text)).casefold()
     text = re.sub(r"(?<!\d)(\d{1,4})[./-](\d{1,4})[./-](\d{1,4})(?!\d)", r"\1 \2 \3", text)
     text = re.sub(r"(?<=\w)-|-(?!\.?\d)|(?<!\d)[.:/]|[.:/](?!\d)|[^\w\s%$€£+<>=.:/-]|_", " ", text)
-    return " ".join(word for word in text.split() if word not in ("a", "an", "the"))
+    words = text.split()
+    # An article stands before a word: the last one of "red, A" is a letter.
+    return " ".join([*(word for word in words[:-1] if word not in ("a", "an", "the")), *words[-1:]])
 
 
 _DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y年%m月%d日", "%B %d %Y", "%d %B %Y", "%b %d %Y", "%d %b %Y")

@@ -21,7 +21,7 @@ from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Equality, Expr, Float, I, Rational, Sum, simplify
+from sympy import Basic, Equality, Expr, Float, I, Product, Rational, Sum, simplify
 
 from mmr1_trl.rewards.boxes import STORED_PIXELS
 from mmr1_trl.rewards.comparison import Question
@@ -54,6 +54,10 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     right, given = (_prepared(expressions[0]) for expressions in parsed)
     if right == given:
         return True
+    if any(
+        isinstance(side, Basic) and side.has(Sum, Product) and "_" in str(side.free_symbols) for side in (right, given)
+    ):
+        return False  # to sympy a_k is a name of its own, and a sum over k of it n times that
     if isinstance(right, Equality) and isinstance(given, Equality):
         return _same_curve(right, given)
     if tolerance is None and precision is None:
