@@ -32,6 +32,7 @@ def guard_of(tmp_path, mode="sequence_mask", **options):
         args=args,
         state=SimpleNamespace(global_step=0),
         accelerator=SimpleNamespace(gather=lambda tensor: tensor),
+        use_vllm=True,
         vllm_importance_sampling_mode=mode,
         is_world_process_zero=lambda: True,
     )
@@ -204,6 +205,15 @@ def test_without_the_correction_the_losss_own_forward_passes_stop_the_run(tmp_pa
     guard.watch(batch, torch.full((4, 5), -1.0), defaultdict(list), last=False)
     with pytest.raises(TrainingStopped, match="removed from the loss"):
         guard.watch(batch, torch.full((4, 5), -1.0), defaultdict(list), last=True)
+
+
+def test_a_rollout_function_without_vllm_is_left_alone(tmp_path, warned):
+    guard = guard_of(tmp_path)
+    guard.trainer.use_vllm = False
+    metrics = defaultdict(list)
+    guard.check(apart(1.0), metrics)
+    guard.watch({"sampling_per_token_logps": torch.zeros(4, 5)}, torch.ones(4, 5), metrics, last=True)
+    assert metrics == {} and warned() == []
 
 
 def test_a_misspelled_choice_is_named():

@@ -108,7 +108,7 @@ class AgreementGuard:
         Raises:
             [`TrainingStopped`]: Sampler and trainer are too far apart.
         """
-        if "sampling_per_token_logps" in batch and "old_per_token_logps" in batch:
+        if self._has_both(batch):
             self._judge([compare(batch, batch["old_per_token_logps"])], "importance_sampling_ratio" in batch, metrics)
 
     def watch(self, inputs: dict[str, Any], logps: torch.Tensor, metrics: dict[str, list[float]], last: bool) -> None:
@@ -128,12 +128,16 @@ class AgreementGuard:
         Raises:
             [`TrainingStopped`]: Sampler and trainer are too far apart.
         """
-        if "sampling_per_token_logps" not in inputs or "old_per_token_logps" in inputs:
+        if "sampling_per_token_logps" not in inputs or not self.trainer.use_vllm or self._has_both(inputs):
             return
         self._seen.append(compare(inputs, logps))
         if last:
             seen, self._seen = self._seen, []
             self._judge(seen, False, metrics)
+
+    def _has_both(self, batch: dict[str, Any]) -> bool:
+        # A `rollout_func` without vLLM says what it likes about its log-probs.
+        return self.trainer.use_vllm and {"sampling_per_token_logps", "old_per_token_logps"} <= batch.keys()
 
     def _judge(self, parts: list[torch.Tensor], corrected: bool, metrics: dict[str, list[float]]) -> None:
         found = summarize(self.trainer.accelerator.gather(torch.stack(parts)), self._unit(corrected))
