@@ -99,6 +99,9 @@ class RLArguments(SourceArguments):
             Type of every answer, such as `"number"` or `"point"`; by default the answer itself says it.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
             How gold boxes are written: `"xyxy"` or `"xywh"`.
+        gold_coordinates (`str`, *optional*, defaults to `"auto"`):
+            In which frame gold boxes are written: `"pixels"` of the stored picture, `"thousandths"` or `"fractions"`
+            of width and height; `"auto"`: fractions where no number exceeds 1, else pixels.
         tolerance (`float`, *optional*):
             Relative tolerance on numeric answers, such as 0.05 for ChartQA's relaxed rule; exact by default.
         max_prompt_tokens (`int`, *optional*):
@@ -124,6 +127,13 @@ class RLArguments(SourceArguments):
     )
     box_format: str = field(
         default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
+    )
+    gold_coordinates: str = field(
+        default="auto",
+        metadata={
+            "help": "Frame of the gold boxes; auto: fractions where no number exceeds 1, else pixels.",
+            "choices": ["auto", "pixels", "thousandths", "fractions"],
+        },
     )
     tolerance: float | None = field(
         default=None, metadata={"help": "Relative tolerance on numeric answers (ChartQA: 0.05)."}
@@ -185,6 +195,9 @@ class EvalArguments:
             Seed of the samples.
         by (`list[str]`, *optional*):
             Columns to break the accuracy down by.
+        box_format (`str`, *optional*, defaults to `"xyxy"`), gold_coordinates (`str`, *optional*, defaults to
+        `"auto"`), coordinates (`str`, *optional*, defaults to `"auto"`):
+            How gold boxes are written, and in which frame the model writes points and boxes, as in training.
         min_pixels, max_pixels (`int`, *optional*):
             Limits of a picture's size, as in training.
         dtype (`str`, *optional*):
@@ -246,6 +259,23 @@ class EvalArguments:
     batch_size: int = field(default=64, metadata={"help": "Most completions generated at once."})
     seed: int = field(default=0, metadata={"help": "Seed of the samples."})
     by: list[str] | None = field(default=None, metadata={"help": "Columns to break the accuracy down by."})
+    box_format: str = field(
+        default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
+    )
+    gold_coordinates: str = field(
+        default="auto",
+        metadata={
+            "help": "Frame of the gold boxes; auto: fractions where no number exceeds 1, else pixels.",
+            "choices": ["auto", "pixels", "thousandths", "fractions"],
+        },
+    )
+    coordinates: str = field(
+        default="auto",
+        metadata={
+            "help": "Frame of the model's points and boxes; auto: its family's.",
+            "choices": ["auto", "pixels", "resized", "thousandths", "fractions", "percent"],
+        },
+    )
     min_pixels: int | None = field(default=None, metadata={"help": "Enlarge smaller pictures to so many pixels."})
     max_pixels: int | None = field(default=None, metadata={"help": "Shrink larger pictures to so many pixels."})
     dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16 or float16; chosen by device."})

@@ -14,6 +14,7 @@ from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.cli.train import (
     METHODS,
+    coordinates,
     load_rows,
     load_train_rows,
     model_init_kwargs,
@@ -115,6 +116,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from transformers import AutoConfig
 
     from mmr1_trl.data.token_counts import check_vllm_length
+    from mmr1_trl.engines.frames import add_training_frames
     from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
     from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
@@ -128,18 +130,23 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     processor = load_processor(
         model_path, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
-    dataset = load_train_rows(data_args, config, processor)
+    frame = coordinates(config.coordinates, model_path, config.trust_remote_code, **revision(model_args))
+    dataset = load_train_rows(data_args, config, processor, frame)
     splits = {"train_dataset": dataset}
     if config.eval_strategy != "no":
-        splits["eval_dataset"] = load_rows(
-            data_args, config, data_args.dataset_test_split, data_args.num_eval_rows, processor
-        )
+        test_rows = (data_args.dataset_test_split, data_args.num_eval_rows)
+        splits["eval_dataset"] = load_rows(data_args, config, *test_rows, processor, frame)
     for split, rows in splits.items():
         try:
             check_rows(rows, split)
             check_vllm_length(config, processor, **{split: rows})
         except BadInputError as error:
             report.findings.append(str(error))
+    try:
+        config.model_init_kwargs = revision(model_args)
+        dataset, _ = add_training_frames(dataset, None, model_path, processor, config, rewards)
+    except BadInputError as error:
+        report.findings.append(str(error))
     usable = _check_data(report, dataset, processor, config, data_args, progress)
 
     batches = batch_arithmetic(config, len(dataset))
@@ -251,13 +258,43 @@ def _check_data(
     if rows.lengths.sizes:
         images = summarize_images(rows.lengths, processor, config.min_pixels, config.max_pixels)
         report.sections["images"] = images
-        resized = images["enlarged"] + images["reduced"]
-        if resized and {"point", "box"} & rows.answer_types.keys():
-            report.findings.append(
-                f"Gold boxes are in pixels of the stored pictures, and {resized} pictures are resized by min_pixels "
-                "or max_pixels: pixels that the model reads off do not fit. Resize the pictures and boxes beforehand."
-            )
+    _check_places(report, dataset)
     return rows.usable_rows()
+
+
+def _check_places(report: Report, dataset: Any) -> None:
+    """Show a gold box in every frame, and suspect golds that were read in the wrong one."""
+    from mmr1_trl.engines.frames import in_all_frames
+    from mmr1_trl.rewards.locations import read_gold
+
+    if "coordinates" not in dataset.column_names:
+        return
+    columns = dataset.select_columns(["solution", "answer_type", "image_size", "seen_size", "coordinates"])
+    asked = [(row, cells) for row, cells in enumerate(columns) if cells["coordinates"]]
+    shown = next(((row, cells) for row, cells in asked if in_all_frames(cells)), None)
+    if shown is None:
+        return
+    row, cells = shown
+    report.sections["places"] = {
+        "coordinates": cells["coordinates"],
+        "row": row,
+        "image_size": cells["image_size"],
+        "seen_size": cells["seen_size"],
+        "gold": in_all_frames(cells),
+    }
+    resized = sum(cells["seen_size"] != cells["image_size"] for _, cells in asked if cells["seen_size"])
+    if resized and cells["coordinates"] == "pixels":
+        report.notes.append(
+            f"{resized} of {len(asked)} pictures are resized before the model sees them, and its points and boxes are "
+            "read as pixels of the stored pictures, whose size the prompt has to say."
+        )
+    ends = [max(read_gold(cells["solution"]) or (0,)) for _, cells in asked if cells["answer_type"] != "detections"]
+    sides = [min(cells["image_size"]) for _, cells in asked]
+    if len(ends) >= 20 and max(ends) <= 1000 < min(sides):
+        report.findings.append(
+            f"No gold box goes beyond 1000 pixels, and every picture has sides of {min(sides)} or more: are the golds "
+            "in thousandths? Then pass --gold_coordinates thousandths."
+        )
 
 
 def _check_room(report: Report, model_config: Any, config: Any, longest: int) -> None:

@@ -58,6 +58,14 @@ def report_lines(report: Report) -> list[str]:
         lines.append(f"  {images['enlarged']:,} enlarged by min_pixels, {images['reduced']:,} reduced by max_pixels")
         lines.append(f"  {low} to {high} tokens each, median {middle}")
 
+    if places := sections.get("places"):
+        sizes = [
+            f"{size[0]} x {size[1]}" if size else "unknown" for size in (places["image_size"], places["seen_size"])
+        ]
+        lines += ["", f"Points and boxes: the model's are read as {places['coordinates']}"]
+        lines.append(f"  row {places['row']}: stored picture {sizes[0]}, seen by the model {sizes[1]}; its gold is")
+        lines += [f"  {name:<30} {_short(str(numbers), 100)}" for name, numbers in places["gold"].items()]
+
     memory = sections["memory_gib"]
     lines += ["", "Estimated memory of one process in GiB, before sharding, a rough guide"]
     lines.append(f"  {memory['parameters']:,} parameters, {memory['trainable']:,} trained")

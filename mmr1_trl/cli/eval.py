@@ -87,7 +87,7 @@ def _evaluate(args: EvalArguments) -> int:
         tasks = _tasks(args)
         for task in tasks:
             category_columns(task.rows, task.by)  # every complaint about the input comes before the model is loaded
-        resolve_model(args.model)
+        _add_frames(args, tasks, resolve_model(args.model))
     model, processor = _load(args, state.device)
     results = {}
     for task in tasks:
@@ -105,6 +105,7 @@ def _evaluate(args: EvalArguments) -> int:
             all_right=task.all_right,
             min_pixels=args.min_pixels,
             max_pixels=args.max_pixels,
+            coordinates=args.coordinates,
             log_file=None if task.folder is None else task.folder / "unfinished.jsonl",
             keep_log=True,  # until all tasks are done, so that a finished one is not generated again
             state=state,
@@ -165,7 +166,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
             tasks.append(
                 _Task(
                     title=name,
-                    rows=load_benchmark(benchmark, args.num_rows, style, args.benchmarks_folder),
+                    rows=load_benchmark(benchmark, args.num_rows, style, args.benchmarks_folder, _frame_of(args)),
                     prompt_style=style if style != "plain" else None,
                     by=args.by or list(benchmark.by),
                     max_new_tokens=max_new_tokens(2048),
@@ -178,12 +179,46 @@ def _tasks(args: EvalArguments) -> list[_Task]:
         return tasks
     columns = ("prompt_column", "image_column", "answer_column", "options_column")
     options: dict[str, Any] = {"config": args.dataset_config, "revision": args.dataset_revision}
-    options |= {name: getattr(args, name) for name in ("prompt_style", "image_root", *columns)}
+    names = ("prompt_style", "image_root", "box_format", "gold_coordinates", *columns)
+    options |= {name: getattr(args, name) for name in names}
     if args.dataset_name == "figures":
         return [figures(output, **options)]
-    rows = load_data(args.dataset_name, split=args.dataset_split, num_rows=args.num_rows, **options)
+    options |= {"coordinates": _frame_of(args), "split": args.dataset_split, "num_rows": args.num_rows}
+    rows = load_data(args.dataset_name, **options)
     title = f"{args.dataset_name} ({args.dataset_split})"
     return [_Task(title, rows, args.prompt_style, args.by, max_new_tokens(2048), output)]
+
+
+def _frame_of(args: EvalArguments) -> str | None:
+    """The frame that prompts ask for points and boxes in; built-in models, which may have to be made, all have one."""
+    from mmr1_trl.cli.train import coordinates
+
+    if args.coordinates == "auto" and args.model.startswith("figures/") and not Path(args.model).is_dir():
+        return coordinates("resized", args.model, False)
+    named = {} if args.model_revision == "main" else {"revision": args.model_revision}
+    return coordinates(args.coordinates, args.model, args.trust_remote_code, **named)
+
+
+def _add_frames(args: EvalArguments, tasks: list[_Task], model: str) -> None:
+    """Give rows that ask for points and boxes their frames, before the weights are loaded."""
+    from mmr1_trl.engines.frames import add_frames, asks_anywhere
+    from mmr1_trl.models import load_config, load_processor
+
+    asking = [task for task in tasks if asks_anywhere(task.rows)]
+    if not asking:
+        return
+    named = {} if args.model_revision == "main" else {"revision": args.model_revision}
+    processor = load_processor(model, trust_remote_code=args.trust_remote_code, **named)
+    for task in asking:
+        task.rows = add_frames(
+            task.rows,
+            processor,
+            args.coordinates,
+            lambda: load_config(model, args.trust_remote_code, **named).model_type,
+            args.min_pixels,
+            args.max_pixels,
+            name=task.title,
+        )
 
 
 def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:

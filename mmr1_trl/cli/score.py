@@ -55,6 +55,7 @@ def run(argv: list[str]) -> int:
 def _score(settings: Settings) -> int:
     from mmr1_trl.cli.train import (
         adapters,
+        coordinates,
         load_train_rows,
         model_init_kwargs,
         refusals,
@@ -78,7 +79,8 @@ def _score(settings: Settings) -> int:
         model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
     with config.main_process_first(desc="loading the dataset"):
-        rows = load_train_rows(data_args, config, processor)
+        frame = coordinates(config.coordinates, model, config.trust_remote_code, **revision(model_args))
+        rows = load_train_rows(data_args, config, processor, frame)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
     with refusals(model):
         scorer = Scorer(

@@ -43,6 +43,7 @@ METHODS = {
 
 # columns that `load_data` adds to those of the dataset
 PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id", "prompt_style", "image_size", "tolerance"}
+PREPARED |= {"coordinates"}
 
 
 def parse_training(command: str, argv: list[str]) -> Settings:
@@ -151,10 +152,12 @@ def build_trainer(settings: Settings) -> tuple[Any, str]:
         model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
     )
     with config.main_process_first(desc="loading the dataset"):
-        train_rows = load_train_rows(data_args, config, processor)
+        frame = coordinates(config.coordinates, model, config.trust_remote_code, **revision(model_args))
+        train_rows = load_train_rows(data_args, config, processor, frame)
         eval_rows = None
         if config.eval_strategy != "no":
-            eval_rows = load_rows(data_args, config, data_args.dataset_test_split, data_args.num_eval_rows, processor)
+            test_rows = (data_args.dataset_test_split, data_args.num_eval_rows)
+            eval_rows = load_rows(data_args, config, *test_rows, processor, frame)
     if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
         name_unreadable_golds(train_rows)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
@@ -192,10 +195,22 @@ def use_hub(config: Any) -> None:
             require_whole(Path(config.resume_from_checkpoint))
 
 
-def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None, processor: Any) -> Any:
+def coordinates(option: str, model: str, trust_remote_code: bool, **hub_kwargs: str) -> str | None:
+    """Return the frame in which `model` writes points and boxes; `None` where it is not established."""
+    from mmr1_trl.engines.frames import choose_coordinates
+    from mmr1_trl.models import load_config
+
+    family = "" if option != "auto" else load_config(model, trust_remote_code, **hub_kwargs).model_type
+    return choose_coordinates(option, family)
+
+
+def load_rows(
+    data_args: Any, config: Any, split: str, num_rows: int | None, processor: Any, coordinates: str | None = None
+) -> Any:
     """
     Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say, without
-    those whose texts hold control tokens of the model.
+    those whose texts hold control tokens of the model. Prompts for points and boxes ask for them in the frame
+    `coordinates`.
 
     Raises:
         [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
@@ -223,6 +238,8 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None, pro
         answer_type=data_args.answer_type,
         tolerance=data_args.tolerance,
         box_format=data_args.box_format,
+        gold_coordinates=data_args.gold_coordinates,
+        coordinates=coordinates,
         on_bad_row=config.on_bad_row,
     )
     rows = without_control_tokens(rows, processor, config.on_bad_row, f"{data_args.dataset_name} ({split})")
@@ -237,9 +254,10 @@ def load_rows(data_args: Any, config: Any, split: str, num_rows: int | None, pro
     return rows
 
 
-def load_train_rows(data_args: Any, config: Any, processor: Any) -> Any:
+def load_train_rows(data_args: Any, config: Any, processor: Any, coordinates: str | None = None) -> Any:
     """Return the prepared training rows, without those whose prompts are longer than `max_prompt_tokens`."""
-    rows = load_rows(data_args, config, data_args.dataset_train_split, data_args.num_train_rows, processor)
+    train = (data_args.dataset_train_split, data_args.num_train_rows)
+    rows = load_rows(data_args, config, *train, processor, coordinates)
     if data_args.max_prompt_tokens is None:
         return rows
     from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths

@@ -13,9 +13,9 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 # `instruction` of ScreenSpot. Where a set has both, `answer` is the short answer and `solution` the way to it.
 PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction")
 IMAGE_NAMES = ("images", "image", "decoded_image", "image_path")
-ANSWER_NAMES = ("answer", "solution", "label", "ground_truth", "gt_answer", "bbox")
+ANSWER_NAMES = ("answer", "solution", "label", "ground_truth", "gt_answer", "bbox", "box_coordinates")
 OPTION_NAMES = ("options", "choices")
-BOX_NAMES = ("bbox", "box", "gt_bbox")
+BOX_NAMES = ("bbox", "box", "gt_bbox", "box_coordinates")
 
 
 @dataclass(frozen=True)

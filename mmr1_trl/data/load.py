@@ -70,6 +70,7 @@ def load_data(
     if name == "figures":
         from mmr1_trl.data.figures import load_figures
 
+        prepare.pop("coordinates", None)  # the questions name no unit
         named = {"dataset_config": config, "dataset_revision": revision}
         _refuse_for_figures(prompt_style, {"image_root": image_root} | prepare | named)
         count = {} if num_rows is None else {"num_rows": num_rows}
@@ -85,7 +86,7 @@ def load_data(
 
 
 def _refuse_for_figures(prompt_style: str | None, options: dict[str, Any]) -> None:
-    without_effect = {None, "xyxy", "error", "skip"}  # what box_format and on_bad_row say of rows that are in order
+    without_effect = {None, "xyxy", "auto", "error", "skip"}  # what the other options say of rows that are in order
     given = [name for name, value in options.items() if value not in without_effect]
     given += ["prompt_style"] if prompt_style not in (None, "figures") else []
     if given:

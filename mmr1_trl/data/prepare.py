@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +14,10 @@ from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, List, Va
 from mmr1_trl.data.columns import BOX_NAMES, ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.images import ImageFolders, image_size
 from mmr1_trl.data.picture_columns import content_ids, picture_lists
+from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.questions import (
     append_options,
-    box_text,
     build_messages,
     gold_text,
     question_text,
@@ -25,11 +26,13 @@ from mmr1_trl.data.questions import (
 )
 from mmr1_trl.data.row_checks import report_bad_rows, require_precision, require_tolerance
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.rewards.answers import ANSWER_TYPES, infer_answer_type
+from mmr1_trl.rewards.answers import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
+from mmr1_trl.rewards.locations import read_detections
 
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 _IMAGES = List(Image(decode=False))
+_PREPARED = {"prompt", "solution", "answer_type", "image_size", "prompt_id"}  # of rows for points and boxes
 _NO_ROW: dict[str, Any] = {"prompt": [], "question": "", "solution": "", "answer_type": ""}
 # The trainer passes these to the reward functions itself; a column of that name would collide.
 _RESERVED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments")
@@ -47,6 +50,8 @@ def prepare_dataset(
     answer_type: str | None = None,
     tolerance: float | None = None,
     box_format: str = "xyxy",
+    gold_coordinates: str = "auto",
+    coordinates: str | None = None,
     image_root: str | os.PathLike[str] | ImageFolders | None = None,
     on_bad_row: str = "error",
 ) -> Dataset:
@@ -71,7 +76,13 @@ def prepare_dataset(
             Relative error that a number may have, such as 0.05 for ChartQA; a column for the rewards. Exact by
             default.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
-            How gold boxes are written: `"xyxy"` or `"xywh"`, in pixels or, when no number exceeds 1, in fractions.
+            How gold boxes are written: `"xyxy"` or `"xywh"`.
+        gold_coordinates (`str`, *optional*, defaults to `"auto"`):
+            Their frame: `"pixels"` of the stored picture, `"thousandths"` or `"fractions"` of its sides; `"auto"`:
+            fractions when no number exceeds 1, else pixels. Rows that were prepared before have pixels in any case.
+        coordinates (`str`, *optional*):
+            In which frame the prompts ask for points and boxes (see [`~mmr1_trl.rewards.boxes.Frame`]). They say
+            nothing about it by default, or where the prompt style has no instruction.
         image_root (`str`, `os.PathLike` or [`~mmr1_trl.data.images.ImageFolders`], *optional*):
             Folder that relative image paths start from and stay below, and, of a dataset that is not from this
             machine, the folders that absolute ones may lead into.
@@ -82,7 +93,8 @@ def prepare_dataset(
     Returns:
         [`~datasets.Dataset`]: The columns `prompt` (messages whose contents are strings), `images` (list of
         `Image(decode=False)`; absent when no row has one), `solution`, `answer_type`, `options` (when there are any),
-        `image_size` (width and height of the first image, where points or boxes are asked for), `prompt_id` (unique,
+        `image_size` (width and height of the first image, where points or boxes are asked for), `coordinates` (in what
+        the prompt asks for them, if it says so), `prompt_id` (unique,
         stable under shuffling and splitting), `prompt_style` (its name, for the format reward), and the columns that
         were not used; the answer also under its own name, as it was.
 
@@ -91,7 +103,6 @@ def prepare_dataset(
     """
     for name, value, choices in (
         ("on_bad_row", on_bad_row, ("error", "skip")),
-        ("box_format", box_format, ("xyxy", "xywh")),
         ("answer_type", answer_type or "text", ANSWER_TYPES),
     ):
         if value not in choices:
@@ -99,6 +110,9 @@ def prepare_dataset(
     if len(dataset) == 0:
         raise BadInputError("The dataset has no rows.")
     style = get_prompt_style(prompt_style) if isinstance(prompt_style, str) else prompt_style
+    places = Places(box_format, gold_coordinates, coordinates if style.instruction else None)
+    if _PREPARED <= set(dataset.column_names) and answer_column in (None, "solution"):
+        places = replace(places, box_format="xyxy", gold_coordinates="pixels")
     columns = recognize_columns(
         dataset,
         prompt_column=prompt_column,
@@ -118,7 +132,7 @@ def prepare_dataset(
         if not isinstance(folders, ImageFolders):
             folders = ImageFolders(None if folders is None else os.fspath(folders))
         images, bad = picture_lists(dataset, table, columns.image, folders)
-    reader = _RowReader(table, dataset.features, columns, images, style, question, answer_type, tolerance, box_format)
+    reader = _RowReader(table, dataset.features, columns, images, style, question, answer_type, tolerance, places)
 
     rows: list[dict[str, Any]] = []
     for index in range(len(dataset)):
@@ -141,6 +155,9 @@ def prepare_dataset(
     extra = {"prompt_style": pa.array([style.name] * len(rows), pa.string())}
     if "prompt_style" in dataset.column_names and style.name == "plain":
         extra = {}  # the rows say it themselves
+    asked = [places.coordinates if row["image_size"] else None for row in rows]
+    if any(asked):
+        extra["coordinates"] = pa.array(asked, pa.string())
     if tolerance is not None:
         extra["tolerance"] = pa.array([tolerance] * len(rows), pa.float64())
     prepared = _build(dataset, table, columns, images, rows, extra)
@@ -160,7 +177,7 @@ class _RowReader:
         question: str | None,
         answer_type: str | None,
         tolerance: float | None,
-        box_format: str,
+        places: Places,
     ) -> None:
         self.unreadable: dict[int, str] = {}
 
@@ -183,8 +200,11 @@ class _RowReader:
         self.counts = None if images is None else pc.list_value_length(images).to_pylist()
         feature = features[columns.answer]
         self.class_names = feature.names if isinstance(feature, ClassLabel) else None
-        self.is_box = columns.answer in BOX_NAMES
-        self.style, self.question, self.answer_type, self.box_format = style, question, answer_type, box_format
+        # When nobody says what answers are: four numbers in brackets are boxes where most answers are, else lists.
+        self.place = "point" if columns.answer in BOX_NAMES else None
+        if self.place is None and images is not None and 2 * sum(map(_is_box, self.answers)) > len(self.answers):
+            self.place = "box"
+        self.style, self.question, self.answer_type, self.places = style, question, answer_type, places
 
     def _decoded(self, features: Features, name: str, index: int, value: Any) -> Any:
         try:
@@ -208,13 +228,13 @@ class _RowReader:
         options = None if self.options is None else read_options(self.options[index])
         solution, answer_type = self._answer(index, options)
         size = None
-        if answer_type in ("point", "box") and count and self.images is not None:
+        if answer_type in LOCATED_TYPES and count and self.images is not None:
             size = image_size(self.images[index].as_py()[0], "image 0")
-        if solution is None:
-            solution = box_text(self.answers[index], size, self.box_format)
+        if answer_type in LOCATED_TYPES:
+            solution = self.places.gold(solution or self.answers[index], answer_type, size)
         if options and answer_type == "multiple_choice":
             question = append_options(question, options)
-        messages = build_messages(prompt, question, self.style)
+        messages = build_messages(prompt, question, self.style, self.places.unit(size))
         for text in (*(message["content"] for message in messages), solution, *(options or ())):
             text.encode()  # JSON can hold half of a character, which neither Arrow nor a tokenizer takes
         return {
@@ -226,18 +246,27 @@ class _RowReader:
             "image_size": size,
         }
 
-    def _answer(self, index: int, options: list[str] | None) -> tuple[str | None, str]:
-        """Return the gold, `None` for a box that is still to be brought into pixels, and its type."""
+    def _answer(self, index: int, options: list[str] | None) -> tuple[str, str]:
+        """Return the gold, `""` for a box that is still to be brought into pixels, and its type."""
         answer = self.answers[index]
         stored = None if self.types is None else self.types[index]
         # Some benchmarks have a column of that name with words of their own ("integer", "free_form").
         answer_type = self.answer_type or (stored if stored in ANSWER_TYPES else None)
-        if answer_type in ("point", "box") or (answer_type is None and self.is_box):
-            return None, answer_type or "point"
+        if answer_type in ("point", "box") or (answer_type is None and self.place):
+            return "", answer_type or str(self.place)
         if self.class_names is not None and answer is not None:
             return self.class_names[answer], answer_type or "class_label"
         gold = gold_text(answer)
-        return gold, answer_type or _inferred_type(gold, None if options is None else tuple(options))
+        if answer_type is None and self.images is not None and "{" in gold and read_detections(gold):
+            answer_type = "detections"
+        inferred = answer_type or _inferred_type(gold, None if options is None else tuple(options))
+        return gold, "list" if inferred == "box" and answer_type is None else inferred
+
+
+def _is_box(answer: Any) -> bool:
+    if isinstance(answer, list):
+        return len(answer) == 4 and all(isinstance(number, int | float) for number in answer)
+    return isinstance(answer, str) and _inferred_type(answer, None) == "box"
 
 
 _inferred_type = lru_cache(maxsize=65_536)(infer_answer_type)

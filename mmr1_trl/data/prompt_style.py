@@ -50,22 +50,25 @@ class PromptStyle:
     def _regex(self) -> re.Pattern[str]:
         return re.compile(self.completion_pattern, re.DOTALL)
 
-    def messages(self, question: str) -> list[dict[str, str]]:
+    def messages(self, question: str, unit: str = "") -> list[dict[str, str]]:
         """
         Build the prompt for one question.
 
         Args:
             question (`str`):
                 The question as the dataset has it.
+            unit (`str`, *optional*):
+                A sentence about the coordinates of a point or a box. It follows the instruction, if there is any.
 
         Returns:
             `list[dict[str, str]]`: Messages in the conversational format, the last one from the user.
         """
         if not self.instruction:
             return [{"role": "user", "content": question}]
+        instruction = f"{self.instruction} {unit}" if unit else self.instruction
         if self.placement == "system":
-            return [{"role": "system", "content": self.instruction}, {"role": "user", "content": question}]
-        parts = [self.instruction, question] if self.placement == "prefix" else [question, self.instruction]
+            return [{"role": "system", "content": instruction}, {"role": "user", "content": question}]
+        parts = [instruction, question] if self.placement == "prefix" else [question, instruction]
         return [{"role": "user", "content": " ".join(parts)}]
 
     def is_formatted(self, text: str) -> bool:
@@ -114,8 +117,8 @@ PROMPT_STYLES = {
         # own wording.
         PromptStyle(
             "ui_r1",
-            "Think about where to act in the screenshot inside <think> </think> tags. Then give the point to click, "
-            "in pixels, as <answer>[x, y]</answer>.",
+            "Think about where to act in the screenshot inside <think> </think> tags. Then give the point to click "
+            "as <answer>[x, y]</answer>.",
             "suffix",
             _THINK_THEN_ANSWER,
             "answer",

@@ -3,7 +3,6 @@
 
 import ast
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -107,7 +106,7 @@ def question_text(prompt: Any) -> tuple[str, int]:
     return _flatten(users[-1]["content"])
 
 
-def build_messages(prompt: Any, question: str, style: PromptStyle) -> list[dict[str, str]]:
+def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "") -> list[dict[str, str]]:
     """
     Write the messages of a row.
 
@@ -118,6 +117,8 @@ def build_messages(prompt: Any, question: str, style: PromptStyle) -> list[dict[
             Its question without markers, from [`split_markers`].
         style ([`~mmr1_trl.data.prompt_style.PromptStyle`]):
             How to ask. Applied to the last user message.
+        unit (`str`, *optional*):
+            What the style's instruction says about coordinates.
 
     Returns:
         `list[dict[str, str]]`: Messages with plain string contents.
@@ -126,12 +127,12 @@ def build_messages(prompt: Any, question: str, style: PromptStyle) -> list[dict[
         [`BadInputError`]: The style brings a system message, and the prompt has one already.
     """
     if isinstance(prompt, str):
-        return style.messages(question)
+        return style.messages(question, unit)
     last = max(index for index, message in enumerate(prompt) if message["role"] == "user")
     if last != len(prompt) - 1:
         raise BadInputError("the prompt does not end with a user message")
     earlier = [{"role": message["role"], "content": _flatten(message["content"])[0]} for message in prompt[:last]]
-    messages = style.messages(question)
+    messages = style.messages(question, unit)
     if earlier and messages[0]["role"] == "system":
         if earlier[0]["role"] == "system":
             raise BadInputError(f"the prompt has a system message already, and prompt style {style.name!r} adds one")
@@ -241,45 +242,6 @@ def gold_text(value: Any) -> str:
     if not text:
         raise BadInputError("the gold answer is empty")
     return text
-
-
-def box_text(value: Any, size: tuple[int, int] | None, box_format: str = "xyxy") -> str:
-    """
-    Bring a gold box into pixels of the stored image.
-
-    Args:
-        value (`list[float]` or `str`):
-            Four numbers, or the same as JSON. When none exceeds 1 they are fractions of width and height.
-        size (`tuple[int, int]`, *optional*):
-            Width and height of the image in pixels; needed for fractions.
-        box_format (`str`, *optional*, defaults to `"xyxy"`):
-            `"xyxy"` (left, top, right, bottom) or `"xywh"` (left, top, width, height).
-
-    Returns:
-        `str`: The JSON list `[left, top, right, bottom]`, rounded to hundredths of a pixel.
-
-    Raises:
-        [`BadInputError`]: Not four numbers, or a box without area.
-    """
-    try:
-        numbers = [float(number) for number in (json.loads(value) if isinstance(value, str) else value)]
-        left, top, right, bottom = numbers
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        raise BadInputError(f"the box {str(value)[:60]!r} is not a list of four numbers") from None
-    if box_format == "xywh":
-        right, bottom = left + right, top + bottom
-    if not (0 <= left < right and 0 <= top < bottom):
-        raise BadInputError(
-            f"the box {numbers} has no area between left < right and top < bottom (read as {box_format}; the "
-            "other reading is --box_format " + ("xyxy" if box_format == "xywh" else "xywh") + ")"
-        )
-    if math.inf in (right, bottom):
-        raise BadInputError(f"the box {numbers} has no end")
-    if max(numbers) <= 1:
-        if size is None:
-            raise BadInputError(f"the box {numbers} is a fraction of the image, and the row has no image")
-        left, right, top, bottom = left * size[0], right * size[0], top * size[1], bottom * size[1]
-    return json.dumps([round(number, 2) for number in (left, top, right, bottom)])
 
 
 def _is_message(message: Any) -> bool:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from mmr1_trl.data.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.data.row_checks import find_control_tokens
+from mmr1_trl.engines.frames import add_frames
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.evaluation.generation import (
     Completion,
@@ -46,6 +47,7 @@ def evaluate_model(
     all_right: Mapping[str, Sequence[str]] | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
+    coordinates: str = "auto",
     progress: bool = True,
     log_file: str | Path | None = None,
     keep_log: bool = False,
@@ -86,6 +88,9 @@ def evaluate_model(
             Pictures with fewer pixels are enlarged to this, as in training.
         max_pixels (`int`, *optional*):
             Pictures with more pixels are shrunk to this, as in training.
+        coordinates (`str`, *optional*, defaults to `"auto"`):
+            In which frame the model writes points and boxes (see [`~mmr1_trl.rewards.boxes.Frame`]); `"auto"` goes by
+            what the rows say and by its family.
         progress (`bool`, *optional*, defaults to `True`):
             Whether to show a progress bar.
         log_file (`str` or `Path`, *optional*):
@@ -104,6 +109,9 @@ def evaluate_model(
         `BadInputError`: If a column is missing, no row can be evaluated, or `log_file` belongs to something else.
     """
     start = time.perf_counter()
+    # In vLLM the family is not at hand; the rows of `mmr1 eval` say their frame themselves.
+    family = "unknown" if isinstance(model, VLLMGenerator) else model.config.model_type
+    dataset = add_frames(dataset, processor, coordinates, lambda: family, min_pixels, max_pixels)
     categories = category_columns(dataset, by)
     groups = dict(all_right or {})
     is_formatted = get_prompt_style(prompt_style).is_formatted if prompt_style is not None else None

@@ -25,6 +25,8 @@ COLUMNS = {
     "tolerance": "relative tolerance of a numeric answer",
     "prompt_style": "the wording and the form of the answer",
     "image_size": "width and height that boxes and points refer to",
+    "coordinates": "in which frame the prompt asks for boxes and points",
+    "seen_size": "width and height of the picture that the model saw",
     "family": "the kind of question",
     "level": "its difficulty, from 1",
     "is_noisy": "whether the answer was replaced by a wrong one on purpose",

@@ -16,7 +16,8 @@ class Family:
             The same of a video.
         coordinates (`str`, *optional*):
             Frame of the boxes and points that the model writes: `"resized"` (pixels of the picture that its processor
-            made), `"thousandths"` or `"fractions"` of the picture. `None` where it could not be established.
+            made), `"thousandths"` or `"fractions"` of the picture. `None` where it could not be established, or where
+            the model writes y first, which the rewards do not read (Gemma, PaliGemma).
         expansion_start (`str`, *optional*):
             Token that the tokens of a picture begin with, where that is not `image_token` itself.
         not_by_vllm (`str`, *optional*):
@@ -36,6 +37,11 @@ FAMILIES: dict[str, Family] = {
     "qwen2_5_vl": Family("<|image_pad|>", "<|video_pad|>", "resized"),
     "qwen3_vl": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
     "qwen3_vl_moe": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
+    "qwen3_5": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
+    "qwen3_5_moe": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
+    "internvl": Family("<IMG_CONTEXT>", None, "thousandths", expansion_start="<img>"),
+    "glm4v": Family("<|image|>", "<|video|>", "thousandths"),
+    "glm4v_moe": Family("<|image|>", "<|video|>", "thousandths"),
     "llava": Family("<image>", not_by_vllm="its vision tower's weights have other names there, and cannot be renewed"),
     "idefics3": Family("<image>", expansion_start="<fake_token_around_image>"),
 }

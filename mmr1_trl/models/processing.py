@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
 from mmr1_trl.errors import BadInputError
@@ -77,6 +77,43 @@ def processor_class(model_type: str) -> type:
     return AutoProcessor if is_torchvision_available() else _IMAGE_ONLY.get(model_type, AutoProcessor)
 
 
+def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs: Any) -> PreTrainedConfig:
+    """
+    Load the config of a model, or of the base model of an adapter.
+
+    Args:
+        path (`str` or `Path`):
+            Folder or Hub id.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run a config defined by code on the Hub.
+        **hub_kwargs:
+            Passed to `from_pretrained`, such as `revision`.
+
+    Returns:
+        [`~transformers.PreTrainedConfig`]: Its `model_type` names the family.
+
+    Raises:
+        BadInputError: If there is none.
+    """
+    where = str(path)
+    if where.startswith(("/", ".", "~")) and not Path(where).is_dir():
+        raise BadInputError(f"There is no model folder {where!r}.")
+    try:
+        config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **hub_kwargs)
+    except (OSError, ValueError) as error:
+        base = _base_model(where, hub_kwargs)
+        if base is None:
+            hint = "" if Path(where).exists() else " There is no folder of that name here either."
+            raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
+        try:
+            config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as absent:
+            raise BadInputError(
+                f"Cannot load {base!r}, the base model of the adapter {where!r}: {_first_line(absent)}"
+            ) from absent
+    return config
+
+
 def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: Any) -> ProcessorMixin:
     """
     Load the processor (tokenizer, image processor, chat template) of a vision-language model.
@@ -100,21 +137,7 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
     """
     where = str(path)
     hub_kwargs: dict[str, Any] = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
-    if where.startswith(("/", ".", "~")) and not Path(where).is_dir():
-        raise BadInputError(f"There is no model folder {where!r}.")
-    try:
-        config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **hub_kwargs)
-    except (OSError, ValueError) as error:
-        base = _base_model(where, hub_kwargs)
-        if base is None:
-            hint = "" if Path(where).exists() else " There is no folder of that name here either."
-            raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
-        try:
-            config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError) as absent:
-            raise BadInputError(
-                f"Cannot load {base!r}, the base model of the adapter {where!r}: {_first_line(absent)}"
-            ) from absent
+    config = load_config(where, trust_remote_code, **hub_kwargs)
     if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not hasattr(config, "vision_config"):
         raise BadInputError(
             f"{where!r} is a text-only model (model type {config.model_type!r}); this package trains vision-language "

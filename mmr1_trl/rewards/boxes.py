@@ -47,7 +47,7 @@ class Frame:
         if missing := [name for name, size in needed.items() if size is None]:
             raise BadInputError(
                 f"Coordinates in {self.coordinates!r} need a dataset column `{missing[0]}` with [width, height]; the "
-                "trainers and mmr1_trl.data.frames.add_frames make it."
+                "trainers and mmr1_trl.engines.frames.add_frames make it."
             )
 
     @property

@@ -149,6 +149,10 @@ class RLVRConfig(GRPOConfig):
             are summed in another order.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Pictures with fewer or more pixels are resized before the processor sees them.
+        coordinates (`str`, *optional*, defaults to `"auto"`):
+            In which frame the model writes points and boxes: `"pixels"` of the stored picture, `"resized"` (pixels of
+            the picture that its processor made), `"thousandths"`, `"fractions"` or `"percent"` of width and height.
+            `"auto"`: what is established of the model's family; others are refused where rows ask for places.
         label_noise (`float`, *optional*, defaults to `0.0`):
             Share of the training answers that are replaced by wrong ones, once for the run, to study noisy labels. The
             true answer stays in the column `clean_solution`, and `accuracy_reward` logs the accuracy against it.
@@ -290,6 +294,13 @@ class RLVRConfig(GRPOConfig):
     )
     min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
     max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})
+    coordinates: str = field(
+        default="auto",
+        metadata={
+            "help": "Frame of the model's points and boxes: 'auto' (its family's), 'pixels' of the stored picture, "
+            "'resized' (pixels of the one it sees), 'thousandths', 'fractions' or 'percent'."
+        },
+    )
     label_noise: float = field(
         default=0.0, metadata={"help": "Share of the training answers that are replaced by wrong ones."}
     )

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.token_counts import check_vllm_length
+from mmr1_trl.engines.frames import add_training_frames
 from mmr1_trl.engines.training import connect, starting
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
@@ -118,6 +119,9 @@ class RLVRTrainer(ResumableTrainer):
             path = model if isinstance(model, str) else model.config._name_or_path
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
         train_dataset, eval_dataset = usable_rows(train_dataset, eval_dataset, processing_class, args.on_bad_row)
+        train_dataset, eval_dataset = add_training_frames(
+            train_dataset, eval_dataset, model, processing_class, args, reward_funcs
+        )
         checked = check_run(
             args, reward_funcs, train_dataset, eval_dataset, self._check_enough_rows,
             environments=kwargs.get("environment_factory") is not None,

@@ -377,12 +377,27 @@ def test_an_adapter_as_the_model_is_one_line(tmp_path, jsonl, capsys):
     assert "holds an adapter" in message and str(tmp_path / "adapter") in message and message.count("\n") == 1
 
 
-def test_boxes_of_resized_pictures_are_a_finding(tmp_path, capsys):
+def test_a_gold_box_is_shown_in_every_frame(tmp_path, capsys):
     published.screenspot(8).to_parquet(tmp_path / "boxes.parquet")
-    words = words_for(str(tmp_path / "boxes.parquet"), "--samples", "0")
-    assert check_json(capsys, *words)[0] == 0
-    code, report = check_json(capsys, *words, "--max_pixels", "5000")
-    assert code == 1 and "8 pictures are resized" in report["findings"][0]
+    words = words_for(str(tmp_path / "boxes.parquet"), "--samples", "0", "--max_pixels", "5000")
+    code, report = check_json(capsys, *words)
+    places = report["sections"]["places"]
+    assert code == 0 and places["coordinates"] == "resized" and places["image_size"] == [200, 100]
+    assert places["gold"]["pixels"] == [20, 20, 60, 40] and places["gold"]["thousandths"] == [100, 200, 300, 400]
+    assert places["seen_size"] == [112, 56] and places["gold"]["resized"] == [11.2, 11.2, 33.6, 22.4]
+    assert main(["check", *words, "--coordinates", "pixels"]) == 0
+    printed = capsys.readouterr().out
+    assert "read as pixels" in printed and "Note: 8 of 8 pictures are resized" in printed
+
+
+def test_golds_in_thousandths_that_were_read_as_pixels_are_a_finding(tmp_path, capsys):
+    raw = published.screenspot(20, (1400, 1100))
+    boxes = [[100 + i, 200, 900, 1000 - i] for i in range(20)]
+    raw.remove_columns("bbox").add_column("bbox", boxes).to_parquet(tmp_path / "boxes.parquet")
+    words = words_for(str(tmp_path / "boxes.parquet"), "--samples", "0", "--max_pixels", "5000")
+    code, report = check_json(capsys, *words)
+    assert code == 1 and "--gold_coordinates thousandths" in report["findings"][0]
+    assert check_json(capsys, *words, "--gold_coordinates", "thousandths")[0] == 0
 
 
 def test_mixed_rows_are_a_finding(tmp_path, capsys):

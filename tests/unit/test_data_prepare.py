@@ -9,7 +9,8 @@ from fixtures import datasets as published
 
 from mmr1_trl.data import load_data, prepare_dataset
 from mmr1_trl.data.images import image_counts, open_image
-from mmr1_trl.data.questions import append_options, box_text, gold_text, read_options, split_markers
+from mmr1_trl.data.places import Places
+from mmr1_trl.data.questions import append_options, gold_text, read_options, split_markers
 from mmr1_trl.errors import BadInputError
 
 
@@ -375,19 +376,104 @@ def test_gold_text(value, expected):
 
 
 def test_boxes():
-    assert json.loads(box_text([10, 20, 30, 40], None)) == [10, 20, 30, 40]
-    assert json.loads(box_text("[10, 20, 30, 40]", None)) == [10, 20, 30, 40]
-    assert json.loads(box_text([10, 20, 30, 40], None, "xywh")) == [10, 20, 40, 60]
-    assert json.loads(box_text([0.1, 0.5, 0.2, 1.0], (200, 100))) == [20, 50, 40, 100]
-    for value, message in (
-        ([30, 20, 10, 40], "no area.*xywh"),
-        ([1, 2, 3], "not a list of four numbers"),
-        (None, "not a list of four numbers"),
-        ([float("nan"), 0, 1, 1], "no area"),
-        ([0.1, 0.1, 0.2, 0.2], "fraction"),
+    def box(value, size=None, **options):
+        return json.loads(Places(**options).gold(value, "box", size))
+
+    assert box([10, 20, 30, 40]) == [10, 20, 30, 40]
+    assert box("[10, 20, 30, 40]") == box("(10,20),(30,40)") == [10, 20, 30, 40]
+    assert box([10, 20, 30, 40], box_format="xywh") == [10, 20, 40, 60]
+    assert box([0.1, 0.5, 0.2, 1.0], (200, 100)) == [20, 50, 40, 100]
+    assert box([100, 500, 200, 1000], (200, 100), gold_coordinates="thousandths") == [20, 50, 40, 100]
+    assert box([100, 500, 100, 500], (200, 100), gold_coordinates="thousandths", box_format="xywh") == [
+        20,
+        50,
+        40,
+        100,
+    ]
+    assert box([0.5, 0.5, 1, 1], (200, 100), gold_coordinates="pixels") == [0.5, 0.5, 1, 1]
+    assert box([-1, 20, 201, 99], (200, 100)) == [0, 20, 200, 99]  # annotations overshoot by a pixel or two
+    for value, options, message in (
+        ([30, 20, 10, 40], {}, "no area.*xywh"),
+        ([0, 0, 0, 0], {}, "no area"),
+        ([1, 2, 3], {}, "not a list of four numbers"),
+        ([[1, 2], [3, 4], [5, 6]], {}, "not a list of four numbers"),
+        (None, {}, "not a list of four numbers"),
+        ([float("nan"), 0, 1, 1], {}, "not a list of four numbers"),
+        ([0.1, 0.1, 0.2, 0.2], {}, "fraction"),
+        ([1, 2, 3, 4], {"gold_coordinates": "thousandths"}, "thousandths of the image, and the row has no image"),
+        ([1, 2, 3, 4], {"gold_coordinates": "percent"}, "gold_coordinates='percent' is not one of"),
+        ([1, 2, 3, 4], {"box_format": "cxcywh"}, "box_format='cxcywh' is not one of"),
     ):
         with pytest.raises(BadInputError, match=message):
-            box_text(value, None)
+            box(value, **options)
+    for value, options in (
+        ([100, 500, 200, 1000], {}),
+        ([10, 20, 30, 40], {"gold_coordinates": "fractions"}),
+        ([150, 50, 160, 60], {"box_format": "xywh"}),
+    ):
+        with pytest.raises(BadInputError, match="does not lie in the picture of 200 x 100 pixels; see --gold_coord"):
+            box(value, (200, 100), **options)
+
+
+def test_golds_in_the_frames_of_published_sets():
+    """ScreenSpot has fractions, ScreenSpot-v2 and OSWorld-G pixels as xywh, Visual-RFT's COCO lists in thousandths."""
+    text, numbers = Value("string"), List(Value("float64"))
+    columns = {"instruction": text, "image": Image()}
+    picture = published.picture(0, (200, 100))
+    for name, options in (("bbox", {}), ("bbox", {"gold_coordinates": "fractions"})):
+        raw = published.make(
+            [{"instruction": "a", name: [0.1, 0.2, 0.3, 0.4], "image": picture}], **columns, bbox=numbers
+        )
+        assert prepare_dataset(raw, **options)["solution"][:] == ["[20.0, 20.0, 60.0, 40.0]"]
+    for name in ("bbox", "box_coordinates"):
+        raw = published.make(
+            [{"instruction": "a", name: [20, 20, 40, 20], "image": picture}], **columns, **{name: numbers}
+        )
+        prepared = prepare_dataset(raw, box_format="xywh")
+        assert prepared["solution"][:] == ["[20.0, 20.0, 60.0, 40.0]"]
+        assert prepared["answer_type"][:] == ["point"]
+    found = "<answer>[{'Position': [100, 200, 300, 400], 'Confidence': 1, 'category': 'Cat'}]</answer>"
+    raw = published.make(
+        [{"problem": "a", "solution": found, "image": picture}], problem=text, solution=text, image=Image()
+    )
+    prepared = prepare_dataset(
+        raw, gold_coordinates="thousandths", prompt_style="visual_rft", coordinates="thousandths"
+    )
+    assert json.loads(prepared[0]["solution"]) == [{"bbox_2d": [20.0, 20.0, 60.0, 40.0], "label": "cat"}]
+    assert prepared["answer_type"][:] == ["detections"] and prepared[0]["image_size"] == [200, 100]
+    assert "thousandths" in content(prepared[0])
+    again = prepare_dataset(prepared, gold_coordinates="thousandths", box_format="xywh", coordinates="resized")
+    assert again["solution"][:] == prepared["solution"][:]  # rows that are ready are in pixels already
+    assert again["coordinates"][:] == ["thousandths"] and again["prompt"][:] == prepared["prompt"][:]
+
+
+def test_prompts_say_the_unit():
+    rows = published.screenspot(2)
+    for coordinates, unit in (
+        ("pixels", "in pixels of the original picture, which is 200 x 100."),
+        ("resized", "in pixels."),
+        ("thousandths", "from 0 to 1000."),
+        ("fractions", "from 0 to 1."),
+        ("percent", "from 0 to 100."),
+    ):
+        prepared = prepare_dataset(rows, prompt_style="ui_r1", coordinates=coordinates)
+        assert content(prepared[0]).endswith(unit) and prepared["coordinates"][:] == [coordinates] * 2
+    plain = prepare_dataset(rows, coordinates="thousandths")
+    assert content(plain[0]) == "close window 0" and "coordinates" not in plain.column_names
+    words = prepare_dataset(published.geometry3k(2), prompt_style="mssr", coordinates="thousandths")
+    assert "Coordinates" not in content(words[0]) and "coordinates" not in words.column_names
+
+
+def test_four_numbers_in_brackets_are_boxes_where_most_answers_are():
+    def answers(*golds):
+        rows = [{"question": f"q{i}", "answer": gold, "image": published.picture(i)} for i, gold in enumerate(golds)]
+        raw = published.make(rows, question=Value("string"), answer=Value("string"), image=Image())
+        return prepare_dataset(raw, on_bad_row="skip")
+
+    boxes = answers("[1, 2, 3, 4]", "[5, 6, 7, 8]", "red")
+    assert boxes["answer_type"][:2] == ["box", "box"]
+    lists = answers("[1, 2, 3, 4]", "red", "5")
+    assert lists["answer_type"][0] == "list" and "image_size" not in lists.column_names
 
 
 def test_boxes_in_pixels_and_as_detection_answer():

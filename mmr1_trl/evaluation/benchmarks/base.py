@@ -38,6 +38,8 @@ class Benchmark:
             How the published numbers are scored differently.
         id (`str`, *optional*):
             Column of the number or name that the dataset itself gives a row.
+        gold_coordinates (`str`, *optional*, defaults to `"auto"`):
+            In which frame gold boxes are written.
         base64_images (`bool`, *optional*, defaults to `False`):
             Whether the pictures are stored as base64 text.
         all_right (`dict[str, tuple[str, ...]]`, *optional*):
@@ -58,6 +60,7 @@ class Benchmark:
     prompt_style: str = "plain"
     note: str = ""
     id: str | None = None
+    gold_coordinates: str = "auto"
     base64_images: bool = False
     all_right: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lmms_eval: str | None = None
@@ -70,6 +73,7 @@ def load_benchmark(
     num_rows: int | None = None,
     prompt_style: str | None = None,
     folder: str | Path | None = None,
+    coordinates: str | None = None,
 ) -> Any:
     """
     Load a benchmark as rows to evaluate on.
@@ -83,6 +87,8 @@ def load_benchmark(
             How the question is put; the benchmark's own way by default.
         folder (`str` or `Path`, *optional*):
             Folder with a local copy, instead of the Hub: `<name>.parquet` (or `.jsonl`, ...) or a folder `<name>`.
+        coordinates (`str`, *optional*):
+            In which frame the prompts ask for points and boxes, where the prompt style has an instruction.
 
     Returns:
         `datasets.Dataset`: `prompt`, `images`, `solution`, `answer_type`, `options`, `prompt_id` and so on.
@@ -97,7 +103,7 @@ def load_benchmark(
         raw, folders = load_raw(str(copy), benchmark.sources[0][2])
         if num_rows is not None:
             raw = raw.select(range(min(num_rows, len(raw))))
-        return prepare_benchmark(benchmark, raw, prompt_style, folders)
+        return prepare_benchmark(benchmark, raw, prompt_style, folders, coordinates)
     failures = []
     for name, config, split in benchmark.sources:
         try:
@@ -105,7 +111,7 @@ def load_benchmark(
         except BadInputError as error:
             failures.append(str(error))
             continue
-        return prepare_benchmark(benchmark, raw, prompt_style, folders)
+        return prepare_benchmark(benchmark, raw, prompt_style, folders, coordinates)
     raise BadInputError(
         f"The benchmark {benchmark.name!r} cannot be loaded. {' '.join(failures)} A copy on this machine is read by "
         f"--benchmarks_folder FOLDER, from FOLDER/{benchmark.name}.parquet or a folder FOLDER/{benchmark.name}."
@@ -120,7 +126,13 @@ def _local_copy(name: str, folder: Path) -> Path:
     return found[0]
 
 
-def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None = None, folders: Any = None) -> Any:
+def prepare_benchmark(
+    benchmark: Benchmark,
+    raw: Any,
+    prompt_style: str | None = None,
+    folders: Any = None,
+    coordinates: str | None = None,
+) -> Any:
     """
     Turn the raw rows of a benchmark into rows to evaluate on; the pictures are neither decoded nor copied.
 
@@ -133,6 +145,8 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
             How the question is put; the benchmark's own way by default.
         folders ([`~mmr1_trl.data.images.ImageFolders`], *optional*):
             Where the paths of its pictures start from and may lead.
+        coordinates (`str`, *optional*):
+            As in [`load_benchmark`].
 
     Returns:
         `datasets.Dataset`: As from [`load_benchmark`], with `doc_id`, the row's number in the published split,
@@ -172,6 +186,8 @@ def prepare_benchmark(benchmark: Benchmark, raw: Any, prompt_style: str | None =
         answer_column="answer",
         options_column="options" if "options" in table.column_names else None,
         prompt_style=prompt_style or benchmark.prompt_style,
+        gold_coordinates=benchmark.gold_coordinates,
+        coordinates=coordinates,
         image_root=folders,
         on_bad_row="skip",
     )

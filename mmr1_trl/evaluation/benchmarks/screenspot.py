@@ -22,5 +22,6 @@ SCREENSPOT = Benchmark(
     read=read,
     by=("data_source", "data_type"),
     prompt_style="ui_r1",
+    gold_coordinates="fractions",
     lmms_eval="screenspot_rec_test",
 )
