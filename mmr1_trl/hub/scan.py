@@ -1,31 +1,41 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Nothing secret goes up: tokens are found and refused, paths of this machine are shortened, or found and refused."""
 
-import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.manifest import Entry, Manifest
+from mmr1_trl.hub.texts import pieces, texts, views
 
 
-# What tokens of common services look like. Keys without a form of their own are found by value, from the environment.
-TOKENS = {
-    "a Hugging Face token": rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
-    "a GitHub token": rb"\b(?:gh[opsur]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60,})",
-    "an OpenAI or Anthropic key": rb"\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,}",
-    "an AWS key": rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    "a Google key": rb"\bAIza[A-Za-z0-9_-]{35}\b",
-    "a Slack token": rb"\bxox[abprs]-[A-Za-z0-9-]{20,}",
-    "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    "a password in a URL": rb"\b[a-z][a-z0-9+]{2,9}://[^\s/:@\"'<>]+:[^\s/:@\"'<>]{6,}@",
+# What tokens of common services look like: something that they hold, to look for first, and the whole. Nothing is
+# asked of what stands before them, since anything may. Keys without a form of their own are found by value, from the
+# environment.
+_URL_CHARS = rb"[!#-&(-.0-9;=?A-~]"  # of a name or password: printable, but no quotes, colon, slash, @, < or >
+TOKENS: dict[str, tuple[tuple[bytes, ...], bytes]] = {
+    "a Hugging Face token": ((b"hf_", b"api_org_"), rb"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
+    "a GitHub token": ((b"gh", b"github_pat_"), rb"gh[opsur]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{60,}"),
+    "an OpenAI or Anthropic key": (
+        (b"sk-",),
+        # "task-oriented-..." is none
+        rb"sk-(?:ant|proj|svcacct)-[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9]{32,}|(?<![A-Za-z])sk-[A-Za-z0-9_-]{32,}",
+    ),
+    "an AWS key": ((b"AKIA", b"ASIA"), rb"(?:AKIA|ASIA)[A-Z0-9]{16}"),
+    "a Google key": ((b"AIza",), rb"AIza[A-Za-z0-9_-]{35}"),
+    "a Slack token": ((b"xox",), rb"xox[abprs]-[A-Za-z0-9-]{20,}"),
+    "a private key": ((b"PRIVATE KEY",), rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY"),
+    "a password in a URL": (
+        (b"://",),
+        rb"[a-z][a-z0-9+]{2,9}://" + _URL_CHARS + rb"{1,200}:" + _URL_CHARS + rb"{6,200}@",
+    ),
 }
-_TOKENS = {kind: re.compile(pattern) for kind, pattern in TOKENS.items()}
+_TOKENS = {kind: (parts, re.compile(pattern)) for kind, (parts, pattern) in TOKENS.items()}
 _SECRET_VARIABLES = re.compile(r"(TOKEN|API_KEY|SECRET|SECRET_KEY|ACCESS_KEY|PASSWORD)$")
 
 # Absolute paths inside a text. A path may follow file://, but not another character of a path or of a URL.
@@ -95,7 +105,7 @@ def clean(manifest: Manifest, folder: Path, token: str | None = None) -> None:
 
 def find_problems(entry: Entry, secrets: Iterable[str], paths: Iterable[str]) -> list[str]:
     """
-    Name what must not go up in a file.
+    Name what must not go up in a file: it is decoded first, and then searched.
 
     Args:
         entry ([`~mmr1_trl.hub.manifest.Entry`]):
@@ -105,62 +115,40 @@ def find_problems(entry: Entry, secrets: Iterable[str], paths: Iterable[str]) ->
 
     Returns:
         `list[str]`: Such as `"README.md holds a Hugging Face token"`; the values themselves are not repeated.
+
+    Raises:
+        [`BadInputError`]: The file cannot be read, so that nobody knows what it holds.
     """
-    values = [secret.encode() for secret in secrets]
+    # As they are, and without what would pass for an escape in them.
+    values = [view.encode("utf-8", "surrogatepass") for secret in secrets for view in views(secret) if len(view) >= 8]
+    own_bytes = [path.encode() for path in paths]
     is_text = PurePosixPath(entry.path).suffix in _TEXT
     own = _own_paths(paths, _START if is_text else "")  # in a pickle any byte may stand before a path
     found: dict[str, None] = {}
-    for content in _texts(entry):
+
+    def look(content: bytes, text: str | None) -> None:
         if any(value in content for value in values):
             found["one of your own tokens or keys"] = None
-        for kind, pattern in _TOKENS.items():
-            if pattern.search(content):
+        for kind, (parts, pattern) in _TOKENS.items():
+            if any(part in content for part in parts) and pattern.search(content):
                 found[kind] = None
-        if _is_vocabulary(entry.path) or not paths:
-            continue
-        text = content.decode("utf-8", "replace")
+        if _is_vocabulary(entry.path) or not own_bytes:
+            return
+        if text is None:
+            text = content.decode("utf-8", "replace") if any(path in content for path in own_bytes) else ""
         if own.search(text) or (is_text and _LOCAL.search(text)):
             found["an absolute path of this machine"] = None
+
+    for part in texts(entry):
+        if isinstance(part, bytes):
+            look(part, None)
+        else:
+            for view in views(part):
+                look(view.encode("utf-8", "surrogatepass"), view)
+    # What is known is looked for everywhere, in the numbers of weights and between the columns of a table as well.
+    if values and any(value in piece for piece in pieces(entry) for value in values):
+        found["one of your own tokens or keys"] = None
     return [f"{entry.path} holds {kind}" for kind in found]
-
-
-def _texts(entry: Entry) -> Iterator[bytes]:
-    """Yield what is to be searched: a whole file, the header of weights, the texts of a table."""
-    name = PurePosixPath(entry.path)
-    if name.suffix == ".safetensors":
-        if isinstance(entry.source, bytes):
-            yield entry.source
-            return
-        with open(entry.source, "rb") as file:
-            yield file.read(min(int.from_bytes(file.read(8), "little"), 1 << 26))
-    elif name.suffix == ".parquet":
-        yield from _table_texts(entry)
-    elif name.suffix not in (".png", ".jpg"):
-        yield entry.read()
-
-
-def _table_texts(entry: Entry) -> Iterator[bytes]:
-    """Yield the texts of a parquet file (they are compressed on disk), batch by batch, and its metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(io.BytesIO(entry.source) if isinstance(entry.source, bytes) else entry.source) as file:
-        yield b"\n".join((file.schema_arrow.metadata or {}).values())
-        for batch in file.iter_batches(batch_size=512):
-            for column in batch.columns:
-                for text in _string_arrays(column, pa):
-                    yield "\n".join(value for value in text.to_pylist() if value).encode()
-
-
-def _string_arrays(array: Any, pa: Any) -> Iterator[Any]:
-    """Yield the arrays of texts inside a column, but not the encoded pictures."""
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        yield array
-    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        yield from _string_arrays(array.flatten(), pa)
-    elif pa.types.is_struct(array.type):
-        for part in array.flatten():
-            yield from _string_arrays(part, pa)
 
 
 def _is_vocabulary(path: str) -> bool:

@@ -145,7 +145,7 @@ def test_a_folder_with_a_token_is_refused(hub, push, hub_folder):
     assert TOKEN not in outcome.err and len(hub.requests) == before
     assert push("model", "leaky", "tester/leaky", "--exclude", "notes.yaml").code == 0
     # The card quotes the settings, so leaving out their file is not enough.
-    (hub_folder / "leaky/mmr1_config.yaml").write_text(f"note: {TOKEN}\n")
+    (hub_folder / "leaky/mmr1_config.yaml").write_text(f"method: mssr\ndataset_name: {TOKEN}\n")
     outcome = push("model", "leaky", "tester/leaky", "--exclude", "notes.yaml", "mmr1_config.yaml")
     assert outcome.code == 2 and "README.md holds one of your own tokens" in outcome.err
 
