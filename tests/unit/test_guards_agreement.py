@@ -4,12 +4,13 @@
 import logging
 import math
 from collections import defaultdict
-from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from fixtures.fake_vllm import build_vllm_trainer, install
+from fixtures.models import build
+from fixtures.trainers import build_trainer, logged, picture_rows
+from fixtures.vllm_stand_in import install
 from transformers.utils import logging as transformers_logging
 
 from mmr1_trl import RLVRConfig
@@ -228,11 +229,22 @@ MEAN = "sampling/sampling_logp_difference/mean"
 
 @pytest.fixture
 def make_vllm_trainer(monkeypatch, tmp_path):
+    """A trainer whose model, unlike a random one, looks at its pictures, on four rows that recur in every batch."""
     install(monkeypatch)
-    return partial(build_vllm_trainer, tmp_path)
+    model, processor = build("qwen2_5_vl")
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data *= 3
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr("fixtures.trainers.build", lambda _: (str(tmp_path / "model"), processor))
+    settings = {
+        "per_device_train_batch_size": 8, "num_generations": 2, "learning_rate": 2e-3, "bf16": False, "max_steps": 2,
+        "max_completion_length": 4, "use_vllm": True, "vllm_mode": "colocate", "output_dir": str(tmp_path / "run"),
+    }  # fmt: skip
+    return lambda **options: build_trainer(rows=picture_rows(4), **settings | options)
 
 
-GROUPS = {"num_generations": 2}
 TWO = {"steps_per_generation": 2, "per_device_train_batch_size": 4}
 MODES = [
     {},
@@ -243,13 +255,9 @@ MODES = [
 ]
 
 
-def logged(trainer, name):
-    return [entry[name] for entry in trainer.state.log_history if name in entry]
-
-
 @pytest.mark.parametrize("options", MODES, ids=range(len(MODES)))
 def test_a_run_that_is_right_agrees(make_vllm_trainer, warned, options):
-    trainer = make_vllm_trainer(**GROUPS, **options)
+    trainer = make_vllm_trainer(**options)
     trainer.train()
     differences = logged(trainer, MEAN)
     assert differences and max(differences) < 0.01 and warned() == []
@@ -263,7 +271,7 @@ def test_a_run_that_is_right_agrees(make_vllm_trainer, warned, options):
 @pytest.mark.parametrize("options", MODES, ids=range(len(MODES)))
 def test_a_corrupted_prompt_stops_the_first_batch(make_vllm_trainer, options):
     """TRL 1.16 sends the expanded picture tokens, and vLLM expands the first of them again."""
-    trainer = make_vllm_trainer(**GROUPS, **options)
+    trainer = make_vllm_trainer(**options)
     trainer.vllm_generation.generate = trainer.engine._generate  # TRL's own
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     with pytest.raises(TrainingStopped, match="Step 1: the sampler"):
@@ -274,7 +282,7 @@ def test_a_corrupted_prompt_stops_the_first_batch(make_vllm_trainer, options):
 
 @pytest.mark.parametrize("options", MODES[:2], ids=range(2))
 def test_stale_pictures_stop_the_first_batch_that_has_one_after_an_update(make_vllm_trainer, options):
-    trainer = make_vllm_trainer(**GROUPS, **options)
+    trainer = make_vllm_trainer(**options)
     trainer.engine._reset_encoder_cache = lambda: None
     with pytest.raises(TrainingStopped, match="Step 2: the sampler"):
         trainer.train()
@@ -282,7 +290,7 @@ def test_stale_pictures_stop_the_first_batch_that_has_one_after_an_update(make_v
 
 
 def test_the_last_checkpoint_is_whole(make_vllm_trainer):
-    options = GROUPS | {"save_strategy": "steps", "save_steps": 1}
+    options = {"save_strategy": "steps", "save_steps": 1}
     trainer = make_vllm_trainer(**options)
     trainer.engine._reset_encoder_cache = lambda: None
     with pytest.raises(TrainingStopped, match="The last complete checkpoint, checkpoint-1, is untouched"):
@@ -293,18 +301,18 @@ def test_the_last_checkpoint_is_whole(make_vllm_trainer):
 
 
 def test_stale_weights_and_another_temperature_stop_as_well(make_vllm_trainer):
-    trainer = make_vllm_trainer(**GROUPS)
+    trainer = make_vllm_trainer()
     trainer.engine._sync_weights = lambda: None
     with pytest.raises(TrainingStopped, match="Step 2: the sampler"):
         trainer.train()
-    trainer = make_vllm_trainer(**GROUPS)
+    trainer = make_vllm_trainer()
     trainer.vllm_generation.temperature = 0.5
     with pytest.raises(TrainingStopped, match="Step 1: the sampler"):
         trainer.train()
 
 
 def test_a_pictures_token_out_of_vllm_is_named(make_vllm_trainer):
-    trainer = make_vllm_trainer(**GROUPS)
+    trainer = make_vllm_trainer()
     token = trainer.model.config.image_token_id
     trainer.vllm_generation.generation_kwargs["logit_bias"] = {token: 100.0}
     with pytest.raises(
@@ -314,7 +322,6 @@ def test_a_pictures_token_out_of_vllm_is_named(make_vllm_trainer):
 
 
 def test_on_the_command_line_the_run_ends_with_3(make_vllm_trainer, monkeypatch, capsys, tmp_path):
-    make_vllm_trainer(**GROUPS)  # leaves its model on the disk
     monkeypatch.setattr(TrainingEngine, "generate", lambda self, *args, **kwargs: self._generate(*args, **kwargs))
     words = [
         "grpo", "--model_name_or_path", str(tmp_path / "model"), "--dataset_name", "figures", "--num_train_rows", "4",
