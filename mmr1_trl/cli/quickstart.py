@@ -12,7 +12,7 @@ from typing import Any
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import complete_checkpoints, locked, write_json
+from mmr1_trl.run_folder import QUICKSTART_FILE, complete_checkpoints, locked, write_json
 
 
 _ABOUT = (
@@ -87,7 +87,7 @@ class _State:
     """The settings of the quickstart in a folder, its finished phases, and the seconds that each phase took."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
-        self.path = folder / "quickstart.json"
+        self.path = folder / QUICKSTART_FILE
         self.seconds: dict[str, float] = {}
         self.finished: list[str] = []
         self.settings = settings = {name: value for name, value in settings.items() if name != "output_dir"}

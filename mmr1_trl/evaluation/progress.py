@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion
+from mmr1_trl.run_folder import Journal
 
 
 class BatchLog:
@@ -37,12 +38,18 @@ class BatchLog:
         self._batches: dict[tuple[str, int], dict[str, Any]] = {}
         if self.path is None:
             return
-        self._own = self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
-        self._own.parent.mkdir(parents=True, exist_ok=True)
+        own = self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
         for file in self._files():
-            self._read(file, settings)
-        if not _cut_to_whole_lines(self._own):
-            self._own.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+            journal = Journal(file, settings)
+            if differences := journal.differences():
+                changed = [difference.split(" was ")[0] for difference in differences]
+                raise BadInputError(
+                    f"{file} holds an unfinished evaluation with another {', '.join(changed)}. Finish it with the "
+                    "same options, delete the file, or choose another output folder."
+                )
+            self._batches |= {(entry["kind"], entry["index"]): entry for entry in journal.pieces()}
+        self._own = Journal(own, settings)
+        self._own.resume()
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -60,9 +67,7 @@ class BatchLog:
         if self.path is None:
             return
         written = {row: [asdict(one) for one in many] for row, many in completions.items()}
-        entry = {"kind": kind, "index": index, "completions": written, "skipped": skipped}
-        with self._own.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._own.append({"kind": kind, "index": index, "completions": written, "skipped": skipped})
 
     def remove(self) -> None:
         """Delete the files of all processes, when the evaluation is complete."""
@@ -73,32 +78,6 @@ class BatchLog:
         if self.path is None:
             return []
         return sorted(self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"))
-
-    def _read(self, file: Path, settings: dict[str, Any]) -> None:
-        lines = [json.loads(line) for line in _whole_lines(file).splitlines()]
-        if not lines:
-            return
-        changed = [name for name, value in settings.items() if lines[0].get(name) != value]
-        if changed:
-            raise BadInputError(
-                f"{file} holds an unfinished evaluation with another {', '.join(changed)}. Finish it with the same "
-                "options, delete the file, or choose another output folder."
-            )
-        self._batches |= {(entry["kind"], entry["index"]): entry for entry in lines[1:]}
-
-
-def _whole_lines(file: Path) -> str:
-    """The text of `file` without a line that a kill cut off."""
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return text[: text.rfind("\n") + 1]
-
-
-def _cut_to_whole_lines(file: Path) -> str:
-    """Remove a line that a kill cut off from `file`; return what is in it."""
-    whole = _whole_lines(file)
-    if file.is_file():
-        file.write_text(whole, encoding="utf-8")
-    return whole
 
 
 def data_fingerprint(dataset: Dataset) -> str:

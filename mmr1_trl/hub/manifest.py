@@ -10,14 +10,13 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import COMPLETE, describe_file, mark_of
+from mmr1_trl.run_folder import CHECKPOINT, COMPLETE, SCHEDULER, describe_file, mark_of
 
 
 WEIGHTS = "*.safetensors"
-CHECKPOINT = "checkpoint-*"
 # What only a resumed training needs: gigabytes that nobody loads, unless a checkpoint is uploaded for resuming.
 TRAINING_STATE = (
-    "optimizer*.pt", "optimizer*.bin", "scheduler.pt", "scaler.pt", "rng_state*.pth", "rlvr_*", "latest",
+    "optimizer*.pt", "optimizer*.bin", SCHEDULER, "scaler.pt", "rng_state*.pth", "rlvr_*", "latest",
 )  # fmt: skip
 # A pickle of all arguments: absolute paths, the host, and the Hub token in clear. Nothing reads it back.
 ARGUMENTS = "training_args.bin"
@@ -192,7 +191,7 @@ def _folder_stays(relative: Path) -> str | None:
     name = relative.name
     if name.startswith((".", "_")):
         return "hidden or temporary"
-    if fnmatch(name, CHECKPOINT):
+    if name.startswith(CHECKPOINT):
         return "a checkpoint; --with_checkpoint uploads the newest one"
     if fnmatch(name, "global_step*"):
         return "state of training"

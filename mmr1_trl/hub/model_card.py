@@ -13,7 +13,7 @@ from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
 from mmr1_trl.hub.render import existing_license, public_name, repo_name, write_card
 from mmr1_trl.hub.run_facts import ADAPTER_FILE, read_facts, read_json
-from mmr1_trl.run_folder import SETTINGS_FILE, TRAINER_STATE, step_of
+from mmr1_trl.run_folder import QUICKSTART_FILE, SETTINGS_FILE, TRAINER_STATE, step_of
 
 
 ASSETS = "assets"
@@ -108,7 +108,7 @@ def find_results(run: Path, names: set[str], base: str, step: int | None) -> lis
         `list[dict]`: `summary`, `own` (or of the base model), and what [`~evaluation.record.read_record`] says.
     """
     places = [*run.glob("*/summary.json"), *run.glob("*/*/summary.json")]
-    if (run.resolve().parent / "quickstart.json").is_file():
+    if (run.resolve().parent / QUICKSTART_FILE).is_file():
         places += [run.resolve().parent / part / "summary.json" for part in ("before", "after")]
     results = []
     for path in sorted(places):

@@ -14,10 +14,11 @@ from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.checks import ADAPTER, check_adapter, check_files
-from mmr1_trl.hub.manifest import CHECKPOINT, WEIGHTS, Manifest
+from mmr1_trl.hub.manifest import WEIGHTS, Manifest
 from mmr1_trl.hub.push import LAST_CHECKPOINT, add_checkpoint, newest_checkpoint
 from mmr1_trl.hub.repository import Target, open_repository, upload
 from mmr1_trl.hub.scan import clean
+from mmr1_trl.run_folder import list_checkpoints
 
 
 logger = logging.get_logger(__name__)
@@ -128,7 +129,7 @@ def push_result(args: Any, target: Target, step: int, message: str) -> Any:
     _check(output_dir)
     manifest, mirror = Manifest(), None
     manifest.add_folder(output_dir)
-    if args.hub_strategy in _WITH_CHECKPOINTS and any(output_dir.glob(CHECKPOINT)):
+    if args.hub_strategy in _WITH_CHECKPOINTS and list_checkpoints(output_dir):
         mirror = _add_checkpoint(manifest, newest_checkpoint(output_dir), args.hub_strategy)
     clean(manifest, output_dir, args.hub_token)
     return upload(manifest, target, message, step_tag(target, step), mirror)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import COMPLETIONS, LOG_HISTORY, SCORES_HISTORY, TRAINER_STATE, list_checkpoints
+from mmr1_trl.run_folder import LOG_HISTORY, SCORES_HISTORY, TRAINER_STATE, completions_tables, list_checkpoints
 
 
 @dataclass
@@ -75,8 +75,7 @@ class Run:
 
     def completions(self) -> list[Path]:
         """The files of logged completions (`log_completions=True`), oldest step first."""
-        files = (self.folder / COMPLETIONS).glob("completions_*.parquet")
-        return sorted(files, key=lambda path: (len(path.name), path.name))  # from step 100,000 on with a digit more
+        return completions_tables(self.folder)
 
     def stages(self) -> dict[str, pd.DataFrame]:
         """The logged completions at the `start`, `middle` and `end` of the run; fewer if fewer were logged."""

@@ -16,6 +16,8 @@ TRAINER_STATE = "trainer_state.json"  # of transformers, in a checkpoint and at 
 TRAIN_RESULTS = "train_results.json"  # the last file that a finished training writes
 SCORES_HISTORY = "prompt_scores.jsonl"
 SCORING_JOURNAL = "scoring_journal.jsonl"
+SCORES_JOURNAL = "scores_journal.jsonl"  # of `mmr1 score`
+QUICKSTART_FILE = "quickstart.json"  # beside the folder of its run
 COMPLETIONS = "completions"  # the folder of TRL's tables of completions
 LOCK = ".mmr1.lock"
 
@@ -32,6 +34,12 @@ UNREAD = ("training_args.bin", "README.md")
 def completions_table(folder: str | Path, step: int) -> Path:
     """Return where TRL writes the table of completions of a step."""
     return Path(folder) / COMPLETIONS / f"completions_{step:05d}.parquet"
+
+
+def completions_tables(folder: str | Path) -> list[Path]:
+    """Return the tables of completions of a run, oldest step first."""
+    files = (Path(folder) / COMPLETIONS).glob("completions_*.parquet")
+    return sorted(files, key=lambda path: (len(path.name), path.name))  # from step 100,000 on with a digit more
 
 
 def checkpoint_of(folder: str | Path, step: int) -> Path:
@@ -126,6 +134,10 @@ class Journal:
             for name in names
             if found.get(name) != self.identity.get(name)
         ]
+
+    def pieces(self) -> list[Any]:
+        """Return the finished pieces in the file, of whatever work they are."""
+        return [json.loads(line) for line in self._lines()[1:]]
 
     def resume(self) -> list[Any]:
         """

@@ -14,7 +14,7 @@ from datasets.table import embed_table_storage
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.variance_promotion import outcome_variance, variance_promotion_score
-from mmr1_trl.run_folder import Journal
+from mmr1_trl.run_folder import SCORES_JOURNAL, Journal
 from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
 from mmr1_trl.trainers.rows import fingerprint, row_digests
@@ -24,7 +24,6 @@ from mmr1_trl.trainers.scoring import SAMPLING, first_rows, score_prompts, weigh
 
 TABLE = "scores.parquet"
 KEPT = "kept.parquet"
-JOURNAL = "scores_journal.jsonl"
 
 
 @dataclass
@@ -132,11 +131,11 @@ class Scorer(RLVRTrainer):
                 prompt is within the bounds.
         """
         folder = Path(str(self.args.output_dir))
-        journal = Journal(folder / JOURNAL, metadata)
+        journal = Journal(folder / SCORES_JOURNAL, metadata)
         if differences := journal.differences():
             raise BadInputError(
                 f"{folder} holds other scores: {'; '.join(differences)}. Choose another --output_dir, or delete "
-                f"{folder / JOURNAL}."
+                f"{folder / SCORES_JOURNAL}."
             )
         self.accelerator.wait_for_everyone()  # nobody writes before everybody has looked
         self.model.train()  # TRL's sampling follows the options of training in this mode

@@ -188,3 +188,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_text(path, "new")
     assert json.loads(path.read_text()) == {"step": 1} and os.listdir(tmp_path) == ["state.json"]
+
+
+def test_nobody_else_spells_a_file_name_of_a_run():
+    import ast
+
+    import mmr1_trl
+    from mmr1_trl.run_folder import files
+
+    names = {value for name, value in vars(files).items() if name.isupper() and isinstance(value, str)}
+    names -= {files.COMPLETIONS}  # TRL's word for what is sampled, too
+    package = Path(mmr1_trl.__file__).parent
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        if path.parent.name == "run_folder":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        found += [f"{path.relative_to(package)}: {text}" for text in texts if Path(text).name in names]
+    assert not found, found
