@@ -32,8 +32,13 @@ _FLOAT = re.compile(_NUMBER)
 _NAMES = (
     "bbox_2d", "point_2d", "bbox", "bounding_box", "boundingbox", "box", "point", "coordinate", "coordinates",
     "coords", "position", "location", "center", "click", "start_box", "end_box", "start_point", "end_point",
-    "click_point", "answer", "points", "boxes", "bboxes", "target", "pos", "xy",
+    "click_point", "click_position", "click_coordinate", "click_coordinates", "center_point", "centre", "answer",
+    "points", "boxes", "bboxes", "bounds", "rect", "region", "target", "pos", "xy",
 )  # fmt: skip
+# Texts of an object that may be a call or an object of their own, and lists of it that are no places: sizes, and the
+# boxes that some models write y first.
+_ACTIONS = ("action", "actions", "arguments", "code", "command")
+_NO_PLACES = ("box_2d", "size", "image_size", "screen_size", "resolution", "window_size")
 _NAMED = re.compile(
     # box: [..]   <box>..</box>   <|box_start|>..   click(..), pyautogui.doubleClick(..), tap(..)
     rf"(?<![A-Za-z0-9_])(?:{'|'.join(_NAMES)})[\"']?\s*+[:=]"
@@ -44,7 +49,8 @@ _NAMED = re.compile(
 # Coordinates one by one: across, down and, for a box, the two others.
 _BY_ONE = (
     ("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
-    ("left", "top", "right", "bottom"), ("x", "y", "width", "height"), ("x", "y", "w", "h"), ("x", "y"),
+    ("left", "top", "right", "bottom"), ("left", "top", "width", "height"), ("x", "y", "width", "height"),
+    ("x", "y", "w", "h"), ("x", "y"),
 )  # fmt: skip
 _ONE_BY_ONE = [
     re.compile(
@@ -102,7 +108,7 @@ def _candidates(text: str) -> Iterator[list[Numbers]]:
     """Yield what a text names, then what it has in brackets, then its bare numbers."""
     text = text.replace("\\left", "").replace("\\right", "").replace("\\,", " ")
     objects, text = json_objects(text)
-    named = [numbers for item in objects for numbers in _of_object(item)]
+    named, unnamed = _of_objects(objects)
     for tag in _MOLMO.findall(text):
         named += _of_molmo(tag)
     text = _MOLMO.sub(" ", text)
@@ -116,8 +122,8 @@ def _candidates(text: str) -> Iterator[list[Numbers]]:
             named += found
             break  # the x and y of a longer form are no point of their own
     yield named
-    for pattern in (_BRACKETS, _BARE):
-        yield [numbers for group in pattern.findall(text) for numbers in _split(_floats(group))]
+    yield [*unnamed, *(numbers for group in _BRACKETS.findall(text) for numbers in _split(_floats(group)))]
+    yield [numbers for run in _BARE.findall(text) for numbers in _split(_floats(run))]
 
 
 def _floats(text: str) -> Numbers:
@@ -189,10 +195,14 @@ def _as_json(match: re.Match[str]) -> str:
     return match[0] if match[1] is None else json.dumps(match[1].replace("\\'", "'"))
 
 
-def _of_object(item: Any) -> list[Numbers]:
-    """The points and boxes under their names in an object, at any depth; other texts, such as labels, do not count."""
-    found: list[Numbers] = []
-    todo = [item]
+def _of_objects(items: list[Any]) -> tuple[list[Numbers], list[Numbers]]:
+    """
+    The points and boxes in objects, at any depth: those under their names, and lists of numbers under other keys.
+    Texts, such as labels, do not count, save those that hold an action.
+    """
+    named: list[Numbers] = []
+    unnamed: list[Numbers] = []
+    todo = list(items)
     while todo:
         item = todo.pop()
         if isinstance(item, list):
@@ -200,14 +210,19 @@ def _of_object(item: Any) -> list[Numbers]:
         if not isinstance(item, dict):
             continue
         entries = {str(key).lower(): value for key, value in item.items()}
-        one_by_one = (names for names in _BY_ONE if all(_is_number(entries.get(name)) for name in names))
-        if names := next(one_by_one, None):
-            found.append(_by_one(names, tuple(float(entries[name]) for name in names)))
-        named = [entries.pop(name) for name in _NAMES if name in entries]
-        found += [numbers for value in named for numbers in _of_value(value)]
-        todo += [value for value in [*named, *entries.values()] if isinstance(value, dict)]
-        todo += [value for value in entries.values() if isinstance(value, list)]
-    return found
+        for names in _BY_ONE:
+            if numbers := _numbers([entries.get(name) for name in names]):
+                named.append(_by_one(names, numbers))
+                break
+        for key, value in entries.items():
+            if key in _ACTIONS and isinstance(value, str):
+                named += next(_candidates(value))
+            elif key in _NAMES:
+                named += _of_value(value)
+            elif key not in _NO_PLACES and isinstance(value, list):
+                unnamed += _of_value(value)
+            todo += [value] if isinstance(value, dict | list) else []
+    return named, unnamed
 
 
 def _of_value(value: Any) -> list[Numbers]:
@@ -216,11 +231,17 @@ def _of_value(value: Any) -> list[Numbers]:
         return _split(_floats(match[1])) if match else []
     if not isinstance(value, list):
         return []
-    if all(_is_number(number) for number in value):
-        return _split(tuple(map(float, value)))
+    if numbers := _numbers(value):
+        return _split(numbers)
     if len(value) == 2 and all(isinstance(corner, list) and len(corner) == 2 for corner in value):
         value = [value[0] + value[1]]
-    return [tuple(map(float, box)) for box in value if isinstance(box, list) and all(map(_is_number, box))]
+    return [_numbers(box) for box in value if isinstance(box, list)]
+
+
+def _numbers(values: list[Any]) -> Numbers:
+    """All values as numbers, also those in quotes; empty if one is none."""
+    numbers = [float(v) if isinstance(v, str) and _FLOAT.fullmatch(v) and v[-1] not in "%xs" else v for v in values]
+    return tuple(map(float, numbers)) if all(map(_is_number, numbers)) else ()
 
 
 def _is_number(value: Any) -> bool:

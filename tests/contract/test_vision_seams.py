@@ -9,6 +9,8 @@ import PIL.Image
 import pytest
 import torch
 from fixtures.models import build
+from transformers import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from mmr1_trl.models.tiny_vlm import FAMILIES as TINY
 from mmr1_trl.trainers.vision import cache as vision_cache
@@ -170,3 +172,13 @@ def test_tickets_of_a_batch_that_is_over_are_refused():
     model(**batches[1])
     with pytest.raises(RuntimeError, match="generation batch that is over"):
         model(**batches[0])
+
+
+@pytest.mark.parametrize("patch", [14, 16])
+def test_smart_resize_is_what_the_processor_does(patch):
+    """`engines/frames.py` computes by it how large a picture is when the model sees it."""
+    processor = Qwen2VLImageProcessorPil(patch_size=patch, size={"shortest_edge": 3136, "longest_edge": 100_000})
+    for width, height in ((640, 480), (30, 40), (1000, 90)):
+        grid = processor(images=[PIL.Image.new("RGB", (width, height))], return_tensors="pt")["image_grid_thw"][0]
+        down, across = smart_resize(height, width, patch * processor.merge_size, 3136, 100_000)
+        assert [down, across] == (grid[1:] * patch).tolist()

@@ -61,6 +61,22 @@ def test_a_second_place_is_never_paid(appended):
             assert box == [0.0], reply
 
 
+def test_a_place_with_one_number_changed_is_not_paid():
+    gold = "[100, 200, 150, 260]"
+    changes = {"point": (("120", "720"), ("230", "830")), "box": (("100", "700"), ("260", "960"))}
+    reward = {"point": rewards.point_in_box_reward, "box": rewards.iou_reward}
+    for case in CASES:
+        for kind, pairs in changes.items():
+            for right, wrong in pairs:
+                reply = case["reply"].replace(right, wrong)
+                if (
+                    case[kind] in ([120, 230], [100, 200, 150, 260])
+                    and reply != case["reply"]
+                    and case["form"] != "both"
+                ):
+                    assert reward[kind]([reply], [gold])[0] < 0.6, reply
+
+
 @pytest.mark.parametrize("coordinates", COORDINATES)
 def test_every_frame_is_brought_to_stored_pixels(coordinates):
     """A screenshot that the limits of a shipped config halve: what the model rightly writes is paid, in each frame."""
