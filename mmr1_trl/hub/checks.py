@@ -3,7 +3,7 @@
 
 import json
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
@@ -26,6 +26,8 @@ def check_files(folder: Path) -> None:
     adapter = (folder / ADAPTER).is_file()
     for name in (ADAPTER,) if adapter else ("config.json",):
         _read_json(folder, name)
+    for index in sorted(folder.glob("*.index.json")):
+        _weight_files(folder, index.name)
     if not adapter or (folder / "tokenizer_config.json").is_file():
         _require_processor_files(folder)
     _check_weights(folder, adapter)
@@ -138,6 +140,20 @@ def _require_processor_files(folder: Path) -> None:
         raise BadInputError(f"{folder} has no chat template (chat_template.jinja), so that no prompt can be written.")
 
 
+def _weight_files(folder: Path, index: str) -> list[str]:
+    """Return the files that an index names, which have to be files of its folder."""
+    weights = _read_json(folder, index).get("weight_map")
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights.values()):
+        raise BadInputError(f"{folder / index} names no files (weight_map). Save the model again.")
+    names = sorted(set(weights.values()))
+    for name in names:
+        if not name or name != PurePath(name).name or "\\" in name or name == "..":
+            raise BadInputError(
+                f"{folder / index} names {name!r}, which is no file of its folder. Save the model again."
+            )
+    return names
+
+
 def _check_weights(folder: Path, adapter: bool) -> None:
     """Open every safetensors file and look for numbers that are none."""
     import torch
@@ -146,7 +162,7 @@ def _check_weights(folder: Path, adapter: bool) -> None:
     files = sorted(folder.glob("adapter_model*.safetensors" if adapter else "model*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not adapter:
-        files = [folder / name for name in sorted(set(_read_json(folder, index.name)["weight_map"].values()))]
+        files = [folder / name for name in _weight_files(folder, index.name)]
     if not files:
         raise BadInputError(
             f"{folder} holds no weights ({'adapter_model' if adapter else 'model'}.safetensors). Name the output_dir "
@@ -167,11 +183,14 @@ def _check_weights(folder: Path, adapter: bool) -> None:
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        value = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInputError(f"{folder} has no {name}, so it is not a folder that can be loaded.") from error
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(f"{folder / name} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise BadInputError(f"{folder / name} holds no settings, but a {type(value).__name__}. Save it again.")
+    return value
 
 
 def _quiet() -> Any:

@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -79,11 +80,16 @@ class Manifest:
                 Whether the optimizer and the other state of training go up as well.
             exclude (`Iterable[str]`, *optional*):
                 Patterns of names that the user wants left out.
+
+        Raises:
+            [`BadInputError`]: What would go up is a link out of the folder or to nothing, a device or a pipe.
         """
         for place, folders, files in os.walk(folder):
             here = Path(place).relative_to(folder)
             for name in sorted(folders):
                 reason = _folder_stays(here / name)
+                if reason is None and (Path(place) / name).is_symlink():
+                    reason = "a link to a folder, which is not followed"
                 if reason is not None:
                     folders.remove(name)
                     label = str(PurePosixPath(prefix) / (here / name).as_posix())
@@ -96,9 +102,10 @@ class Manifest:
                     reason = "left out by --exclude"
                 file = Path(place) / name
                 if reason is None:
+                    _require_file(file, folder)
                     self.entries.append(Entry(str(PurePosixPath(prefix) / relative), file))
                 else:
-                    self.left_out.append((str(PurePosixPath(prefix) / relative), file.stat().st_size, reason))
+                    self.left_out.append((str(PurePosixPath(prefix) / relative), file.lstat().st_size, reason))
 
     def replace(self, path: str, content: bytes, note: str = "") -> None:
         """Upload `content` as the file `path`, in place of one that is there already."""
@@ -179,12 +186,33 @@ def readable(size: int) -> str:
     raise AssertionError
 
 
-def require_folder(folder: str | Path) -> Path:
-    """Return `folder` as a path if it is one, with a helpful refusal if not."""
+def require_folder(folder: str | Path, exclude: Iterable[str] = ()) -> Path:
+    """
+    Return `folder` as a path.
+
+    Raises:
+        [`BadInputError`]: There is no such folder, or it holds links out of it, devices or pipes among what would go
+            up. Nothing in it is opened before that is known.
+    """
     path = Path(folder)
     if not path.is_dir():
         raise BadInputError(f"There is no folder {str(folder)!r}. The order is: mmr1 push KIND FOLDER REPO_ID.")
+    Manifest().add_folder(path, exclude=exclude)
     return path
+
+
+def _require_file(file: Path, folder: Path) -> None:
+    """Refuse what is no regular file, or no file of this folder: reading it could take forever, or leak another."""
+    if file.is_symlink():
+        if not file.exists():
+            raise BadInputError(f"{file} is a link to nothing. Remove it, or leave it out by --exclude {file.name}.")
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise BadInputError(
+                f"{file} is a link out of {folder}. Put the file itself there (`cp -L`), or leave it out by --exclude "
+                f"{file.name}."
+            )
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise BadInputError(f"{file} is a device or a pipe, not a file. Leave it out by --exclude {file.name}.")
 
 
 def _folder_stays(relative: Path) -> str | None:
@@ -212,4 +240,4 @@ def _file_stays(relative: PurePosixPath, resume: bool) -> str | None:
 
 
 def _size_of(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return 0 if folder.is_symlink() else sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -48,7 +48,7 @@ def model_manifest(
     Raises:
         [`BadInputError`]: It does not load, or holds something secret.
     """
-    folder = require_folder(folder)
+    folder = require_folder(folder, exclude)
     check_model(folder)
     return _run_manifest(folder, with_checkpoint, exclude, token, repo_id)
 
@@ -78,7 +78,7 @@ def adapter_manifest(
     """
     import json
 
-    folder = require_folder(folder)
+    folder = require_folder(folder, exclude)
     base = check_adapter(folder, base_model)
     manifest = _run_manifest(folder, with_checkpoint, exclude, token, repo_id)
     for entry in [entry for entry in manifest.entries if entry.path.endswith(ADAPTER)]:
@@ -221,7 +221,7 @@ def scores_manifest(
 
     from mmr1_trl.hub.cards import write_score_card
 
-    folder = require_folder(folder)
+    folder = require_folder(folder, exclude)
     table = folder / "scores.parquet"
     if not table.is_file():
         raise BadInputError(f"{folder} holds no scores.parquet. Name the --output_dir of `mmr1 score`.")
@@ -255,7 +255,7 @@ def report_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str 
     Raises:
         [`BadInputError`]: There is no page and no evaluation, or something secret in it.
     """
-    folder = require_folder(folder)
+    folder = require_folder(folder, exclude)
     manifest = Manifest()
     manifest.add_folder(folder, f"reports/{folder.absolute().name}", exclude=exclude)
     model = [entry for entry in manifest.entries if not entry.path.endswith(REPORT) or _is_of_model(entry.path)]

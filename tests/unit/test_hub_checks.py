@@ -2,6 +2,7 @@
 """What goes up and what does not: tokens, local paths, state of training, folders that do not load. No network."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub import checks, scan
+from mmr1_trl.hub import checks, push, scan
 from mmr1_trl.hub.manifest import Entry, Manifest, readable
 from mmr1_trl.hub.repository import check_repo_id
 from mmr1_trl.models import build_tiny_vlm
@@ -223,3 +224,70 @@ def test_names_that_the_hub_does_not_take(name):
     with pytest.raises(BadInputError, match="is no name of a repository"):
         check_repo_id(name)
     assert check_repo_id("owner/name-1.5_b") == "owner/name-1.5_b"
+
+
+def _replace_by_link(file, target):
+    file.unlink(missing_ok=True)
+    file.symlink_to(target)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "README.md", "completions/a.parquet"])
+@pytest.mark.parametrize(
+    ("replace", "reason"),
+    [
+        (lambda file, outside: _replace_by_link(file, outside), "is a link out of"),
+        (lambda file, outside: _replace_by_link(file, f"../../{outside.parent.name}/secret"), "is a link"),
+        (lambda file, outside: _replace_by_link(file, "nothing.json"), "is a link to nothing"),
+        (lambda file, outside: _replace_by_link(file, file.name), "is a link to nothing"),
+        (lambda file, outside: _replace_by_link(file, "/dev/zero"), "is a link out of"),
+        (lambda file, outside: os.mkfifo(file), "is a device or a pipe"),
+    ],
+)
+def test_an_upload_follows_no_link_out_of_its_folder(model_folder, tmp_path, name, replace, reason):
+    (tmp_path / "secret").write_text("{}")
+    file = model_folder / name
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    replace(file, tmp_path / "secret")
+    for collect in (push.model_manifest, push.report_manifest):
+        with pytest.raises(BadInputError, match=f"{file.name} {reason}.*--exclude {file.name}"):
+            collect(model_folder)
+    with pytest.raises(BadInputError, match=reason):
+        Manifest().add_folder(model_folder)
+    manifest = Manifest()
+    manifest.add_folder(model_folder, exclude=[name])
+    assert name not in {entry.path for entry in manifest.entries}
+
+
+def test_links_inside_of_the_folder_are_files_of_it_and_folders_are_not_followed(model_folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/a.json").write_text("{}")
+    (model_folder / "other").symlink_to(tmp_path / "other")
+    (model_folder / "b.json").symlink_to("config.json")
+    (model_folder / "dangling.docx").symlink_to("nothing")
+    manifest = Manifest()
+    manifest.add_folder(model_folder)
+    assert "b.json" in {entry.path for entry in manifest.entries}
+    assert not any("other" in entry.path for entry in manifest.entries)
+    left_out = {name: reason for name, _, reason in manifest.left_out}
+    assert left_out["other/"] == "a link to a folder, which is not followed" and "dangling.docx" in left_out
+
+
+@pytest.mark.parametrize(
+    "name", ["../base/model.safetensors", "/etc/hosts", "..", "", "a/../../b", "sub/x.safetensors", 5]
+)
+def test_an_index_names_files_of_its_folder_only(model_folder, name):
+    for index in ("model.safetensors.index.json", "adapter_model.safetensors.index.json"):
+        original = (model_folder / index).read_text() if (model_folder / index).is_file() else None
+        (model_folder / index).write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(BadInputError, match=f"{index} names"):
+            checks.check_files(model_folder)
+        if original:
+            (model_folder / index).write_text(original)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "[" * 100_000, '"a"'])
+def test_settings_that_are_none(model_folder, content):
+    (model_folder / "config.json").write_text(content)
+    with pytest.raises(BadInputError, match="config.json (holds no settings|is not valid JSON)"):
+        checks.check_files(model_folder)
