@@ -15,7 +15,9 @@ from transformers.training_args import OptimizerNames
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
+from mmr1_trl.models.processing import generation_prompt
 from mmr1_trl.rewards.calling import call_reward
+from mmr1_trl.rewards.extraction import whole_reply
 from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
@@ -296,10 +298,12 @@ def draw_samples(
             completions.update({row: replies[0] for row, replies in zip(batch.rows, generated)})
     examples = [chosen[row] for row in sorted(completions)]
     replies = [completions[row] for row in sorted(completions)]
+    opening = generation_prompt(processor)
+    examples = [example | {"generation_prompt": opening} for example in examples]
     rewards, problems = _call_rewards(reward_funcs, examples, [reply.text for reply in replies], processor)
     samples = []
     for number, (example, reply) in enumerate(zip(examples, replies)):
-        score = score_answers([reply.text], [row_question(example)])[0]
+        score = score_answers([whole_reply(reply.text, opening)], [row_question(example)])[0]
         samples.append(
             Sample(
                 row=rows[sorted(completions)[number]],

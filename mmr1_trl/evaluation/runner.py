@@ -29,6 +29,8 @@ from mmr1_trl.evaluation.generation import (
 from mmr1_trl.evaluation.progress import BatchLog, data_fingerprint
 from mmr1_trl.evaluation.results import EvalResult, summarize
 from mmr1_trl.evaluation.vllm_generation import VLLMGenerator
+from mmr1_trl.models.processing import generation_prompt
+from mmr1_trl.rewards.extraction import whole_reply
 from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
@@ -162,7 +164,9 @@ def evaluate_model(
 
     columns = [*categories, *(column for shared in groups.values() for column in shared)]
     columns += [column for column in ("doc_id", "published_id") if column in dataset.column_names]
-    predictions = _score(dataset, completions, list(dict.fromkeys(columns)), is_formatted)
+    predictions = _score(
+        dataset, completions, list(dict.fromkeys(columns)), is_formatted, generation_prompt(processor)
+    )
     result = summarize(predictions, categories, num_samples, seed, groups)
     ids = dataset["prompt_id"] if "prompt_id" in dataset.column_names else range(len(dataset))
     result.skipped = [{"row": row, "prompt_id": ids[row], "reason": skipped[row]} for row in sorted(skipped)]
@@ -203,15 +207,17 @@ def _score(
     completions: dict[int, list[Completion]],
     columns: Sequence[str],
     is_formatted: Callable[[str], bool] | None,
+    opening: str,
 ) -> list[dict[str, Any]]:
     """Score all completions in one batch (what needs algebra runs in parallel) and make a prediction of each."""
     rows = sorted(completions)
     examples = dict(zip(rows, without_images(dataset).select(rows)))
     pairs = [(row, sample) for row in examples for sample in range(len(completions[row]))]
     questions = {row: row_question(example) for row, example in examples.items()}
-    scores = score_answers([completions[row][i].text for row, i in pairs], [questions[row] for row, _ in pairs])
+    texts = [whole_reply(completions[row][i].text, opening) for row, i in pairs]
+    scores = score_answers(texts, [questions[row] for row, _ in pairs])
     predictions = []
-    for (row, i), score in zip(pairs, scores):
+    for (row, i), text, score in zip(pairs, texts, scores):
         example, completion = examples[row], completions[row][i]
         predictions.append(
             {
@@ -226,7 +232,7 @@ def _score(
                 "reason": score.reason,
                 "length": completion.length,
                 "truncated": completion.truncated,
-                "formatted": None if is_formatted is None else is_formatted(completion.text),
+                "formatted": None if is_formatted is None else is_formatted(text),
                 **{column: example[column] for column in columns},
             }
         )

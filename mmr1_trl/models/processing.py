@@ -6,10 +6,37 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from jinja2 import TemplateError
 from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
 from mmr1_trl.errors import BadInputError
+
+
+def generation_prompt(processor: Any, template_kwargs: Any = None) -> str:
+    """
+    Read what a chat template writes between the last message and the reply.
+
+    Args:
+        processor ([`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]):
+            With the template.
+        template_kwargs (`dict`, *optional*):
+            Passed to the template, such as `enable_thinking`.
+
+    Returns:
+        `str`: The text, such as `"<|im_start|>assistant\\n<think>\\n"`; `""` where there is no template, or none that
+        takes one message from a user.
+    """
+    question = "?" * 8
+    content = [{"type": "text", "text": question}] if isinstance(processor, ProcessorMixin) else question
+    messages = [{"role": "user", "content": content}]
+    try:
+        text = processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **(template_kwargs or {})
+        )
+    except (TemplateError, TypeError, ValueError, KeyError):
+        return ""  # what is wrong with it is said where a prompt is written
+    return str(text).rpartition(question)[2]
 
 
 class _ImageOnlyMixin:

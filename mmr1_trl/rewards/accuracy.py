@@ -7,7 +7,7 @@ from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.rewards.comparison import Question
-from mmr1_trl.rewards.extraction import completion_text, extract_answer
+from mmr1_trl.rewards.extraction import completion_text, extract_answer, whole_reply
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import check_gold, row_question
 from mmr1_trl.rewards.words import normalize_label
@@ -34,6 +34,12 @@ def _question(
     return row_question(dict(zip(names, (gold, answer_type, options, tolerance, precision, *place))))
 
 
+def whole_replies(completions: Completions, generation_prompt: Sequence[str] | None) -> list[str]:
+    """The texts of completions, each with the `<think>` that its chat template has opened, see [`whole_reply`]."""
+    texts = [completion_text(completion) for completion in completions]
+    return [whole_reply(*pair) for pair in zip(texts, generation_prompt or [""] * len(texts), strict=True)]
+
+
 def _style_names(prompt_style: str | Sequence[str], number: int) -> Sequence[str]:
     return [prompt_style] * number if isinstance(prompt_style, str) else prompt_style
 
@@ -50,6 +56,7 @@ def accuracy_reward(
     coordinates: str | Sequence[str | None] | None = None,
     image_size: Sequence[Sequence[int] | None] | None = None,
     seen_size: Sequence[Sequence[int] | None] | None = None,
+    generation_prompt: Sequence[str] | None = None,
     log_extra: LogExtra = None,
     log_metric: LogMetric = None,
     **kwargs: Any,
@@ -80,8 +87,8 @@ def accuracy_reward(
             Dataset column with the true answers when `solution` holds noisy ones. It is logged, not rewarded.
         coordinates, image_size, seen_size (*optional*):
             Dataset columns about points and boxes, see [`point_in_box_reward`].
-        log_extra, log_metric (`Callable`, *optional*):
-            Passed by the trainer.
+        generation_prompt (`Sequence[str]`, *optional*), log_extra, log_metric (`Callable`, *optional*):
+            Passed by the trainer. A completion whose prompt has opened `<think>` starts inside its reasoning.
 
     Returns:
         `list[float | None]`: Rewards; `None` (the trainer skips the row) where the gold itself cannot be read.
@@ -92,6 +99,7 @@ def accuracy_reward(
     [1.0, 0.0]
     ```
     """
+    completions = whole_replies(completions, generation_prompt)
     number = len(completions)
     empty: list[None] = [None] * number
     written = [coordinates] * number if isinstance(coordinates, str) else coordinates
@@ -130,7 +138,10 @@ def accuracy_reward(
 
 
 def format_reward(
-    completions: Completions, prompt_style: str | Sequence[str] = "figures", **kwargs: Any
+    completions: Completions,
+    prompt_style: str | Sequence[str] = "figures",
+    generation_prompt: Sequence[str] | None = None,
+    **kwargs: Any,
 ) -> list[float | None]:
     """
     Reward 1.0 for a completion in the shape that its prompt style asks for, else 0.0.
@@ -141,14 +152,17 @@ def format_reward(
         prompt_style (`str` or `Sequence[str]`, *optional*, defaults to `"figures"`):
             Name of the style, or a dataset column of names. The default asks for `<think>..</think>` and then
             `<answer>..</answer>`.
+        generation_prompt (`Sequence[str]`, *optional*):
+            Passed by the trainer: what the chat template writes before each completion. Where it opens `<think>`, the
+            completion need not.
 
     Returns:
         `list[float | None]`: Rewards.
     """
     names = _style_names(prompt_style, len(completions))
     return [
-        float(get_prompt_style(name).is_formatted(completion_text(completion)))
-        for completion, name in zip(completions, names, strict=True)
+        float(get_prompt_style(name).is_formatted(text))
+        for text, name in zip(whole_replies(completions, generation_prompt), names, strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ from mmr1_trl.errors import BadInputError, TrainingStopped, did_you_mean
 
 
 # What TRL passes beside the columns of the rows.
-PASSED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+PASSED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "generation_prompt")
 NOT_PASSED = ("prompt", "completion", "completion_ids")  # columns that TRL does not pass
 
 
@@ -95,14 +95,19 @@ def call_reward(
         [`BadInputError`]: See [`try_rewards`].
     """
     spoken = not isinstance(rows[0]["prompt"], str)
-    arguments = {name: [row[name] for row in rows] for name in rows[0] if name not in NOT_PASSED} | {
-        "prompts": [row["prompt"] for row in rows],
-        "completions": [[{"role": "assistant", "content": text}] for text in texts] if spoken else list(texts),
-        "completion_ids": completion_ids,
-        "trainer_state": trainer_state,
-        "log_extra": lambda name, values: None,
-        "log_metric": lambda name, value: None,
-    }
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name not in NOT_PASSED}
+    arguments = (
+        {"generation_prompt": [""] * len(rows)}
+        | columns
+        | {
+            "prompts": [row["prompt"] for row in rows],
+            "completions": [[{"role": "assistant", "content": text}] for text in texts] if spoken else list(texts),
+            "completion_ids": completion_ids,
+            "trainer_state": trainer_state,
+            "log_extra": lambda name, values: None,
+            "log_metric": lambda name, value: None,
+        }
+    )
     _check_signature(function, arguments)
     try:
         returned = function(**arguments)

@@ -61,6 +61,23 @@ def completion_text(completion: str | list[dict]) -> str:
     return content or ""
 
 
+def whole_reply(text: str, generation_prompt: str = "") -> str:
+    """
+    Give a reply the `<think>` back that its chat template has opened for it.
+
+    Args:
+        text (`str`):
+            A completion.
+        generation_prompt (`str`, *optional*, defaults to `""`):
+            What the template writes at the start of the assistant's turn, see [`models.generation_prompt`].
+
+    Returns:
+        `str`: The text, with `<think>` before it when the prompt ended inside the reasoning.
+    """
+    opened = generation_prompt.rstrip().endswith("<think>") and not text.lstrip().startswith("<think>")
+    return f"<think>{text}" if opened else text
+
+
 def visible_text(text: str) -> str | None:
     """
     Cut the reasoning away.

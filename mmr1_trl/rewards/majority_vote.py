@@ -5,8 +5,8 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.accuracy import Completions, LogMetric
-from mmr1_trl.rewards.extraction import completion_text, extract_answer
+from mmr1_trl.rewards.accuracy import Completions, LogMetric, whole_replies
+from mmr1_trl.rewards.extraction import extract_answer
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import MAX_ANSWER_CHARS, make_question
 
@@ -16,6 +16,7 @@ def majority_vote_reward(
     prompt_id: Sequence[Hashable] | None = None,
     answer_type: Sequence[str | None] | None = None,
     options: Sequence[Sequence[str] | None] | None = None,
+    generation_prompt: Sequence[str] | None = None,
     log_metric: LogMetric = None,
     **kwargs: Any,
 ) -> list[float | None]:
@@ -41,7 +42,7 @@ def majority_vote_reward(
             Dataset column. Inferred from the answers where it is missing.
         options (`Sequence[Sequence[str]]`, *optional*):
             Dataset column with the choices of multiple-choice questions.
-        log_metric (`Callable`, *optional*):
+        generation_prompt (`Sequence[str]`, *optional*), log_metric (`Callable`, *optional*):
             Passed by the trainer.
 
     Returns:
@@ -61,7 +62,8 @@ def majority_vote_reward(
             "majority_vote_reward needs the column 'prompt_id', which tells whose rollouts belong together; "
             "mmr1_trl.data.prepare_dataset makes it."
         )
-    answers = [extract_answer(completion_text(completion)) for completion in completions]
+    completions = whole_replies(completions, generation_prompt)
+    answers = [extract_answer(text) for text in completions]
     groups: dict[Hashable, list[int]] = {}
     for row, (key, answer) in enumerate(zip(prompt_id, answers, strict=True)):
         if answer is not None and len(answer) <= MAX_ANSWER_CHARS:

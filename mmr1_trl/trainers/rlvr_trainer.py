@@ -33,6 +33,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
+from mmr1_trl.models.processing import generation_prompt
 from mmr1_trl.rewards.calling import watched
 from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
@@ -186,6 +187,7 @@ class RLVRTrainer(ResumableTrainer):
         self._loss_inputs: dict[str, Any] | None = None  # the micro-batch whose loss is being computed
         self._loss_entropies: torch.Tensor | None = None
         self._fingerprint: str | None = None
+        self._generation_prompt = generation_prompt(self.processing_class, self.chat_template_kwargs)
 
     @property
     def value_tracker(self) -> Any:
@@ -265,8 +267,8 @@ class RLVRTrainer(ResumableTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._completion_ids = args[3]
-        if self._sampling_pass is not None:
-            args = (add_means(args[0], self._sampling_pass, args[3]), *args[1:])
+        records = [record | {"generation_prompt": self._generation_prompt} for record in args[0]]
+        args = (add_means(records, self._sampling_pass or {}, args[3]), *args[1:])
         functions = self.reward_funcs
         self.reward_funcs = [watched(function, lambda: self._where_rewarded(args[0])) for function in functions]
         try:

@@ -12,6 +12,7 @@ import pytest
 from mmr1_trl import rewards
 from mmr1_trl.data.prompt_style import PROMPT_STYLES, get_prompt_style
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.processing import generation_prompt
 from mmr1_trl.rewards.boxes import Detection, average_precision, box_iou
 from mmr1_trl.rewards.locations import read_detections
 from mmr1_trl.rewards.resolve import resolve_rewards
@@ -105,6 +106,42 @@ def test_prompt_styles_place_their_instruction():
     assert get_prompt_style("mmr1").messages(question)[0]["content"].endswith("</answer>. How many?")
     with pytest.raises(BadInputError, match="Did you mean 'mssr'"):
         get_prompt_style("msr")
+
+
+INSIDE = "I add.</think><answer>5</answer>"
+
+
+def test_a_reply_to_a_prompt_that_opens_the_thoughts_starts_inside_them():
+    opened, closed = "<|im_start|>assistant\n<think>\n", "<|im_start|>assistant\n"
+    texts = [INSIDE, INSIDE, f"<think>{INSIDE}", "It may be \\boxed{5}, or"]
+    prompts = [opened, closed, opened, opened]
+    assert rewards.format_reward(texts, generation_prompt=prompts) == [1.0, 0.0, 1.0, 0.0]
+    assert rewards.format_reward(texts) == [0.0, 0.0, 1.0, 0.0]
+    # Thoughts that never end hold no answer, whatever is boxed in them.
+    assert rewards.accuracy_reward(texts, ["5"] * 4, generation_prompt=prompts) == [1.0, 1.0, 1.0, 0.0]
+    log = Log()
+    rewards.accuracy_reward(texts[:2], ["5", "6"], generation_prompt=prompts[:2], log_metric=log.metric)
+    assert log.metrics["rewards/accuracy_given_format"] == 1.0
+
+
+def test_the_trainer_passes_the_generation_prompt_of_its_chat_template(make_trainer, monkeypatch):
+    seen = []
+
+    def spy(completions, generation_prompt, **columns):
+        seen.extend(generation_prompt)
+        return rewards.format_reward([INSIDE] * len(completions), generation_prompt=generation_prompt)
+
+    trainer = make_trainer(reward_funcs=spy, max_steps=1, num_generations=4)
+    assert not trainer._generation_prompt.endswith("<think>\n")
+    processor = trainer.processing_class
+    template = processor.chat_template + "{%- if add_generation_prompt -%}{{ '<think>\n' }}{%- endif -%}"
+    monkeypatch.setattr(processor, "chat_template", template)
+    trainer._generation_prompt = generation_prompt(processor)
+    assert trainer._generation_prompt.endswith("<think>\n")
+    trainer.train()
+    assert seen and set(seen) == {trainer._generation_prompt}
+    monkeypatch.setattr(processor, "chat_template", "{{ raise_exception('no') }}")
+    assert generation_prompt(processor) == ""
 
 
 def test_repetition_penalty_is_the_share_of_repeated_ngrams():
