@@ -138,6 +138,7 @@ def test_the_trainer_passes_the_generation_prompt_of_its_chat_template(make_trai
     monkeypatch.setattr(processor, "chat_template", template)
     trainer._generation_prompt = generation_prompt(processor)
     assert trainer._generation_prompt.endswith("<think>\n")
+    seen.clear()  # of the trial call
     trainer.train()
     assert seen and set(seen) == {trainer._generation_prompt}
     monkeypatch.setattr(processor, "chat_template", "{{ raise_exception('no') }}")
