@@ -3,7 +3,7 @@
 
 import pytest
 import torch
-from fixtures.models import build
+from fixtures.models import build_attentive
 from fixtures.trainers import build_trainer, logged, picture_rows
 from fixtures.vllm_stand_in import LLM, install
 from peft import LoraConfig
@@ -22,7 +22,7 @@ AGREE = 0.02
 def make(monkeypatch, tmp_path):
     """A trainer over four rows with two pictures each, so that every batch has pictures that vLLM knows."""
     install(monkeypatch)
-    model, processor = build("qwen2_5_vl")
+    model, processor = build_attentive()
     for part in (model, processor):
         part.save_pretrained(tmp_path / "model")
     monkeypatch.setattr("fixtures.trainers.build", lambda _: (str(tmp_path / "model"), processor))

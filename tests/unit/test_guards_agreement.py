@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from fixtures.models import build
+from fixtures.models import build_attentive
 from fixtures.trainers import build_trainer, logged, picture_rows
 from fixtures.vllm_stand_in import install
 from transformers.utils import logging as transformers_logging
@@ -229,12 +229,9 @@ MEAN = "sampling/sampling_logp_difference/mean"
 
 @pytest.fixture
 def make_vllm_trainer(monkeypatch, tmp_path):
-    """A trainer whose model, unlike a random one, looks at its pictures, on four rows that recur in every batch."""
+    """A trainer on four rows that recur in every batch."""
     install(monkeypatch)
-    model, processor = build("qwen2_5_vl")
-    for parameter in model.parameters():
-        if parameter.dim() > 1:
-            parameter.data *= 3
+    model, processor = build_attentive()
     for part in (model, processor):
         part.save_pretrained(tmp_path / "model")
     monkeypatch.setattr("fixtures.trainers.build", lambda _: (str(tmp_path / "model"), processor))
