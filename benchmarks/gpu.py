@@ -99,9 +99,9 @@ def cells_of(part: str, dry_run: bool, folder: str) -> dict[str, Cell]:
                 cells[name] = size | {"frozen": True, "who": "mmr1", "options": {"share_prompts": share}}
     elif part == "d":
         steps, short, resume = (4, 4, 2) if dry_run else (160, 40, 20)
-        start = {"model": "figures/tiny" if dry_run else "figures/cold_start", "save_steps": resume}
+        start = {"model": "figures/tiny" if dry_run else "figures/cold_start"}
         for name, more in {
-            "undisturbed": {"max_steps": steps, "eval_rows": 8 if dry_run else 600},
+            "undisturbed": {"max_steps": steps, "save_steps": resume, "eval_rows": 8 if dry_run else 600},
             "undisturbed again": {"max_steps": short},
             "resumed": {"max_steps": short, "resume": f"{folder}/undisturbed/checkpoint-{resume}"},
         }.items():
@@ -239,7 +239,9 @@ def run_quickstart(cell: Cell) -> Cell:
 
     words = ["--config", "figures/mssr", "--model_name_or_path", cell["model"], "--output_dir", cell["output_dir"]]
     words += ["--seed", "0", "--bf16", "true", "--disable_tqdm", "true", "--logging_steps", "2"]
-    words += ["--max_steps", str(cell["max_steps"]), "--save_steps", str(cell["save_steps"])]
+    words += ["--max_steps", str(cell["max_steps"])]
+    saves = "save_steps" in cell
+    words += ["--save_steps", str(cell["save_steps"])] if saves else ["--save_strategy", "no"]
     if cell["dry_run"]:
         words += ["--use_cpu", "true", "--num_train_rows", "16", "--per_device_train_batch_size", "4"]
         words += ["--max_completion_length", "6"]
