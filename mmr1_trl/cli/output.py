@@ -20,6 +20,7 @@ from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import (
     SETTINGS_FILE,
+    STATE_JSON,
     complete_checkpoints,
     locked,
     newest_complete,
@@ -83,9 +84,24 @@ def look_first(command: str, argv: list[str]) -> None:
     with locked(require_writable(folder), f"mmr1 {command}"):
         checkpoint = _resume_word(values.get("resume_from_checkpoint"))
         if checkpoint == "true":
-            require_whole(newest_complete(folder)[0])
+            require_usable(command, newest_complete(folder)[0])
         elif checkpoint and Path(checkpoint).is_dir():  # else it is on the Hub
-            require_whole(Path(checkpoint))
+            require_usable(command, Path(checkpoint))
+
+
+def require_usable(command: str, checkpoint: Path) -> None:
+    """Refuse a checkpoint that is not whole, or of a kind that the command cannot go on with."""
+    if command == "sft" and (checkpoint / STATE_JSON).is_file():
+        raise BadInputError(
+            f"{checkpoint} is of a reinforcement learning run, which `mmr1 sft` cannot go on with. To start from its "
+            f"weights: --model_name_or_path {checkpoint}."
+        )
+    require_whole(checkpoint)
+    if command != "sft" and not (checkpoint / STATE_JSON).is_file():
+        raise BadInputError(
+            f"{checkpoint} was not written by mmr1_trl's reinforcement learning (no {STATE_JSON}), so that `mmr1 "
+            f"{command}` cannot go on with it. To start from its weights: --model_name_or_path {checkpoint}."
+        )
 
 
 def hold_folder(settings: Settings, default: str = DEFAULT_FOLDER) -> contextlib.AbstractContextManager[None]:

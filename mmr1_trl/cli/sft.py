@@ -4,7 +4,14 @@
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.output import hold_folder, look_first, refuse_to_overwrite, resume_argument, write_settings
+from mmr1_trl.cli.output import (
+    hold_folder,
+    look_first,
+    refuse_to_overwrite,
+    require_usable,
+    resume_argument,
+    write_settings,
+)
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.train import (
     adapters,
@@ -19,7 +26,7 @@ from mmr1_trl.cli.train import (
     use_hub,
 )
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import SETTINGS_FILE, STATE_JSON, newest_complete, require_whole
+from mmr1_trl.run_folder import SETTINGS_FILE, newest_complete
 
 
 ABOUT = "Supervised fine-tuning by TRL's SFTTrainer: on figures, the cold start that reinforcement learning builds on."
@@ -132,12 +139,7 @@ def _checkpoint(config: Any) -> str | None:
         return None
     if isinstance(checkpoint, bool):
         checkpoint = str(newest_complete(config.output_dir)[0])
-    require_whole(Path(checkpoint))
-    if (Path(checkpoint) / STATE_JSON).is_file():
-        raise BadInputError(
-            f"{checkpoint} is of a reinforcement learning run, which `mmr1 sft` cannot go on with. To start from its "
-            f"weights: --model_name_or_path {checkpoint}."
-        )
+    require_usable("sft", Path(checkpoint))
     return checkpoint
 
 
