@@ -97,6 +97,9 @@ class RLArguments(SourceArguments):
             One question for every row, for sets without a question column.
         answer_type (`str`, *optional*):
             Type of every answer, such as `"number"` or `"point"`; by default the answer itself says it.
+        answer_index (`str`, *optional*, defaults to `"auto"`):
+            Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
+            `"auto"`, which goes by an answer 0 or one equal to the number of choices and refuses what neither decides.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
             How gold boxes are written: `"xyxy"` or `"xywh"`.
         gold_coordinates (`str`, *optional*, defaults to `"auto"`):
@@ -124,6 +127,14 @@ class RLArguments(SourceArguments):
     question: str | None = field(default=None, metadata={"help": "One question for every row, if no column has any."})
     answer_type: str | None = field(
         default=None, metadata={"help": "Type of every answer, if the answer does not say."}
+    )
+    answer_index: str = field(
+        default="auto",
+        metadata={
+            "help": "Whether answers beside choices are the number of the right one; auto where a 0 or the number of "
+            "choices decides it.",
+            "choices": ["auto", "zero_based", "one_based", "off"],
+        },
     )
     box_format: str = field(
         default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
@@ -198,6 +209,8 @@ class EvalArguments:
         box_format (`str`, *optional*, defaults to `"xyxy"`), gold_coordinates (`str`, *optional*, defaults to
         `"auto"`), coordinates (`str`, *optional*, defaults to `"auto"`):
             How gold boxes are written, and in which frame the model writes points and boxes, as in training.
+        answer_index (`str`, *optional*, defaults to `"auto"`):
+            Whether answers beside choices are the number of the right one, as in training.
         min_pixels, max_pixels (`int`, *optional*):
             Limits of a picture's size, as in training.
         dtype (`str`, *optional*):
@@ -259,6 +272,14 @@ class EvalArguments:
     batch_size: int = field(default=64, metadata={"help": "Most completions generated at once."})
     seed: int = field(default=0, metadata={"help": "Seed of the samples."})
     by: list[str] | None = field(default=None, metadata={"help": "Columns to break the accuracy down by."})
+    answer_index: str = field(
+        default="auto",
+        metadata={
+            "help": "Whether answers beside choices are the number of the right one; auto where a 0 or the number of "
+            "choices decides it.",
+            "choices": ["auto", "zero_based", "one_based", "off"],
+        },
+    )
     box_format: str = field(
         default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
     )

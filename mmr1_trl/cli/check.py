@@ -214,7 +214,7 @@ def _check_data(
     report: Report, dataset: Any, processor: Any, config: Any, data_args: Any, progress: bool
 ) -> list[int]:
     """Look at every row; return those that the model can be tried on."""
-    from mmr1_trl.data.preflight import inspect_rows, summarize_images, text_histogram
+    from mmr1_trl.data.preflight import inspect_rows, summarize_images, text_histogram, unnamed_choices
 
     rows = inspect_rows(dataset, processor, config.min_pixels, config.max_pixels, progress)
     report.sections["rows"] = {
@@ -229,6 +229,11 @@ def _check_data(
     if rows.bad_golds:
         report.findings.append(
             f"{len(rows.bad_golds)} gold answers cannot be scored against: {_listed(rows.bad_golds)}"
+        )
+    if unnamed := unnamed_choices(dataset):
+        report.findings.append(
+            f"{len(unnamed)} answers name none of the choices beside them, which are not asked about then: "
+            f"{_listed(unnamed)}. Are they indices (--answer_index), or in another column (--answer_column)?"
         )
     if rows.bad_images:
         text = f"{len(rows.bad_images)} rows have a bad image: {_listed(rows.bad_images)}"

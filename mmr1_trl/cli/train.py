@@ -237,6 +237,7 @@ def load_rows(
         question=data_args.question,
         answer_type=data_args.answer_type,
         tolerance=data_args.tolerance,
+        answer_index=data_args.answer_index,
         box_format=data_args.box_format,
         gold_coordinates=data_args.gold_coordinates,
         coordinates=coordinates,

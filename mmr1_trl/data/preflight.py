@@ -123,6 +123,27 @@ def unreadable_golds(dataset: Dataset) -> dict[int, str]:
     return bad
 
 
+def unnamed_choices(dataset: Dataset) -> dict[int, str]:
+    """
+    Find the answers beside choices that name none of them.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Training rows.
+
+    Returns:
+        `dict[int, str]`: Row number to reason.
+    """
+    if not {"options", "answer_type", "solution"} <= set(dataset.column_names):
+        return {}
+    columns = zip(dataset["options"][:], dataset["answer_type"][:], dataset["solution"][:])
+    return {
+        row: f"{solution[:80]!r} is none of {len(options)} choices"
+        for row, (options, answer_type, solution) in enumerate(columns)
+        if options and answer_type != "multiple_choice"
+    }
+
+
 def _undecodable(dataset: Dataset, progress: bool) -> dict[int, str]:
     def decode(item: tuple[int, list[Any]]) -> tuple[int, str | None]:
         row, images = item

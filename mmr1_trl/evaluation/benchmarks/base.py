@@ -186,6 +186,7 @@ def prepare_benchmark(
         answer_column="answer",
         options_column="options" if "options" in table.column_names else None,
         prompt_style=prompt_style or benchmark.prompt_style,
+        answer_index="off",
         gold_coordinates=benchmark.gold_coordinates,
         coordinates=coordinates,
         image_root=folders,
