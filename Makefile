@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: quickstart test fast slow lint format clean
+.PHONY: quickstart test fast slow vllm lint format clean
 
 quickstart: .venv/.installed  ## train a small vision-language model by MSSR, and show what it learned
 	$(BIN)/mmr1 quickstart
@@ -17,6 +17,9 @@ fast: .venv/.installed-dev  ## the tests of less than ten seconds each
 slow: .venv/.installed-dev  ## the others: several processes, kill and resume, end to end
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
 
+vllm: .venv-vllm/.installed  ## the tests with a real vLLM, on a CPU in an environment of their own (3.8 GB)
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/vllm_engine
+
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -27,7 +30,7 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-vllm .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mmr1-trl needs Python 3.11 or newer; make PYTHON=...')"
@@ -39,4 +42,8 @@ $(BIN)/python:
 
 .venv/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+.venv-vllm/.installed: tests/vllm_engine/make_environment.py pyproject.toml
+	$(PYTHON) tests/vllm_engine/make_environment.py .venv-vllm
 	touch $@
