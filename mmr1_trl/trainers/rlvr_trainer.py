@@ -54,6 +54,7 @@ from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_mad
 from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
 from mmr1_trl.trainers.vas_callback import VASCallback
 from mmr1_trl.trainers.vision.cache import keep_adapters_out, prepare_vision, restore_pictures
+from mmr1_trl.trainers.vision.mixed import allow_rows_without_pictures
 
 
 class RLVRTrainer(ResumableTrainer):
@@ -173,6 +174,7 @@ class RLVRTrainer(ResumableTrainer):
             stop, tables = args.entropy_alarm == "stop", args.log_completions
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, stop, tables))
         self.vision = prepare_vision(self)
+        allow_rows_without_pictures(self)
         self.engine = connect(self, last_checkpoint)
         self.guards = StepGuards(self)
         self.gathers = LeanGathers(active=not args.log_completions)
@@ -264,6 +266,11 @@ class RLVRTrainer(ResumableTrainer):
         if (self.num_generations_eval or self.num_generations) == 1:
             self._metrics["eval"].pop("frac_reward_zero_std", None)
         return output
+
+    def _tokenize_prompts(self, prompts: Any) -> Any:
+        ids, images, fields = super()._tokenize_prompts(prompts)
+        # In a batch of rows with and without pictures TRL writes None for the latter, which processors refuse.
+        return ids, images and [each or [] for each in images], fields
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._completion_ids = args[3]

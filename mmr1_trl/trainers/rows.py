@@ -52,8 +52,8 @@ def check_rows(dataset: Any, split: str) -> None:
             What to call the dataset in a message, e.g. `"train_dataset"`.
 
     Raises:
-        [`BadInputError`]: No dataset, a streaming one, no `prompt` column, a string prompt beside images, or rows with
-            and without images.
+        [`BadInputError`]: No dataset, a streaming one, no `prompt` column, or a string prompt beside
+            images.
     """
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Dataset):
         raise BadInputError(
@@ -80,13 +80,13 @@ def check_rows(dataset: Any, split: str) -> None:
                 f"{split}: column {column!r} holds images, so 'prompt' must be a list of messages, but row 0 has the "
                 f"string {first[:60]!r}. Write it as [{{'role': 'user', 'content': ...}}]."
             )
-        without = np.flatnonzero(counts == 0)
-        if len(without):
-            raise BadInputError(
-                f"{split}: {len(without)} of {len(counts)} rows have no image (first rows: "
-                f"{without[:5].tolist()}), the others have. A batch cannot mix the two; train on one part, e.g. "
-                f"`dataset.filter(lambda row: row[{column!r}])`."
-            )
+
+
+def mixes_pictures(dataset: Dataset) -> bool:
+    """Whether some rows of a training set have pictures and others have none."""
+    column = next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
+    counts = np.zeros(1) if column is None else np.asarray(image_counts(dataset))
+    return bool((counts > 0).any() and (counts == 0).any())
 
 
 def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) -> tuple[Dataset, Any]:

@@ -325,7 +325,7 @@ def prepare_vision(trainer: Any) -> VisionCache | None:
     cache.install(core)
     if trainer.ref_model is not None:
         reference = _find_core(trainer.accelerator.unwrap_model(trainer.ref_model))
-        shared = not (_shards_weights(trainer) or args.sync_ref_model) and _same_frozen_tower(core, reference)
+        shared = not (shards_weights(trainer) or args.sync_ref_model) and _same_frozen_tower(core, reference)
         cache.install(reference, like=core if shared else None, reference=True)
     return cache
 
@@ -344,7 +344,8 @@ def _find_core(model: torch.nn.Module) -> Any:
     return next((module for module in model.modules() if isinstance(module, FAMILIES)), None)
 
 
-def _shards_weights(trainer: Any) -> bool:
+def shards_weights(trainer: Any) -> bool:
+    """Whether each process holds a part of the weights only (FSDP, ZeRO-3)."""
     return trainer.is_fsdp_enabled or (trainer.is_deepspeed_enabled and is_deepspeed_zero3_enabled())
 
 
@@ -353,7 +354,7 @@ def _reason_against(trainer: Any, model: torch.nn.Module) -> str | None:
         return f"{type(model).__name__} is none of the Qwen-VL models"
     if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
         return "it has been tried with version 2 of FSDP only (fsdp_version: 2)"
-    if _shards_weights(trainer) and trainer.tools:
+    if shards_weights(trainer) and trainer.tools:
         return "tools may add pictures on one rank and not on another, which sharded towers do not forgive"
     return None
 

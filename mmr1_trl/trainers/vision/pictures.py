@@ -140,7 +140,7 @@ def redeem_tickets(micro_batches: Iterable[dict[str, Any]], tensors: dict[str, t
     """Put the pixels back in place of their tickets, where a checkpoint with tickets meets a run without a cache."""
     for micro_batch in micro_batches:
         tickets = micro_batch.get("pixel_values")
-        if tickets is not None and not tickets.is_floating_point():
+        if tickets is not None and len(tickets) and not tickets.is_floating_point():
             numbers = picture_numbers(tickets, micro_batch["image_grid_thw"])
             pixels = torch.cat([tensors[f"pictures.pixels.{number}"] for number in numbers])
             micro_batch["pixel_values"] = pixels.to(tickets.device)

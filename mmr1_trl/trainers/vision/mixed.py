@@ -1,0 +1,84 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Rows with and without pictures in one training set: forward passes in which no picture takes part."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.trainers.rows import mixes_pictures
+from mmr1_trl.trainers.vision.cache import is_frozen, shards_weights
+
+
+# What goes with the pixels in a forward pass, one row per picture, tile or sample.
+_WITH_PIXELS = ("image_grid_thw", "image_sizes", "pixel_attention_mask", "image_position_ids", "spatial_shapes")
+
+
+def allow_rows_without_pictures(trainer: Any) -> None:
+    """
+    Let a trainer's models take micro-batches without any picture, if its training set has rows of both kinds.
+
+    TRL hands such a micro-batch on with empty pixels, which towers refuse: they are taken out. With several processes
+    the trained parameters of the tower then get a gradient of zero instead of none, since a process waits for the
+    gradient of every parameter from all others.
+
+    Args:
+        trainer ([`RLVRTrainer`]):
+            Trainer whose models are built and not yet wrapped for training.
+
+    Raises:
+        [`BadInputError`]: Weights are spread over processes (FSDP, ZeRO-3): all of them have to call the tower
+            together, and a process without a picture would not.
+    """
+    if not mixes_pictures(trainer.train_dataset):
+        return
+    if shards_weights(trainer):
+        raise BadInputError(
+            "train_dataset has rows with and rows without pictures, which cannot be trained with weights that are "
+            "spread over processes (FSDP, ZeRO-3): a process without a picture would not call the vision tower, and "
+            "the others would wait for it. Use ZeRO-2 or plain data parallelism, or train on one kind of rows."
+        )
+    model = _base(trainer.accelerator.unwrap_model(trainer.model))
+    _drop_empty_pixels(model)
+    if trainer.ref_model is not None:
+        _drop_empty_pixels(_base(trainer.accelerator.unwrap_model(trainer.ref_model)))
+    if trainer.accelerator.num_processes > 1:
+        _touch_tower(model)
+
+
+def _base(model: torch.nn.Module) -> PreTrainedModel:
+    """The model itself, which adapters wrap."""
+    return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+
+
+def _without_pixels(kwargs: dict[str, Any]) -> bool:
+    pixels = kwargs.get("pixel_values")
+    return pixels is None or len(pixels) == 0
+
+
+def _drop_empty_pixels(model: PreTrainedModel) -> None:
+    def before(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if "pixel_values" in kwargs and _without_pixels(kwargs):
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("pixel_values", *_WITH_PIXELS)}
+        return args, kwargs
+
+    model.register_forward_pre_hook(before, with_kwargs=True)
+
+
+def _touch_tower(model: PreTrainedModel) -> None:
+    """Add nothing, made of every trained parameter of the tower, to the embeddings of a pass without pictures."""
+    tower = [parameter for name, parameter in model.named_parameters() if is_frozen(name, freeze_merger=True)]
+    state = {"without": False}
+
+    def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        state["without"] = _without_pixels(kwargs)
+
+    def after(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+        trained = [parameter for parameter in tower if parameter.requires_grad]
+        if not (state["without"] and trained and torch.is_grad_enabled()):
+            return output
+        return output + sum(parameter.flatten()[:1].sum() * 0 for parameter in trained)
+
+    model.register_forward_pre_hook(before, with_kwargs=True)
+    model.get_input_embeddings().register_forward_hook(after)
