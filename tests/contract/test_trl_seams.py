@@ -27,6 +27,7 @@ def parameters(function):
         ("get_train_dataloader", ["self"]),
         ("_generate_and_score_completions", ["self", "inputs"]),
         ("_generate", ["self", "prompts"]),
+        ("_tokenize_prompts", ["self", "prompts"]),
         ("_calculate_rewards", ["self", "inputs", "prompts", "completions", "completion_ids_list"]),
         ("_compute_loss", ["self", "model", "inputs"]),
         ("training_step", ["self", "model", "inputs", "num_items_in_batch"]),
@@ -53,6 +54,13 @@ def test_forward_seam_takes_compute_entropy():
     assert names[:7] == [
         "self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
     ]  # fmt: skip
+
+
+def test_a_prompt_without_pictures_among_others_still_needs_an_empty_list():
+    source = inspect.getsource(GRPOTrainer._tokenize_prompts)
+    assert "images.append(prompt_images if prompt_images else None)" in source, "`_tokenize_prompts` may go"
+    gathers = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    assert "if images is not None and self.log_multimodal:" in gathers, "`vision/mixed.py` may leave log_multimodal be"
 
 
 def test_sums_for_the_log_are_reset_before_the_first_epoch():

@@ -20,7 +20,7 @@ def test_a_rank_in_trouble_does_as_much_as_the_others(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     results = {path.stem.rpartition("-"): json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     methods = {method for method, _, _ in results}
-    assert methods == {"grpo", "mssr", "mssr-policy-kl", "vas-full", "two-stage", "all"}
+    assert methods == {"grpo", "mssr", "mssr-policy-kl", "mixed", "vas-full", "two-stage", "all"}
     for method in methods:
         first, second = results[method, "-", "0"], results[method, "-", "1"]
         assert first == second, method

@@ -5,11 +5,14 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.rows import mixes_pictures
 from mmr1_trl.trainers.vision.cache import is_frozen, shards_weights
 
+
+logger = logging.get_logger(__name__)
 
 # What goes with the pixels in a forward pass, one row per picture, tile or sample.
 _WITH_PIXELS = ("image_grid_thw", "image_sizes", "pixel_attention_mask", "image_position_ids", "spatial_shapes")
@@ -19,9 +22,9 @@ def allow_rows_without_pictures(trainer: Any) -> None:
     """
     Let a trainer's models take micro-batches without any picture, if its training set has rows of both kinds.
 
-    TRL hands such a micro-batch on with empty pixels, which towers refuse: they are taken out. With several processes
-    the trained parameters of the tower then get a gradient of zero instead of none, since a process waits for the
-    gradient of every parameter from all others.
+    TRL hands such a micro-batch on with empty pixels, or zeros, which towers refuse: they are taken out. With several
+    processes the trained parameters of the tower then get a gradient of zero instead of none, since a process waits
+    for the gradient of every parameter from all others.
 
     Args:
         trainer ([`RLVRTrainer`]):
@@ -45,6 +48,12 @@ def allow_rows_without_pictures(trainer: Any) -> None:
         _drop_empty_pixels(_base(trainer.accelerator.unwrap_model(trainer.ref_model)))
     if trainer.accelerator.num_processes > 1:
         _touch_tower(model)
+        # TRL gathers the pictures for its tables on those processes only that have any.
+        if trainer.log_completions and trainer.log_multimodal:
+            logger.warning(
+                "Rows with and without pictures on several processes: tables of completions have no pictures."
+            )
+        trainer.log_multimodal = False
 
 
 def _base(model: torch.nn.Module) -> PreTrainedModel:
@@ -52,14 +61,15 @@ def _base(model: torch.nn.Module) -> PreTrainedModel:
     return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
 
 
-def _without_pixels(kwargs: dict[str, Any]) -> bool:
+def _without_pictures(model: PreTrainedModel, kwargs: dict[str, Any]) -> bool:
     pixels = kwargs.get("pixel_values")
-    return pixels is None or len(pixels) == 0
+    # Some families keep a row of zeros per sample: the prompts tell.
+    return pixels is None or len(pixels) == 0 or not (kwargs["input_ids"] == model.config.image_token_id).any()
 
 
 def _drop_empty_pixels(model: PreTrainedModel) -> None:
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if "pixel_values" in kwargs and _without_pixels(kwargs):
+        if "pixel_values" in kwargs and _without_pictures(module, kwargs):
             kwargs = {name: value for name, value in kwargs.items() if name not in ("pixel_values", *_WITH_PIXELS)}
         return args, kwargs
 
@@ -72,7 +82,7 @@ def _touch_tower(model: PreTrainedModel) -> None:
     state = {"without": False}
 
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        state["without"] = _without_pixels(kwargs)
+        state["without"] = _without_pictures(module, kwargs)
 
     def after(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
         trained = [parameter for parameter in tower if parameter.requires_grad]
