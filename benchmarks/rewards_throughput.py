@@ -1,25 +1,30 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """
-Answers per second of this package's `accuracy_reward` and of TRL's, on completions of about 2 kB; the same with 1 % of
-expressions that never finish; and the memory of it all.
+Answers per second of this package's `accuracy_reward` and of TRL's, on completions of about 2 kB and on the labeled
+table of answers with all its kinds; the same with 1 % of expressions that never finish; and the memory of it all.
 
-Run: `python benchmarks/rewards_throughput.py [--completions 2000]`. Writes
+Run: `python benchmarks/rewards_throughput.py [--completions 2000] [--base FOLDER]`, where FOLDER holds another version
+of the package (`git worktree add FOLDER 2ff92b6`), which is then measured in turns with this one. Writes
 `benchmarks/results/rewards_throughput.{md,json}`.
 """
 
 import argparse
+import json
 import logging
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from trl.rewards import accuracy_reward as trl_accuracy_reward
 from writing import write_results
 
 from mmr1_trl.rewards import accuracy_reward
-from mmr1_trl.rewards.comparison import Question
-from mmr1_trl.rewards.pool import DEADLINE_SECONDS, default_pool
+
+
+ROOT = Path(__file__).resolve().parents[1]
+TURNS = 5
 
 
 SENTENCES = (
@@ -69,8 +74,52 @@ def make_batch(number: int, seed: int, hanging: float = 0.0) -> tuple[list[list[
     return [completions[i] for i in order], [golds[i] for i in order]
 
 
+def labeled_table() -> dict[str, list]:
+    """The arguments of `accuracy_reward` for the labeled table, without what only newer versions know."""
+    lines = (ROOT / "tests" / "data" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    cases = [case for case in map(json.loads, lines) if case["answer_type"] not in ("time", "detections")]
+    names = ("answer_type", "options", "tolerance", "precision")
+    columns = {name: [case.get(name) for case in cases] for name in names}
+    return columns | {
+        "completions": [case["completion"] for case in cases],
+        "solution": [case["gold"] for case in cases],
+        "expected": [case["expected"] for case in cases],
+    }
+
+
+def one_turn(number: int, seed: int) -> None:
+    """Time the package that is on the path, in this fresh process, and print what it took as JSON."""
+    accuracy_reward([r"\boxed{1+x}"] * 4, ["x+1", "x+2", "y+1", "x+3"])  # starts the workers
+    seconds, rewards = timed(accuracy_reward, *make_batch(number, seed))
+    table = labeled_table()
+    expected = table.pop("expected")
+    start = time.perf_counter()
+    found = accuracy_reward(**table)
+    took = time.perf_counter() - start
+    paid = sum(bool(reward) and not right for reward, right in zip(found, expected))
+    refused = sum(not reward and bool(right) for reward, right in zip(found, expected))
+    mean = sum(filter(None, rewards)) / number
+    report = {"mixture": seconds, "table": took, "answers": len(found), "mean": mean, "paid": paid, "refused": refused}
+    print(json.dumps(report))
+
+
+def in_turns(base: Path | None, number: int) -> dict[str, list[dict]]:
+    """Measure this version and another one by turns, each in processes of its own, so that both meet the same load."""
+    versions = {"this version": ROOT} | ({"before": base} if base else {})
+    turns: dict[str, list[dict]] = {name: [] for name in versions}
+    for seed in range(TURNS):
+        for name, folder in versions.items():
+            environment = os.environ | {"PYTHONPATH": str(folder)}
+            command = [sys.executable, __file__, "--turn", str(seed), "--completions", str(number)]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            turns[name].append(json.loads(done.stdout.splitlines()[-1]))
+    return turns
+
+
 def resident_mib() -> float:
     """Resident memory of this process and of the workers with their children."""
+    from mmr1_trl.rewards.pool import default_pool
+
     ids = [os.getpid()]
     for worker in default_pool().process_ids():
         children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
@@ -85,11 +134,36 @@ def timed(function, completions: list, golds: list[str]) -> tuple[float, list]:
     return time.perf_counter() - start, rewards
 
 
+def turn_rows(turns: dict[str, list[dict]], number: int) -> list[str]:
+    """The quickest of each version's turns, and its errors on the labeled table."""
+    rows = [
+        f"| best of {TURNS} turns | answers/s, mixture | answers/s, labeled table | paid wrong | refused right |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in turns.items():
+        mixture, table = (min(turn[key] for turn in found) for key in ("mixture", "table"))
+        last = found[-1]
+        speeds = f"{number / mixture:,.0f} | {last['answers'] / table:,.0f}"
+        rows.append(f"| {name} | {speeds} | {last['paid']} | {last['refused']} |")
+    return rows
+
+
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify prints whole completions when it times out
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--completions", type=int, default=2000)
-    number = parser.parse_args().completions
+    parser.add_argument("--base", type=Path, help="folder of another version of the package")
+    parser.add_argument("--turn", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    number = arguments.completions
+    if arguments.turn is not None:
+        return one_turn(number, arguments.turn)
+    from trl.rewards import accuracy_reward as trl_accuracy_reward
+
+    from mmr1_trl.rewards.comparison import Question
+    from mmr1_trl.rewards.pool import DEADLINE_SECONDS, default_pool
+
+    turns = in_turns(arguments.base and arguments.base.resolve(), number)
     start = time.perf_counter()
     default_pool().compare([(Question("x+1", "latex"), "1+x")])
     started = time.perf_counter() - start
@@ -136,6 +210,7 @@ def main() -> None:
         "ours_answers_per_second": round(number / ours),
         "ours_repeated_answers_per_second": round(number / again),
         "trl_answers_per_second": round(number / theirs),
+        "turns": turns,
         "ours_mean_reward": sum(filter(None, our_rewards)) / number,
         "trl_none": sum(reward is None for reward in their_rewards),
         "with_one_percent_hanging": rounds,
@@ -150,6 +225,8 @@ def main() -> None:
         "",
         f"{number} completions of {report['mean_characters']} characters on {report['cores']} cores; the workers "
         f"start once, in {started:.1f} s. TRL's reward gives `None` for {report['trl_none']} of them.",
+        "",
+        *turn_rows(turns, number),
         "",
         "| with 1 % hanging expressions | seconds | without them | bound | timeouts | all others scored alike | MiB |",
         "|---|---|---|---|---|---|---|",

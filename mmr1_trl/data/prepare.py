@@ -19,7 +19,7 @@ from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.row_checks import report_bad_rows, require_tolerance
 from mmr1_trl.data.row_reader import RowReader
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.rewards.answers import ANSWER_TYPES
+from mmr1_trl.rewards.types import ANSWER_TYPES
 
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
@@ -27,7 +27,16 @@ _IMAGES = List(Image(decode=False))
 _PREPARED = {"prompt", "solution", "answer_type", "image_size", "prompt_id"}  # of rows for points and boxes
 _NO_ROW: dict[str, Any] = {"prompt": [], "question": "", "solution": "", "answer_type": ""}
 # The trainer passes these to the reward functions itself; a column of that name would collide.
-_RESERVED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments")
+_RESERVED = (
+    "prompts",
+    "completions",
+    "completion_ids",
+    "trainer_state",
+    "log_extra",
+    "log_metric",
+    "environments",
+    "generation_prompt",
+)
 
 
 def prepare_dataset(

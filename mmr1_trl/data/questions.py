@@ -9,7 +9,7 @@ from typing import Any
 
 from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.answers import extract_answer, last_tagged
+from mmr1_trl.rewards.extraction import extract_answer, last_tagged
 
 
 _MARKER = re.compile(r"<image(\d*)>")

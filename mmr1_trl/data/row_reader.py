@@ -23,8 +23,8 @@ from mmr1_trl.data.questions import (
 )
 from mmr1_trl.data.row_checks import require_precision, require_tolerance
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.answers import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
 from mmr1_trl.rewards.locations import read_detections
+from mmr1_trl.rewards.types import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
 
 
 class RowReader:

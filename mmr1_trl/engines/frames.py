@@ -14,10 +14,10 @@ from mmr1_trl.data.images import fit_size, image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.models.processing import load_config
-from mmr1_trl.rewards.answers import LOCATED_TYPES, infer_answer_type
 from mmr1_trl.rewards.boxes import COORDINATES, frame_of
 from mmr1_trl.rewards.grounding import detection_reward, iou_reward, point_in_box_reward
 from mmr1_trl.rewards.locations import read_detections, read_gold
+from mmr1_trl.rewards.types import LOCATED_TYPES, infer_answer_type
 
 
 def seen_size(

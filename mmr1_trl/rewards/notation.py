@@ -178,7 +178,7 @@ def compact(text: str) -> str:
 OPENING, CLOSING = "([{", ")]}"
 _THOUSANDS = re.compile(r"(?<!\d)\d{1,3}(?:,\d{3})++(?!\d)")
 # Only sought from where a separator can begin, so that runs of spaces are crossed once.
-_SEPARATOR = re.compile(r"(?<!\s)\s*+(?:,\s?(?:and|or)\b\s*+|(?<=\s)(?:and|or)\s+|[,;\n]|\\\\)\s*+")
+_SEPARATOR = re.compile(r"(?<!\s)\s*+(?:,\s?(?:and|or)\b\s*+|(?<=\s)(?:and|or)\s+|[,;和或与]|\\\\)\s*+")
 
 
 def depths(text: str) -> list[int]:

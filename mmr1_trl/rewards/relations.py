@@ -206,7 +206,7 @@ def _has_unknowns(text: str) -> bool:
 # Intervals and inequalities
 
 Interval = tuple[str, str, bool, bool]  # low, high, low included, high included
-_UNION = re.compile(r"(?<!\s)\s*+(?:\\cup(?![A-Za-z])|\bU\b|\bor\b|\\lor(?![A-Za-z])|\\vee(?![A-Za-z]))\s*+")
+_UNION = re.compile(r"(?<!\s)\s*+(?:\\cup(?![A-Za-z])|\bU\b|\bor\b|或|\\lor(?![A-Za-z])|\\vee(?![A-Za-z]))\s*+")
 _SIGNS = re.compile(r"<|>|\\(?:[lg][et]|ne)(?![A-Za-z])")
 _MEMBER = re.compile(
     r"\A\\?\{?\s?([A-Za-z])\s?(?:\\in\s?(?:\\mathbb\s?\{?\s?R\s?\}?|R\b)?)?\s?(?:\||\\mid(?![A-Za-z])|:)\s?|\A([A-Za-z])\s?\\in\s?"
@@ -296,7 +296,7 @@ def _one_sided(left: str, sign: str, right: str) -> tuple[str, str, str] | None:
         bare = a.replace(" ", "")
         if not bare[-1:].isalpha() or len(bare) > 2 or bare[-1] in b:
             continue
-        if len(bare) == 1:
+        if len(bare) == 1 and not (len(b) == 1 and b.isalpha() and b < bare):  # of a < b, a is the variable
             return bare, turned, b
         if bare[0] == "-" and not _has_unknowns(b):
             simple = b.startswith("-") and not re.search(r"[+-]", b[1:])

@@ -35,7 +35,7 @@ from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.models.processing import generation_prompt
 from mmr1_trl.rewards.calling import watched
-from mmr1_trl.rewards.confidence import negative_entropy_reward, self_certainty_reward
+from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
 from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
 from mmr1_trl.trainers.checkpoints.weights import on_disk
