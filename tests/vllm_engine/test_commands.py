@@ -12,7 +12,7 @@ from fixtures.models import build
 from mmr1_trl.cli import main
 
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

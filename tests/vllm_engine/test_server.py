@@ -21,7 +21,7 @@ from mmr1_trl.engines.training import TrainingEngine
 from mmr1_trl.errors import BadInputError, TrainingStopped
 
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 DIFFERENCE = "sampling/sampling_logp_difference/mean"
 
@@ -36,7 +36,15 @@ def server(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["serve", str(folder), "--port", str(port), "--enable-scale-out", "--logprobs-mode", "processed_logprobs"]
-    words += ["--max-logprobs", "-1", "--max-model-len", "256", "--limit-mm-per-prompt", '{"video": 0}']
+    words += [
+        "--max-logprobs",
+        "-1",
+        "--enforce-eager",
+        "--max-model-len",
+        "256",
+        "--limit-mm-per-prompt",
+        '{"video": 0}',
+    ]
     environment = os.environ | {"VLLM_SERVER_DEV_MODE": "1"}
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING")
     log = (folder.parent / "log").open("w")

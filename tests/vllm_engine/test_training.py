@@ -15,7 +15,7 @@ from mmr1_trl.engines.training import TrainingEngine
 from mmr1_trl.errors import BadInputError
 
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 DIFFERENCE = "sampling/sampling_logp_difference/mean"
 
