@@ -9,20 +9,23 @@ from typing import Any
 
 from mmr1_trl.cli.check_checkpoint import check_checkpoint
 from mmr1_trl.cli.check_report import Report, report_lines
-from mmr1_trl.cli.config_file import method_of_config
+from mmr1_trl.cli.config_file import method_of_config, read_yaml
+from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.train import (
-    METHODS,
-    coordinates,
-    load_rows,
-    load_train_rows,
+from mmr1_trl.cli.parts import (
+    adapters,
+    find_model,
+    load_processor_of,
+    load_splits,
+    load_weights,
     model_init_kwargs,
-    parse_training,
     refusals,
     require_model,
     revision,
+    without_long_prompts,
 )
+from mmr1_trl.cli.train import METHODS, parse_training
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -49,6 +52,7 @@ def run(argv: list[str]) -> int:
     if options.checkpoint is not None:
         print(check_checkpoint(options.checkpoint, words))
         return 0
+    look_first(words)
     options, settings = parse_check(argv)
     report = check(settings, options.samples, options.sample_tokens, progress=not options.json)
     if options.json:
@@ -118,27 +122,25 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.data.token_counts import check_vllm_length
     from mmr1_trl.engines.frames import add_training_frames
     from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
-    from mmr1_trl.models import load_processor, resolve_model
     from mmr1_trl.rewards.resolve import resolve_rewards
-    from mmr1_trl.trainers.rows import check_rows
+    from mmr1_trl.trainers.checks import check_run
     from mmr1_trl.trainers.vision.cache import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
     report.findings += missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
+    adapters(model_args)
     rewards = resolve_rewards(data_args.reward_funcs)
-    model_path = resolve_model(require_model(model_args))
-    processor = load_processor(
-        model_path, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
-    )
-    frame = coordinates(config.coordinates, model_path, config.trust_remote_code, **revision(model_args))
-    dataset = load_train_rows(data_args, config, processor, frame)
-    splits = {"train_dataset": dataset}
-    if config.eval_strategy != "no":
-        test_rows = (data_args.dataset_test_split, data_args.num_eval_rows)
-        splits["eval_dataset"] = load_rows(data_args, config, *test_rows, processor, frame)
+    processor = load_processor_of(require_model(model_args), config, model_args)
+    dataset, eval_rows = load_splits(data_args, config, model_args, processor)
+    dataset = without_long_prompts(dataset, data_args, config, processor)
+    splits = {"train_dataset": dataset, "eval_dataset": eval_rows}
+    try:
+        check_run(config, rewards, **splits)
+    except BadInputError as error:
+        report.findings.append(str(error))
+    model_path = find_model(config, model_args)
     for split, rows in splits.items():
         try:
-            check_rows(rows, split)
             check_vllm_length(config, processor, **{split: rows})
         except BadInputError as error:
             report.findings.append(str(error))
@@ -151,11 +153,6 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
 
     batches = batch_arithmetic(config, len(dataset))
     report.sections["batches"] = {"processes": processes, **batches}
-    if not batches["generations_per_epoch"]:
-        report.findings.append(
-            f"{len(dataset)} rows are fewer than the {config.prompts_per_generation} prompts of one generation batch: "
-            "nothing would be trained."
-        )
     with refusals(model_path):
         model_config = AutoConfig.from_pretrained(
             model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
@@ -176,7 +173,6 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
 def _num_processes(settings: Settings) -> int:
     """Return how many processes the run would have."""
     import torch
-    import yaml
 
     parser = Parser(add_help=False)
     parser.add_argument("--num_processes", "--num-processes", type=int)
@@ -185,7 +181,7 @@ def _num_processes(settings: Settings) -> int:
     if known.num_processes:
         return known.num_processes
     if known.config_file:
-        return int(yaml.safe_load(Path(known.config_file).read_text("utf-8")).get("num_processes") or 1)
+        return int(read_yaml(Path(known.config_file)).get("num_processes") or 1)
     return max(1, torch.accelerator.device_count())
 
 
@@ -338,8 +334,6 @@ def _check_samples(
 ) -> None:
     """Let the model answer a few rows from all over the dataset, and show what the rewards make of it."""
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText
 
     from mmr1_trl.evaluation.preflight import draw_samples
 
@@ -348,14 +342,7 @@ def _check_samples(
     kwargs = model_init_kwargs(model_args)
     if device.type != "cpu" and config.bf16:
         kwargs["dtype"] = "bfloat16"  # as under the trainer's autocast, in half the memory
-    try:
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            model_path, trust_remote_code=config.trust_remote_code, **kwargs
-        )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise BadInputError(
-            f"The model {model_path!r} cannot be loaded: {str(error).strip().splitlines()[0]}"
-        ) from error
+    model = load_weights(model_path, model_path, trust_remote_code=config.trust_remote_code, **kwargs)
     step = max(1, len(usable) // num_samples)
     samples, problems = draw_samples(
         model.to(device),

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.arguments import EvalArguments
+from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import LAUNCHED, run_or_launch
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import Settings, parse
+from mmr1_trl.cli.parts import coordinates, load_weights, look_up
 from mmr1_trl.cli.train import prefer_cpu_where_needed
 from mmr1_trl.errors import BadInputError
 
@@ -45,6 +47,7 @@ def parse_eval(argv: list[str]) -> Settings:
 
 def run(argv: list[str]) -> int:
     """Evaluate with the words after `mmr1 eval` as options, print the numbers, return the exit code."""
+    look_first(argv, whole_model=False)
     settings = parse_eval(argv)
     prefer_cpu_where_needed(settings)
     args: EvalArguments = settings.build()[0]
@@ -87,7 +90,9 @@ def _evaluate(args: EvalArguments) -> int:
         tasks = _tasks(args)
         for task in tasks:
             category_columns(task.rows, task.by)  # every complaint about the input comes before the model is loaded
-        _add_frames(args, tasks, resolve_model(args.model))
+        look_up(args.model, "model", args.model_revision)
+        _add_frames(args, tasks, args.model)
+        resolve_model(args.model)
     model, processor = _load(args, state.device)
     results = {}
     for task in tasks:
@@ -183,6 +188,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
     options |= {name: getattr(args, name) for name in names}
     if args.dataset_name == "figures":
         return [figures(output, **options)]
+    look_up(args.dataset_name, "dataset", args.dataset_revision)
     options |= {"coordinates": _frame_of(args), "split": args.dataset_split, "num_rows": args.num_rows}
     rows = load_data(args.dataset_name, **options)
     title = f"{args.dataset_name} ({args.dataset_split})"
@@ -190,11 +196,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
 
 
 def _frame_of(args: EvalArguments) -> str | None:
-    """The frame that prompts ask for points and boxes in; built-in models, which may have to be made, all have one."""
-    from mmr1_trl.cli.train import coordinates
-
-    if args.coordinates == "auto" and args.model.startswith("figures/") and not Path(args.model).is_dir():
-        return coordinates("resized", args.model, False)
+    """The frame that prompts ask for points and boxes in."""
     named = {} if args.model_revision == "main" else {"revision": args.model_revision}
     return coordinates(args.coordinates, args.model, args.trust_remote_code, **named)
 
@@ -326,8 +328,6 @@ def load_model(
         `BadInputError`: If there is no such model, or it is no vision-language model.
     """
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText
 
     from mmr1_trl.models import load_processor, resolve_model
 
@@ -336,11 +336,5 @@ def load_model(
     dtype = dtype or default_dtype(device)
     at: dict[str, Any] = {} if revision == "main" else {"revision": revision}
     processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left", **at)
-    try:
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            path, dtype=dtype, trust_remote_code=trust_remote_code, **at
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise BadInputError(f"The model {name!r} cannot be loaded: {first_line}") from error
+    model = load_weights(path, name, dtype=dtype, trust_remote_code=trust_remote_code, **at)
     return model.to(device), processor

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 import yaml
 
-from mmr1_trl.cli.config_file import METHOD, config_path_of, read_yaml
+from mmr1_trl.cli.config_file import METHOD
 from mmr1_trl.cli.launch import LAUNCHED, take_token
-from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import (
@@ -23,7 +22,6 @@ from mmr1_trl.run_folder import (
     STATE_JSON,
     complete_checkpoints,
     locked,
-    newest_complete,
     require_whole,
     write_text,
 )
@@ -55,38 +53,6 @@ def require_writable(path: str | Path) -> Path:
     if not there.is_dir():
         raise BadInputError(f"{folder} cannot be the output folder: {there} is a file. Choose another folder.")
     return folder
-
-
-def look_first(command: str, argv: list[str]) -> None:
-    """
-    Refuse what the folder of a run forbids in a moment: torch is not imported for it, nor any process launched.
-
-    Args:
-        command (`str`), argv (`list[str]`):
-            The training command and its words.
-
-    Raises:
-        [`BadInputError`]: The folder cannot be written, another process trains in it, or the checkpoint to go on from
-            is half-written or damaged.
-    """
-    if LAUNCHED in os.environ or {"-h", "--help"} & set(argv):
-        return
-    parser, names = Parser(add_help=False), ("output_dir", "resume_from_checkpoint")
-    for name in names:
-        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
-    path = config_path_of(argv)
-    values = (read_yaml(path) if path else {}) | {
-        name: value for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not None
-    }
-    folder = values.get("output_dir") or DEFAULT_FOLDER
-    if not isinstance(folder, str) or "\0" in folder:
-        return  # refused with the other options
-    with locked(require_writable(folder), f"mmr1 {command}"):
-        checkpoint = _resume_word(values.get("resume_from_checkpoint"))
-        if checkpoint == "true":
-            require_usable(command, newest_complete(folder)[0])
-        elif checkpoint and Path(checkpoint).is_dir():  # else it is on the Hub
-            require_usable(command, Path(checkpoint))
 
 
 def require_usable(command: str, checkpoint: Path) -> None:
@@ -126,7 +92,7 @@ def refuse_to_overwrite(settings: Settings) -> None:
     if LAUNCHED in os.environ:
         return
     folder = require_writable(settings.values.get("output_dir") or DEFAULT_FOLDER)
-    checkpoint = _resume_word(settings.values.get("resume_from_checkpoint"))
+    checkpoint = resume_word(settings.values.get("resume_from_checkpoint"))
     if checkpoint == "true" or (checkpoint and Path(checkpoint).absolute().is_relative_to(folder.absolute())):
         return
     trained = complete_checkpoints(folder) + sorted(folder.glob("*.safetensors"))
@@ -139,11 +105,12 @@ def refuse_to_overwrite(settings: Settings) -> None:
 
 def resume_argument(config: Any) -> str | Literal[True] | None:
     """Return `config.resume_from_checkpoint` as `Trainer.train` wants it: the word "true" is no folder."""
-    word = _resume_word(config.resume_from_checkpoint)
+    word = resume_word(config.resume_from_checkpoint)
     return True if word == "true" else word
 
 
-def _resume_word(value: Any) -> str | None:
+def resume_word(value: Any) -> str | None:
+    """Return the folder that `resume_from_checkpoint` names, `"true"` for the newest, or `None`."""
     word = str(value)
     if word.lower() in ("none", "false", "no", "0", ""):
         return None
@@ -159,7 +126,7 @@ def report_interrupt(argv: list[str], settings: Settings) -> None:
     if not complete_checkpoints(folder):
         print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
     else:
-        newest = _resume_word(settings.values.get("resume_from_checkpoint")) == "true"
+        newest = resume_word(settings.values.get("resume_from_checkpoint")) == "true"
         words, _ = take_token(argv)  # what is printed ends up in logs
         again = " (with your --hub_token again)" if len(words) < len(argv) else ""
         words += [] if newest else ["--resume_from_checkpoint", "true"]  # the last one counts

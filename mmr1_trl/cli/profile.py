@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from mmr1_trl.cli.config_file import method_of_config
+from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import run_or_launch, settle
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
@@ -46,6 +47,7 @@ def run(argv: list[str]) -> int:
     if not argv or {"-h", "--help"} & set(argv):
         print(_USAGE)
         return 0
+    look_first(argv)
     steps, settings = parse_profile(argv)
     if settings.origin("output_dir") != "command line":
         settings.values["output_dir"] = "runs/profile"

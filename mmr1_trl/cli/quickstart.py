@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.errors import BadInputError
@@ -56,6 +57,7 @@ class QuickstartArguments:
 
 def run(argv: list[str]) -> int:
     """Run what is still missing with the words after `mmr1 quickstart` as options; return the exit code."""
+    look_first(argv)
     settings = parse("quickstart", argv, lambda: (QuickstartArguments,), _ABOUT)
     if settings.launch_args:
         raise BadInputError(f"`mmr1 quickstart` runs in one process; {settings.launch_args[0]} has no meaning here.")

@@ -4,6 +4,7 @@
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import run_or_launch
 from mmr1_trl.cli.output import hold_folder, require_writable
 from mmr1_trl.cli.parsing import Settings, parse
@@ -34,6 +35,7 @@ def parse_score(argv: list[str]) -> Settings:
 
 def run(argv: list[str]) -> int:
     """Score with the words after `mmr1 score` as options; return the exit code."""
+    look_first(argv)
     settings = parse_score(argv)
     from mmr1_trl.cli.train import prefer_cpu_where_needed
     from mmr1_trl.trainers.offline_scores import ScoreConfig
@@ -53,44 +55,15 @@ def run(argv: list[str]) -> int:
 
 
 def _score(settings: Settings) -> int:
-    from mmr1_trl.cli.train import (
-        adapters,
-        coordinates,
-        load_train_rows,
-        model_init_kwargs,
-        refusals,
-        require_extras,
-        require_model,
-        revision,
-    )
-    from mmr1_trl.models import load_processor, resolve_model
-    from mmr1_trl.rewards.resolve import resolve_rewards
+    from mmr1_trl.cli.parts import load_parts
     from mmr1_trl.trainers.offline_scores import KEPT, TABLE, Scorer, summarize
 
     built: tuple[Any, ...] = settings.build()
     data_args, config, model_args = built
     if config.resume_from_checkpoint:
         raise BadInputError("`mmr1 score` goes on by itself: leave out resume_from_checkpoint.")
-    require_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
-    rewards = resolve_rewards(data_args.reward_funcs)
-    with config.main_process_first(desc="looking up the model"):
-        model = resolve_model(require_model(model_args))
-    processor = load_processor(
-        model, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
-    )
-    with config.main_process_first(desc="loading the dataset"):
-        frame = coordinates(config.coordinates, model, config.trust_remote_code, **revision(model_args))
-        rows = load_train_rows(data_args, config, processor, frame)
-    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
-    with refusals(model):
-        scorer = Scorer(
-            model=model,
-            reward_funcs=rewards,
-            args=config,
-            train_dataset=rows,
-            processing_class=processor,
-            **adapters(model_args),
-        )
+    parts = load_parts(settings, enough_rows=Scorer._check_enough_rows)
+    config, scorer = parts.config, parts.make(Scorer)
     dataset_name = f"{data_args.dataset_name} ({data_args.dataset_train_split})"
     metadata = scorer.describe(dataset_name, model_args.model_name_or_path, model_args.model_revision)
     prompts = int(scorer.prompt_slots.max()) + 1

@@ -4,27 +4,27 @@
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.first_look import look_at_folder, look_first
 from mmr1_trl.cli.output import (
     hold_folder,
-    look_first,
     refuse_to_overwrite,
     require_usable,
     resume_argument,
     write_settings,
 )
 from mmr1_trl.cli.parsing import Settings, parse
-from mmr1_trl.cli.train import (
+from mmr1_trl.cli.parts import (
     adapters,
-    finish,
+    find_model,
+    look_up,
     model_init_kwargs,
-    prefer_cpu_where_needed,
     refusals,
     require_extras,
     require_model,
     revision,
-    run_resumable,
     use_hub,
 )
+from mmr1_trl.cli.train import finish, prefer_cpu_where_needed, run_resumable
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import SETTINGS_FILE, newest_complete
 
@@ -40,7 +40,8 @@ COLD_START_OPTIONS = {
 
 def run(argv: list[str]) -> int:
     """Train with the words after `mmr1 sft` as options; return the exit code."""
-    look_first("sft", argv)
+    look_first(argv)
+    look_at_folder("sft", argv)
     settings = parse_sft(argv)
     if settings.values.get("figures_traces") == "cold_start":
         with hold_folder(settings):
@@ -68,32 +69,32 @@ def _train(settings: Settings) -> int:
     data_args, config, model_args = settings.build()
     require_extras(config, model_args, settings.launch_args)
 
-    from mmr1_trl.models import load_processor, resolve_model
+    from mmr1_trl.models import load_processor
     from mmr1_trl.trainers.checks import check_training
     from mmr1_trl.trainers.sft import SupervisedTrainer
 
     check_training(config)
-    use_hub(config)
-    with config.main_process_first(desc="looking up the model"):
-        model = resolve_model(require_model(model_args))
-    processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
-    config.resume_from_checkpoint = _checkpoint(config)
+    name, options = require_model(model_args), adapters(model_args)
     with config.main_process_first(desc="loading the dataset"):
         train_rows = _rows(data_args, data_args.dataset_train_split, data_args.num_train_rows)
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows)
     _require_texts(train_rows.column_names, config.dataset_text_field, data_args.dataset_name)
+    use_hub(config)
+    config.resume_from_checkpoint = _checkpoint(config)
+    model = find_model(config, model_args)
+    processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
 
-    with refusals(model):
+    with refusals(name):
         trainer = SupervisedTrainer(
             model=model,
             args=config,
             train_dataset=train_rows,
             eval_dataset=eval_rows,
             processing_class=processor,
-            **adapters(model_args),
+            **options,
         )
     finish(trainer, settings, data_args.dataset_name)
     return 0
@@ -171,6 +172,7 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     else:
         from mmr1_trl.data.load import load_raw
 
+        look_up(data_args.dataset_name, "dataset", data_args.dataset_revision)
         rows, folders = load_raw(data_args.dataset_name, split, data_args.dataset_config, data_args.dataset_revision)
         rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
     if "images" not in rows.column_names:

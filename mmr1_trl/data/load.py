@@ -11,10 +11,10 @@ from datasets.exceptions import DatasetsError
 
 from mmr1_trl.data.images import ImageFolders
 from mmr1_trl.data.prepare import prepare_dataset
+from mmr1_trl.data.sources import BUILDERS, check_dataset_name
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
-_BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".arrow": "arrow"}
 _SPLITS = ("train", "validation", "valid", "val", "dev", "eval", "test")
 
 
@@ -119,16 +119,12 @@ def load_raw(
     Raises:
         [`BadInputError`]: There is no such dataset or split.
     """
+    check_dataset_name(name)
     path = Path(name)
-    if path.is_file():
-        if path.suffix not in _BUILDERS:
-            raise BadInputError(f"{name}: a dataset file ends in {', '.join(_BUILDERS)}, not {path.suffix!r}.")
+    if os.path.isfile(name):
         return _load_files(path, split), ImageFolders(str(path.parent))
-    if path.is_dir():
+    if os.path.isdir(name):
         return _load_folder(path, split), ImageFolders(str(path))
-    if path.suffix in _BUILDERS or name.startswith((".", "/", "~")):
-        near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
-        raise BadInputError(f"There is no file {name!r}.{near}")
     repo, _, named_split = name.partition("@")
     try:
         rows = load_dataset(repo, config, split=named_split or split, revision=revision)
@@ -156,7 +152,7 @@ def _load_files(path: Path, split: str) -> Dataset:
     """Load one file, whose rows are the split that was asked for."""
     base = re.split(r"[\[+]", split)[0]
     try:
-        return load_dataset(_BUILDERS[path.suffix], data_files={base: str(path)}, split=split)
+        return load_dataset(BUILDERS[path.suffix], data_files={base: str(path)}, split=split)
     except Exception as error:  # the builders wrap whatever their parser raises
         reason = error.__cause__ or error
         # what the builders of JSON, CSV and parquet say to a file without a row

@@ -10,6 +10,7 @@ from mmr1_trl.hub.repository import PushError, Target, explained
 from mmr1_trl.run_folder import COMPLETE, STATE_JSON, TRAINER_STATE, step_of
 
 
+_PATIENCE = 10.0  # seconds
 _CHECKPOINT = re.compile(
     r"(?P<repo>[\w.-]+/[\w.-]+?)(?:/(?P<folder>last-checkpoint|checkpoint-\d+))?(?:@(?P<revision>.+))?"
 )
@@ -19,6 +20,49 @@ def split_revision(name: str) -> tuple[str, str | None]:
     """Split `"owner/name@revision"`; the revision is `None` when there is none."""
     repo_id, _, revision = name.partition("@")
     return repo_id, revision or None
+
+
+def require_repository(repo_id: str, kind: str, revision: str | None = None) -> None:
+    """
+    Ask the Hub once whether a model or a dataset is there.
+
+    Args:
+        repo_id (`str`):
+            `owner/name`.
+        kind (`str`):
+            `"model"` or `"dataset"`.
+        revision (`str`, *optional*):
+            Branch, tag or commit.
+
+    Raises:
+        [`BadInputError`]: It is not there (or for others only), or the Hub cannot be reached and nothing of it was
+            downloaded before.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.file_download import repo_folder_name
+
+    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type=kind)).is_dir()
+    if cached or constants.HF_HUB_OFFLINE:
+        return  # what is missing of it the loading will say
+    where = f"There is neither a folder {repo_id!r} here, nor"
+    try:
+        HfApi().repo_info(repo_id, repo_type=kind, revision=revision, timeout=_PATIENCE)
+    except GatedRepoError:
+        pass  # it is there, and the loading says how to ask for it
+    except RepositoryNotFoundError as error:
+        raise BadInputError(
+            f"{where} a {kind} of that name on the Hub that this token may see. Log in by `hf auth login` if it is "
+            "private."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise BadInputError(f"The {kind} {repo_id} on the Hub has no revision {revision!r}.") from error
+    except HfHubHTTPError:
+        pass  # the Hub is in trouble: leave it to the loading, which tries again
+    except Exception as error:  # of whatever library the client sends by
+        raise BadInputError(
+            f"{where} can the Hub be reached to look for it ({type(error).__name__}: {' '.join(str(error).split())})."
+        ) from error
 
 
 def checkpoint_folder(name: str, token: str | None = None) -> str:

@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Loading processors, with and without torchvision, and never a bare tokenizer in place of one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrained
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
+from mmr1_trl.models.chat_template import try_chat_template
 
 
 def generation_prompt(processor: Any, template_kwargs: Any = None) -> str:
@@ -123,18 +124,19 @@ def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs:
         BadInputError: If there is none.
     """
     where = str(path)
-    if where.startswith(("/", ".", "~")) and not Path(where).is_dir():
-        raise BadInputError(f"There is no model folder {where!r}.")
+    check_model_name(where)
+    if is_built_in(where):
+        return _built_in()[0]
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **hub_kwargs)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what is in a config can make transformers raise anything
         base = _base_model(where, hub_kwargs)
         if base is None:
             hint = "" if Path(where).exists() else " There is no folder of that name here either."
             raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
         try:
             config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError) as absent:
+        except Exception as absent:
             raise BadInputError(
                 f"Cannot load {base!r}, the base model of the adapter {where!r}: {_first_line(absent)}"
             ) from absent
@@ -165,6 +167,10 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
     where = str(path)
     hub_kwargs: dict[str, Any] = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
     config = load_config(where, trust_remote_code, **hub_kwargs)
+    if is_built_in(where):
+        processor = _built_in()[1]
+        processor.tokenizer.padding_side = kwargs.get("padding_side", "left")
+        return processor
     if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not hasattr(config, "vision_config"):
         raise BadInputError(
             f"{where!r} is a text-only model (model type {config.model_type!r}); this package trains vision-language "
@@ -177,7 +183,7 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         processor = processor_class(config.model_type).from_pretrained(  # type: ignore[attr-defined]
             where, trust_remote_code=trust_remote_code, **kwargs
         )
-    except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
+    except Exception as error:  # the same, and the tokenizers raise nothing narrower
         raise BadInputError(_no_processor(where, _first_line(error))) from error
     if not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None):
         raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
@@ -186,7 +192,14 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
             f"The processor of {where!r} has no chat template, so that no prompt can be written. Put the "
             "chat_template.jinja of the model that it was trained from beside it."
         )
+    try_chat_template(processor, where)
     return processor
+
+
+def _built_in() -> tuple[PreTrainedConfig, ProcessorMixin]:
+    from mmr1_trl.models.tiny_vlm import tiny_parts  # which is made of this module's processors
+
+    return tiny_parts()
 
 
 def _base_model(where: str, hub_kwargs: dict[str, Any]) -> str | None:
@@ -195,7 +208,7 @@ def _base_model(where: str, hub_kwargs: dict[str, Any]) -> str | None:
         file = find_adapter_config_file(where, **hub_kwargs)
     except (OSError, ValueError):
         return None
-    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return None if file is None else base_model_of(Path(file))
 
 
 def _missing_files(folder: Path) -> str:

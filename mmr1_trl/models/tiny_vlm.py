@@ -66,6 +66,12 @@ def build_tiny_vlm(family: str = "qwen2_5_vl", seed: int = 0) -> tuple[PreTraine
     return model.train(), processor
 
 
+def tiny_parts() -> tuple[PreTrainedConfig, ProcessorMixin]:
+    """Return the config and the processor that all built-in models share, without building one."""
+    _, config, processor = _qwen2_5_vl()
+    return config, processor
+
+
 def _token_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     return {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
 

@@ -10,7 +10,7 @@ from trl import ModelConfig
 
 from mmr1_trl import RLVRConfig
 from mmr1_trl.cli import main
-from mmr1_trl.cli.train import adapters
+from mmr1_trl.cli.parts import adapters
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.preflight import missing_extras
 from mmr1_trl.rewards import accuracy_reward

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRTrainer
 from mmr1_trl.cli import main
-from mmr1_trl.cli.train import use_hub
+from mmr1_trl.cli.parts import use_hub
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.manifest import Manifest
 from mmr1_trl.hub.push import add_checkpoint

@@ -15,7 +15,8 @@ from mmr1_trl.cli.output import (
     resume_argument,
     write_settings,
 )
-from mmr1_trl.cli.train import load_rows, parse_training, refusals
+from mmr1_trl.cli.parts import load_rows, refusals
+from mmr1_trl.cli.train import parse_training
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models import build_tiny_vlm
 

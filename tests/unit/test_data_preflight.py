@@ -301,7 +301,7 @@ def test_broken_rows_are_named(tmp_path, capsys):
 def test_other_findings(jsonl, tmp_path, capsys):
     few = str(published.write_jsonl(tmp_path / "few", num_rows=2))
     for words, message in (
-        (words_for(few, "--samples", "0"), "2 rows are fewer than the 4 prompts of one generation batch"),
+        (words_for(few, "--samples", "0"), "2 rows, fewer than the 4 prompts of one generation batch"),
         (
             words_for(jsonl, "--samples", "0", "--reward_funcs", "format_reward"),
             "every completion 1.0 under prompt style",

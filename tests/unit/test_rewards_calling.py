@@ -11,6 +11,7 @@ from fixtures.trainers import picture_rows
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.errors import BadInputError, TrainingStopped
+from mmr1_trl.models.tiny_vlm import tiny_parts
 from mmr1_trl.rewards import accuracy_reward
 from mmr1_trl.rewards.calling import reward_values, try_rewards, watched
 from mmr1_trl.run_folder import newest_complete
@@ -162,7 +163,7 @@ def test_before_the_model_loads(tmp_path):
                 reward_funcs=[function],
                 args=MSSRConfig(str(tmp_path), use_cpu=True, per_device_train_batch_size=4),
                 train_dataset=picture_rows(8),
-                processing_class=object(),
+                processing_class=tiny_parts()[1],
             )
 
 

@@ -1,0 +1,382 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""From settings to the parts of a trainer: rows, rewards, model and processor, in the order of what they cost.
+
+Whatever can be refused without a model is refused before one is built, downloaded or loaded.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmr1_trl.cli.output import resume_argument
+from mmr1_trl.cli.parsing import Settings
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.cache import check_model_name
+from mmr1_trl.run_folder import require_whole
+
+
+# columns that `load_data` adds to those of the dataset
+PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id", "prompt_style", "image_size", "tolerance"}
+PREPARED |= {"coordinates"}
+
+
+@dataclass
+class Parts:
+    """
+    What a reinforcement learning trainer is made of.
+
+    Args:
+        config ([`RLVRConfig`]):
+            The trainer's options.
+        dataset_name (`str`), model_name (`str`):
+            What the user calls the dataset and the model.
+        model (`str`):
+            Folder or Hub id of the model.
+        processor ([`~transformers.ProcessorMixin`]):
+            Its processor.
+        rewards (`list[Callable]`):
+            The reward functions.
+        train_rows, eval_rows ([`~datasets.Dataset`], the second *optional*):
+            The prepared rows.
+        options (`dict[str, Any]`):
+            The PEFT and quantization arguments.
+    """
+
+    config: Any
+    dataset_name: str
+    model_name: str
+    model: str
+    processor: Any
+    rewards: list[Callable[..., Any]]
+    train_rows: Any
+    eval_rows: Any
+    options: dict[str, Any]
+
+    def make(self, trainer_class: Any) -> Any:
+        """Return a trainer of these parts, which loads the weights."""
+        with refusals(self.model_name):
+            return trainer_class(
+                model=self.model,
+                reward_funcs=self.rewards,
+                args=self.config,
+                train_dataset=self.train_rows,
+                eval_dataset=self.eval_rows,
+                processing_class=self.processor,
+                **self.options,
+            )
+
+
+def load_parts(settings: Settings, **checks: Any) -> Parts:
+    """
+    Load everything but the weights.
+
+    Args:
+        settings ([`Settings`]):
+            They build `(RLArguments, an RLVRConfig, ModelConfig)`.
+        **checks:
+            For [`~mmr1_trl.trainers.checks.check_run`].
+
+    Returns:
+        [`Parts`]
+
+    Raises:
+        [`BadInputError`]: Something would stop the run. What can be told without the model is told before it is built,
+            downloaded or looked up.
+    """
+    data_args, config, model_args = settings.build()
+    require_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
+
+    from mmr1_trl.rewards.resolve import resolve_rewards
+    from mmr1_trl.trainers.checks import check_run
+
+    name, options = require_model(model_args), adapters(model_args)
+    rewards = resolve_rewards(data_args.reward_funcs)
+    processor = load_processor_of(name, config, model_args)
+    train_rows, eval_rows = load_splits(data_args, config, model_args, processor)
+    if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
+        name_unreadable_golds(train_rows)
+    train_rows = without_long_prompts(train_rows, data_args, config, processor)
+    check_run(config, rewards, train_rows, eval_rows, **checks)
+    use_hub(config)
+    model = find_model(config, model_args)
+    if model != name:
+        processor = load_processor_of(model, config, model_args)
+    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
+    return Parts(config, data_args.dataset_name, name, model, processor, rewards, train_rows, eval_rows, options)
+
+
+def load_processor_of(name: str, config: Any, model_args: Any) -> Any:
+    """Return the processor of a model; of one that is built here, without building it."""
+    from mmr1_trl.models import load_processor
+
+    if config.process_index == 0:
+        look_up(name, "model", model_args.model_revision)
+    return load_processor(
+        name, trust_remote_code=config.trust_remote_code, padding_side="left", **revision(model_args)
+    )
+
+
+def find_model(config: Any, model_args: Any) -> str:
+    """Return the folder or Hub id of the model, building it first if it is one that is built here."""
+    from mmr1_trl.models import resolve_model
+
+    with config.main_process_first(desc="looking up the model"):  # figures/cold_start may have to be trained first
+        return resolve_model(require_model(model_args))
+
+
+def look_up(name: str, kind: str, revision: str | None = None) -> None:
+    """
+    Ask the Hub once for a repository, where the libraries that load it would ask for half a minute.
+
+    Raises:
+        [`BadInputError`]: It is not there, or the Hub cannot be reached and nothing of it was downloaded before.
+    """
+    if name.startswith("figures") or Path(name).exists():
+        return
+    from mmr1_trl.hub.fetch import require_repository
+
+    repo_id, _, tag = name.partition("@")
+    require_repository(repo_id, kind, None if kind == "dataset" and tag else revision)
+
+
+def use_hub(config: Any) -> None:
+    """
+    Before anything is loaded: refuse a repository that cannot be written to, and fetch a checkpoint from the Hub.
+
+    Raises:
+        [`BadInputError`]: The repository or the checkpoint cannot be used.
+    """
+    if config.push_to_hub and config.process_index == 0:
+        from mmr1_trl.hub.training import open_for_training
+
+        open_for_training(config)
+    checkpoint = resume_argument(config)
+    if isinstance(checkpoint, str) and not Path(checkpoint).is_dir():
+        from mmr1_trl.hub.fetch import checkpoint_folder
+
+        with config.main_process_first(desc="fetching the checkpoint"):
+            config.resume_from_checkpoint = checkpoint_folder(checkpoint, config.hub_token)
+            require_whole(Path(config.resume_from_checkpoint))
+
+
+def coordinates(option: str, model: str, trust_remote_code: bool, **hub_kwargs: str) -> str | None:
+    """Return the frame in which `model` writes points and boxes; `None` where it is not established."""
+    from mmr1_trl.engines.frames import choose_coordinates
+    from mmr1_trl.models import load_config
+
+    family = "" if option != "auto" else load_config(model, trust_remote_code, **hub_kwargs).model_type
+    return choose_coordinates(option, family)
+
+
+def load_splits(data_args: Any, config: Any, model_args: Any, processor: Any) -> tuple[Any, Any]:
+    """Return the prepared rows to train on, and those to evaluate on if there is an evaluation (see [`load_rows`])."""
+    if config.process_index == 0:
+        look_up(data_args.dataset_name, "dataset", data_args.dataset_revision)
+    frame = coordinates(
+        config.coordinates, require_model(model_args), config.trust_remote_code, **revision(model_args)
+    )
+    with config.main_process_first(desc="loading the dataset"):
+        train = (data_args.dataset_train_split, data_args.num_train_rows)
+        train_rows, eval_rows = load_rows(data_args, config, *train, processor, frame), None
+        if config.eval_strategy != "no":
+            test = (data_args.dataset_test_split, data_args.num_eval_rows)
+            eval_rows = load_rows(data_args, config, *test, processor, frame)
+    return train_rows, eval_rows
+
+
+def load_rows(
+    data_args: Any, config: Any, split: str, num_rows: int | None, processor: Any, coordinates: str | None = None
+) -> Any:
+    """
+    Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say, without
+    those whose texts hold control tokens of the model. Prompts for points and boxes ask for them in the frame
+    `coordinates`.
+
+    Raises:
+        [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
+    """
+    from mmr1_trl.data import load_data
+    from mmr1_trl.data.row_checks import without_control_tokens
+
+    text_only = data_args.image_column == "none"
+    rows = load_data(
+        data_args.dataset_name,
+        split=split,
+        config=data_args.dataset_config,
+        revision=data_args.dataset_revision,
+        num_rows=num_rows,
+        seed=data_args.figures_seed,
+        families=data_args.figures_families,
+        levels=data_args.figures_levels,
+        prompt_style=data_args.prompt_style,
+        image_root=data_args.image_root,
+        prompt_column=data_args.prompt_column,
+        image_column=None if text_only else data_args.image_column,
+        answer_column=data_args.answer_column,
+        options_column=data_args.options_column,
+        question=data_args.question,
+        answer_type=data_args.answer_type,
+        tolerance=data_args.tolerance,
+        answer_index=data_args.answer_index,
+        box_format=data_args.box_format,
+        gold_coordinates=data_args.gold_coordinates,
+        coordinates=coordinates,
+        on_bad_row=config.on_bad_row,
+    )
+    rows = without_control_tokens(rows, processor, config.on_bad_row, f"{data_args.dataset_name} ({split})")
+    if text_only:
+        return rows.remove_columns("images") if "images" in rows.column_names else rows
+    if "images" not in rows.column_names:
+        raise BadInputError(
+            f"{data_args.dataset_name} ({split}): no column looks like pictures; besides prompt and answer there are "
+            f"{sorted(set(rows.column_names) - PREPARED)}. Name it with --image_column, or train on text alone with "
+            "--image_column none."
+        )
+    return rows
+
+
+def without_long_prompts(rows: Any, data_args: Any, config: Any, processor: Any) -> Any:
+    """Return training rows without those whose prompts are longer than `max_prompt_tokens`."""
+    if data_args.max_prompt_tokens is None:
+        return rows
+    from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths
+
+    lengths = prompt_lengths(rows, processor, config.min_pixels, config.max_pixels)
+    return drop_long_prompts(rows, lengths, data_args.max_prompt_tokens)
+
+
+def name_unreadable_golds(rows: Any) -> None:
+    """
+    Say before training which answers `accuracy_reward` cannot read: their completions get no reward at all.
+
+    Raises:
+        [`BadInputError`]: None of them can be read.
+    """
+    from mmr1_trl.data.preflight import unreadable_golds
+
+    bad = unreadable_golds(rows)
+    if not bad:
+        return
+    first = "; ".join(f"row {row}: {reason}" for row, reason in list(bad.items())[:5])
+    if len(bad) == len(rows):
+        raise BadInputError(f"accuracy_reward can read none of the answers ({first}). See --answer_type.")
+    print(
+        f"mmr1: warning: {len(bad)} of {len(rows)} answers cannot be read, and what is sampled for them is not "
+        f"trained on ({first}). `mmr1 check` lists them all.",
+        file=sys.stderr,
+    )
+
+
+def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_vllm: bool = False) -> None:
+    """
+    Refuse a run for which packages are missing, or have a version that does not work.
+
+    Raises:
+        [`BadInputError`]: With the commands that install them.
+    """
+    from mmr1_trl.engines.installation import check_version
+    from mmr1_trl.evaluation.preflight import missing_extras
+
+    if missing := missing_extras(config, model_args, launch_args, use_vllm=use_vllm):
+        raise BadInputError("; ".join(missing))
+    if use_vllm:
+        check_version()
+
+
+def require_model(model_args: Any) -> str:
+    """
+    Return `--model_name_or_path`, which has no default.
+
+    Raises:
+        [`BadInputError`]: It is missing, or there can be no such model. Nothing is built or loaded to find out.
+    """
+    if not model_args.model_name_or_path:
+        raise BadInputError(
+            "--model_name_or_path is missing: a Hub id such as Qwen/Qwen2.5-VL-3B-Instruct, a folder, or "
+            "figures/cold_start (small, made here)."
+        )
+    check_model_name(model_args.model_name_or_path, whole=True)
+    return model_args.model_name_or_path
+
+
+@contextmanager
+def refusals(model: str) -> Iterator[None]:
+    """
+    Around the making of a trainer, which loads the weights of `model`: say in one line what cannot be used.
+
+    Raises:
+        [`BadInputError`]: TRL or transformers refuse a setting, or the weights cannot be read.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise cannot_load(model, error) from error
+    except (ValueError, NotImplementedError) as error:
+        raise BadInputError(f"These settings cannot be used: {error}") from error
+
+
+def load_weights(path: str, name: str, **options: Any) -> Any:
+    """
+    Load a vision-language model for generation.
+
+    Args:
+        path (`str`):
+            Folder or Hub id.
+        name (`str`):
+            What the user calls it.
+        **options:
+            For `from_pretrained`.
+
+    Raises:
+        [`BadInputError`]: The weights cannot be read, or their config is none of such a model.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForImageTextToText
+
+    try:
+        return AutoModelForImageTextToText.from_pretrained(path, **options)
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        raise cannot_load(name, error) from error
+
+
+def cannot_load(name: str, error: Exception) -> BadInputError:
+    """Return what to say of a model whose files cannot be read."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return BadInputError(f"The model {name!r} cannot be loaded: {lines[0]}")
+
+
+def revision(model_args: Any) -> dict[str, str]:
+    """Return `{"revision": ...}` for a model other than the Hub's main branch."""
+    return {} if model_args.model_revision == "main" else {"revision": model_args.model_revision}
+
+
+def model_init_kwargs(model_args: Any) -> dict[str, Any]:
+    """Return what TRL's own scripts hand to `from_pretrained`."""
+    kwargs = {"dtype": model_args.dtype, "attn_implementation": model_args.attn_implementation}
+    return {name: value for name, value in kwargs.items() if value is not None} | revision(model_args)
+
+
+def adapters(model_args: Any) -> dict[str, Any]:
+    """Return the PEFT and quantization arguments of a trainer, as far as they were asked for."""
+    from trl import get_peft_config, get_quantization_config
+
+    names = model_args.lora_target_modules
+    if isinstance(names, str) and re.fullmatch(r"[\w.]+", names):
+        # TRL makes a text of a list of one, which PEFT takes for a pattern of whole paths.
+        model_args.lora_target_modules = [names]
+    try:
+        kwargs = {
+            "peft_config": get_peft_config(model_args),
+            "quantization_config": get_quantization_config(model_args),
+        }
+    except (ImportError, ValueError) as error:
+        raise BadInputError(f"{error} (pip install 'mmr1-trl[peft]', for 4 and 8 bits also [quantization])") from error
+    return {name: value for name, value in kwargs.items() if value is not None}
