@@ -155,3 +155,21 @@ def test_a_signal_saves_and_the_resumed_run_is_the_same(folder, monkeypatch, cap
     resumed, undisturbed = (load_file(folder / run / weights) for run in ("own", "undisturbed"))
     assert resumed.keys() == undisturbed.keys()
     assert all(torch.equal(resumed[name], undisturbed[name]) for name in resumed)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("../0.png", "rows.jsonl row 1, image 0: the path '../0.png' leads out of"),
+        ("/dev/zero", "rows.jsonl row 1, image 0: '/dev/zero' is not a regular file"),
+        ("https://a.org/0.png", "is an address"),
+    ],
+)
+def test_pictures_come_from_the_folder_of_the_rows(folder, capsys, image, message):
+    (folder / "set").mkdir()
+    entries = ["[]", f'["{image}"]']
+    rows = [f'{{"prompt": "1 plus 1 ?", "completion": "2", "images": {entry}}}\n' for entry in entries]
+    (folder / "set/rows.jsonl").write_text("".join(rows))
+    assert main([*OWN_OPTIONS, "--dataset_name", "set/rows.jsonl", "--output_dir", "own"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
