@@ -3,8 +3,9 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ import pyarrow.compute as pc
 from datasets import Dataset, Features, Image, Json, List
 
 from mmr1_trl.data.images import BadImageError, ImageFolders, open_file
+from mmr1_trl.data.picture_text import encoded_bytes, picture_from_text
 from mmr1_trl.errors import BadInputError
+
+
+_NUMBERED = re.compile(r"image_?(\d{1,2})")
 
 
 def picture_lists(
@@ -53,13 +58,81 @@ def picture_lists(
                 f"Column {name!r} holds {flat.type}, not images or paths. Name another one with --image_column."
             )
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        flat, unreadable = _without_text(flat)
         stored, problems = _resolved(Image(decode=False).cast_storage(flat), folders)
+        problems = unreadable | problems
         for position, reason in problems.items():
             row = int(np.searchsorted(offsets, position, side="right")) - 1
             bad.setdefault(first + row, f"image {position - offsets[row]}: {reason}")
         chunks.append(pa.ListArray.from_arrays(pa.array(offsets), stored))
         first += len(chunk)
     return pa.chunked_array(chunks, type=pa.list_(Image(decode=False).pa_type)), bad
+
+
+def _without_text(flat: pa.Array) -> tuple[pa.Array, dict[int, str]]:
+    """Decode pictures that are written as text; a string that is none is a path."""
+    bad: dict[int, str] = {}
+    data: list[Any]
+
+    def read(position: int, decode: Callable[[str], bytes | str], text: str | None) -> Any:
+        try:
+            return None if text is None else decode(text)
+        except BadImageError as error:
+            bad[position] = str(error)
+            return None
+
+    if pa.types.is_string(flat.type):
+        found = [read(position, picture_from_text, text) for position, text in enumerate(flat.to_pylist())]
+        if all(isinstance(value, str) for value in found):
+            return flat if found == flat.to_pylist() else pa.array(found, pa.string()), bad
+        data = [value if isinstance(value, bytes) else None for value in found]
+        paths = [value if isinstance(value, str) else None for value in found]
+    elif pa.types.is_struct(flat.type) and _is_text(flat.type, "bytes"):
+        texts = flat.field("bytes").to_pylist()
+        data = [read(position, encoded_bytes, text) for position, text in enumerate(texts)]
+        paths = flat.field("path").to_pylist() if flat.type.get_field_index("path") >= 0 else [None] * len(texts)
+        paths = [path if isinstance(path, str) else None for path in paths]
+    else:
+        return flat, bad
+    return pa.StructArray.from_arrays(
+        [pa.array(data, pa.binary()), pa.array(paths, pa.string())], ["bytes", "path"]
+    ), bad
+
+
+def _is_text(type_: pa.StructType, name: str) -> bool:
+    index = type_.get_field_index(name)
+    return index >= 0 and (
+        pa.types.is_string(type_.field(index).type) or pa.types.is_large_string(type_.field(index).type)
+    )
+
+
+def merge_numbered(dataset: Dataset) -> Dataset:
+    """
+    Make one column `images` of the columns `image_1`, `image_2`, ... (MMMU), without the empty ones of a row.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows as published.
+
+    Returns:
+        [`~datasets.Dataset`]: As it was where there are no two such columns, or a column of pictures beside them.
+    """
+    numbered = {match[1]: name for name in dataset.column_names if (match := _NUMBERED.fullmatch(name))}
+    names = [numbered[number] for number in sorted(numbered, key=int)]
+    if len(names) < 2 or {"images", "image"} & set(dataset.column_names):
+        return dataset
+    table = dataset.with_format("arrow")[:]
+    arrays = []
+    for name in names:
+        values = table.column(name).combine_chunks()
+        values = values.cast(pa.string()) if pa.types.is_null(values.type) else values
+        arrays.append(Image(decode=False).cast_storage(values))
+    valid = np.stack([array.is_valid().to_numpy(zero_copy_only=False) for array in arrays], axis=1)
+    rows, columns = np.nonzero(valid)
+    pictures = pa.concat_arrays(arrays).take(pa.array(columns * len(dataset) + rows))
+    offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pictures)
+    return dataset.remove_columns(names).add_column("images", lists, feature=List(Image(decode=False)))
 
 
 def _resolved(stored: pa.StructArray, folders: ImageFolders) -> tuple[pa.StructArray, dict[int, str]]:

@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 from mmr1_trl.data.choices import ANSWER_INDICES
 from mmr1_trl.data.columns import ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.images import ImageFolders
-from mmr1_trl.data.picture_columns import content_ids, picture_lists
+from mmr1_trl.data.picture_columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.row_checks import report_bad_rows, require_tolerance
@@ -119,6 +119,8 @@ def prepare_dataset(
     places = Places(box_format, gold_coordinates, coordinates if style.instruction else None)
     if _PREPARED <= set(dataset.column_names) and answer_column in (None, "solution"):
         places = replace(places, box_format="xyxy", gold_coordinates="pixels")
+    if image_column is None:
+        dataset = merge_numbered(dataset)
     columns = recognize_columns(
         dataset,
         prompt_column=prompt_column,

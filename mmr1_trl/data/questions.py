@@ -12,7 +12,8 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.extraction import extract_answer, last_tagged
 
 
-_MARKER = re.compile(r"<image(\d*)>")
+# <image>, <image1>, <image 1>, <image_1>, <IMAGE>, <img>, [image], [image 1]; no Markdown link with that text
+_MARKER = re.compile(r"(?:<(?:image|img)|(?<!!)\[image)[ _]?(\d*)(?:>|\](?!\())", re.IGNORECASE)
 _MARKER_DIGITS = 4
 _LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
 _SPACES = re.compile(r" {2,}")
@@ -33,7 +34,7 @@ def split_markers(text: str) -> tuple[str, int | None]:
 
     Args:
         text (`str`):
-            The question. Markers are `<image>` or, numbered, `<image1>`, `<image2>`, ...
+            The question. Markers are `<image>`, `<img>` and `[image]`, also numbered: `<image1>`, `<image 2>`, ...
 
     Returns:
         `tuple[str, int | None]`: The text without markers, and the number of images that they stand for; `None` when
@@ -58,6 +59,32 @@ def split_markers(text: str) -> tuple[str, int | None]:
         first += len(_MARKER.findall(line))
     rest = _SPACE_BEFORE_SIGN.sub(r"\1", _SPACES.sub(" ", "\n".join(lines))).replace(" \n", "\n")
     return _EMPTY_LINES.sub("\n\n", rest).strip(), count
+
+
+def option_markers(options: list[str], question: str) -> tuple[list[str], int | None]:
+    """
+    Put words in the place of the markers in choices that are pictures (MMMU): "<image 2>" becomes "image 2".
+
+    Args:
+        options (`list[str]`):
+            The choices.
+        question (`str`):
+            The question as the dataset has it.
+
+    Returns:
+        `tuple[list[str], int | None]`: The choices, and the number of images that question and choices stand for;
+        `None` when no choice has a marker.
+    """
+    found = [number for option in options for number in _MARKER.findall(option)]
+    if not found:
+        return options, None
+    before = _MARKER.findall(question)
+    numbers = iter(range(len(before) + 1, len(before) + len(found) + 1))
+    worded = [
+        _MARKER.sub(lambda match: f"image {match[1][:_MARKER_DIGITS] or next(numbers)}", option) for option in options
+    ]
+    everywhere = [number[:_MARKER_DIGITS] for number in before + found]
+    return worded, max(map(int, everywhere)) if all(everywhere) else len(everywhere)
 
 
 def _line_without_markers(line: str, first: int, count: int) -> str:

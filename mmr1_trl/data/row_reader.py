@@ -17,6 +17,7 @@ from mmr1_trl.data.questions import (
     append_options,
     build_messages,
     gold_text,
+    option_markers,
     question_text,
     read_options,
     split_markers,
@@ -94,15 +95,18 @@ class RowReader:
         if index in self.unreadable:
             raise BadInputError(self.unreadable[index])
         prompt = self.question if self.prompts is None else self.prompts[index]
-        question, blocks = question_text(prompt)
-        question, markers = split_markers(question)
+        asked, blocks = question_text(prompt)
+        question, markers = split_markers(asked)
+        options = None if self.options is None else read_options(self.options[index])
+        if options:
+            options, in_all = option_markers(options, asked)
+            markers = markers if in_all is None else in_all
         count = 0 if self.counts is None else self.counts[index]
         markers = blocks or markers
         if markers is not None and markers != count:
             raise BadInputError(f"the question has {markers} <image> markers, and there are {count} images")
         require_tolerance(None if self.tolerances is None else self.tolerances[index])
         require_precision(None if self.precisions is None else self.precisions[index])
-        options = None if self.options is None else read_options(self.options[index])
         solution, answer_type = self._answer(index, options)
         size = None
         if answer_type in LOCATED_TYPES and count and self.images is not None:

@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Rows in the shapes that others publish them in."""
 
+import base64
 import json
 
 import pytest
@@ -8,7 +9,9 @@ from datasets import Image, List, Value
 from fixtures import datasets as published
 
 from mmr1_trl.cli import main
-from mmr1_trl.data import prepare_dataset
+from mmr1_trl.data import load_data, prepare_dataset
+from mmr1_trl.data.images import open_image
+from mmr1_trl.data.questions import split_markers
 from mmr1_trl.errors import BadInputError
 
 
@@ -107,3 +110,74 @@ def test_an_answer_that_names_none_of_the_choices_is_a_finding(tmp_path, capsys)
     choices(["red", "green", "purple", "B"], kind="string").to_parquet(tmp_path / "rows.parquet")
     code, findings = check(capsys, tmp_path / "rows.parquet")
     assert code == 1 and "row 2: 'purple' is none of 3 choices" in findings[0]
+
+
+# ---- Several picture columns and the spellings of markers
+
+
+def test_numbered_picture_columns_are_one_list():
+    raw = published.mmmu(4)
+    prepared = prepare_dataset(raw)
+    assert [len(images) for images in prepared["images"]] == [1, 2, 1, 2]
+    assert not {f"image_{k}" for k in range(1, 8)} & set(prepared.column_names)
+    for row, before in zip(prepared, raw):
+        pictures = [before[f"image_{k}"] for k in range(1, 8) if before[f"image_{k}"] is not None]
+        assert [open_image(image, "row").tobytes() for image in row["images"]] == [p.tobytes() for p in pictures]
+    assert content(prepared[0]) == "Of what is it, 0?\n(A) iron\n(B) wood\n(C) glass"
+    assert content(prepared[1]) == "Which, 1?\n(A) image 1\n(B) image 2\n(C) neither"
+    assert prepared["solution"][:] == ["B", "C", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    "marker", ["<image>", "<IMAGE>", "<Image>", "<img>", "[image]", "<image 1>", "<image_1>", "[image 1]"]
+)
+def test_markers_in_every_spelling(marker):
+    assert split_markers(f"{marker}Find x.") == ("Find x.", 1)
+    assert split_markers(f"What is {marker} about?") == ("What is the image about?", 1)
+    rows = [{"question": f"{marker}Find {i}.", "answer": "1", "image": published.picture(i)} for i in range(2)]
+    columns = {"question": TEXT, "answer": TEXT, "image": Image()}
+    assert content(prepare_dataset(published.make(rows, **columns))[1]) == "Find 1."
+    rows[1]["question"] = f"{marker} and {marker.replace('1', '2')}?"
+    with pytest.raises(BadInputError, match="row 1: the question has 2 <image> markers, and there are 1 images"):
+        prepare_dataset(published.make(rows, **columns))
+
+
+def test_what_is_no_marker():
+    for text in ("![image](https://x/y.png) what?", "[image](a.png)", "an <imagery> of [images]", "image 1"):
+        assert split_markers(text) == (text, None)
+
+
+# ---- Pictures as text
+
+
+def test_pictures_as_text(tmp_path):
+    data = [published.picture(i)["bytes"] for i in range(4)]
+    (tmp_path / "a b.png").write_bytes(data[3])
+    texts = [base64.b64encode(each).decode() for each in data]
+    written = [texts[0], f"data:image/png;base64,{texts[1]}", "\n".join([texts[2][:76], texts[2][76:]])]
+    written.append((tmp_path / "a b.png").as_uri())
+    rows = [{"problem": f"q{i}", "answer": "1", "image": text} for i, text in enumerate(written)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    listed = [row | {"image": [row["image"]]} for row in rows]
+    (tmp_path / "lists.jsonl").write_text("".join(json.dumps(row) + "\n" for row in listed))
+    inside = [row | {"image": {"bytes": text}} for row, text in zip(rows, texts)]
+    (tmp_path / "bytes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in inside))
+    for name in ("train.jsonl", "lists.jsonl", "bytes.jsonl"):
+        prepared = load_data(str(tmp_path / name))
+        for row, each in zip(prepared, data):
+            assert open_image(row["images"][0], "row").tobytes() == open_image(each, "row").tobytes()
+
+
+def test_a_message_about_a_picture_never_prints_it(tmp_path, capsys):
+    whole = base64.b64encode(published.picture(0)["bytes"]).decode()
+    broken = {"uri": "data:image/png;base64," + whole[:-9] + "*", "no base64": f"data:image/png,{whole}"}
+    broken |= {"text": whole[:-9] + "*"}
+    for text in broken.values():
+        rows = [{"problem": "q", "answer": "1", "image": each} for each in (whole, text)]
+        (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(BadInputError, match="row 1: image 0: the .* base64") as caught:
+            load_data(str(tmp_path / "train.jsonl"))
+        assert whole[20:60] not in str(caught.value) and len(str(caught.value)) < 400
+        code, message = check(capsys, tmp_path / "train.jsonl")
+        assert code == 2 and whole[20:60] not in message
+    assert len(load_data(str(tmp_path / "train.jsonl"), on_bad_row="skip")) == 1
