@@ -29,6 +29,7 @@ from mmr1_trl.run_folder import (
     require_whole,
     seal,
 )
+from mmr1_trl.trainers.cards import CardMixin
 
 
 STEP = 3  # in the middle of a generation batch: rollouts are kept in the checkpoint
@@ -52,9 +53,11 @@ def lora_trainer(folder: Path, **options):
 def runs(tmp_path_factory):
     """Folders of whole runs, made once: one by MSSR, another with another seed, one of an adapter."""
     place = tmp_path_factory.mktemp("runs")
-    mssr_trainer(place / "mssr").train()
-    mssr_trainer(place / "other", seed=7).train()
-    lora_trainer(place / "lora").train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CardMixin, "create_model_card", lambda *args, **kwargs: None)  # its curves take a second each
+        mssr_trainer(place / "mssr").train()
+        mssr_trainer(place / "other", seed=7).train()
+        lora_trainer(place / "lora").train()
     return place
 
 
@@ -282,7 +285,8 @@ def test_what_is_whole_but_not_this_runs_is_refused_in_one_line(copy, case):
     assert "The newest whole checkpoint is checkpoint-" in str(refused.value)
 
 
-def test_a_checkpoint_without_digests_resumes(copy):
+def test_a_checkpoint_without_digests_resumes(copy, monkeypatch):
+    monkeypatch.setattr(CardMixin, "create_model_card", lambda *args, **kwargs: None)
     run = copy("mssr")
     unsealed(newest(run))
     trainer = mssr_trainer(run, max_steps=STEP + 1)
