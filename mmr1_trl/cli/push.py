@@ -2,6 +2,7 @@
 """`mmr1 push KIND FOLDER REPO_ID`: models, adapters, datasets, scores and reports to the Hub, checked first."""
 
 import argparse
+import os
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.parser import Parser
+from mmr1_trl.data.sources import check_dataset_name
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -86,6 +88,10 @@ def run(argv: list[str]) -> int:
             f"Usage: {USAGE}."
         )
     args = make_parser().parse_args(argv)
+    if args.kind == "dataset":
+        check_dataset_name(args.folder)
+    elif not os.path.exists(args.folder):
+        raise BadInputError(f"There is no folder {args.folder!r}. The order is: mmr1 push KIND FOLDER REPO_ID.")
 
     from mmr1_trl.hub.repository import PushError, Target, check_repo_id, open_repository, upload
 

@@ -2,10 +2,12 @@
 """`mmr1 report RUN [RUN ...]`: curves, tables and completions of runs or evaluations on one page."""
 
 import argparse
+import os
 from pathlib import Path
 
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
+from mmr1_trl.data.sources import nearest_file
 from mmr1_trl.errors import BadInputError
 
 
@@ -34,13 +36,16 @@ def parse_report(argv: list[str]) -> argparse.Namespace:
 def run(argv: list[str]) -> int:
     """Write the page for the folders in `argv`; return the exit code."""
     args = parse_report(argv)
-
-    from mmr1_trl.reporting.samples import is_evaluation
-
     output = Path(args.output or Path(args.runs[0]) / "report.html")
     if output.suffix != ".html":
         raise BadInputError(f"--output names the page and must end in .html, got {args.output!r}.")
+    for folder in args.runs:
+        if not os.path.isdir(folder):
+            raise BadInputError(f"There is no run folder {folder!r}.{nearest_file(folder)}")
     require_writable(output.parent)
+
+    from mmr1_trl.reporting.samples import is_evaluation
+
     evaluations = [is_evaluation(folder) for folder in args.runs]
     if all(evaluations):
         _report_evaluations(args.runs, output)
