@@ -9,7 +9,7 @@ from typing import Any
 
 from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.extraction import extract_answer, last_tagged
+from mmr1_trl.rewards.extraction import extract_answer, last_tagged, unwrap_gold
 
 
 # <image>, <image1>, <image 1>, <image_1>, <IMAGE>, <img>, [image], [image 1]; no Markdown link with that text
@@ -243,8 +243,9 @@ def gold_text(value: Any) -> str:
     Args:
         value (`str`, `int`, `float`, `bool`, `list` or `dict`):
             The stored answer. Of a text with `<answer>` tags only the content of the last pair counts, of a text that
-            is or ends with `\boxed{...}` only the content of the last box. A list with one entry is that entry, a
-            longer list of texts is written with commas, any other list or mapping as JSON.
+            is or ends with `\boxed{...}` only the content of the last box, of a worked solution what it states as its
+            answer. A list with one entry is that entry, a longer list of texts is written with commas, any other list
+            or mapping as JSON.
 
     Returns:
         `str`: The answer.
@@ -265,7 +266,7 @@ def gold_text(value: Any) -> str:
         text = tagged
     if r"\boxed" in text:
         text = extract_answer(text) or ""
-    text = text.strip()
+    text = unwrap_gold(text)
     if not text:
         raise BadInputError("the gold answer is empty")
     return text

@@ -17,7 +17,7 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _OPEN, _CLOSE = r"[(\[{<]", r"[)\]}>]"
-_SINGLE = re.compile(rf"{_OPEN}?\s?([A-Za-z])\s?{_CLOSE}?\s?[.:)]?")
+_SINGLE = re.compile(rf"{_OPEN}?\s?([A-Za-z])\s?{_CLOSE}?\s?[.:)!]?")
 _ITEM = rf"{_OPEN}?[A-Z](?:\s?{_CLOSE})?[.]?"
 _SEVERAL = re.compile(rf"\A{_OPEN}?{_ITEM}(?:(?:[\s,;&/+]|and\b|和|与|及)++{_ITEM})++{_CLOSE}?\Z")
 _BRACKETED = re.compile(r"(?:\([A-Z]\)\s?){2,}")
@@ -38,6 +38,9 @@ _DENIED = re.compile(
     r"(?:is|are|was|would be|seems|looks)? ?"
     r"(?:not\b|wrong|incorrect|false|no\b|impossible|out\b|ruled out|eliminated|不|错|非)|(?:is|are)n't\b",
     re.IGNORECASE,
+)
+_ELSEWHERE = re.compile(
+    r"\b(?:is|are) (?:wrong|incorrect|not (?:right|correct))\b|(?:[,;=]|\b(?:vs|and)\b\.?)\s?[A-Z]\s?\Z"
 )
 _BARE_LETTER = re.compile(r"(?:=|vs\b\.?|\?|!)?\s?(?:[Nn]o\b,?\s?)?[A-Z]")
 _OFFERS_MORE = re.compile(r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\[]?[A-Z](?!\w)")
@@ -102,7 +105,7 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     index = LETTERS.index(letter)
     if index < len(options) and compact(option_texts(options)[index]) == compact(rest):
         return frozenset(letter)
-    if _DENIED.match(rest) or _OFFERS_MORE.match(rest) or _BARE_LETTER.fullmatch(rest):
+    if _DENIED.match(rest) or _OFFERS_MORE.match(rest) or _BARE_LETTER.fullmatch(rest) or _ELSEWHERE.search(rest):
         return frozenset()
     others = {next(filter(None, match.groups())) for match in _OTHER_LABEL.finditer(f" {rest}")}
     return frozenset() if others - {letter} else frozenset(letter)

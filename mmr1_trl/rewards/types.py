@@ -216,7 +216,7 @@ def check_gold(gold: str, answer_type: str | None = None, options: Sequence[str]
     question = make_question(gold, answer_type, options)
     if not question.gold.strip():
         return "the gold answer is empty"
-    if question.answer_type in ("text", "latex") and _is_paragraph(question.gold):
+    if question.answer_type in ("text", "latex", "set") and _is_paragraph(question.gold):
         return f'{gold[:80]!r} is a paragraph that does not state its answer ("the answer is ..")'
     if len(question.gold) > MAX_ANSWER_CHARS and question.answer_type != "detections":
         return f"the gold answer has {len(question.gold)} characters, more than {MAX_ANSWER_CHARS}"

@@ -115,6 +115,7 @@ _NOT_UNITS = frozenset(
     "above below vs versus almost nearly mod base factorial squared cubed each other".split()
 )
 _UNIT = re.compile(r"(?:(?:[^\W\d_]|[°%$€£¥¢₹])++[.]?(?:\s?\^\s?\{?\s?-?\d\s?\}?|[23](?!\d))?[\s/*()]*+)++")
+_LETTER_RUN = re.compile(r"[^\W\d_]+")
 _FACTOR = re.compile(r"([*/()]|[^\s*/()^{}]+)\s?(?:\^\s?\{?\s?(-?\d)\s?\}?)?")
 _AREA_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "平方": 2, "立方": 3}
 
@@ -145,7 +146,7 @@ def read_unit(rest: str) -> str | None:
     elif len(unit) == 1 and unit.isalpha() and unit.isascii() and unit not in NAMES:
         return None
     words = unit.lower().split()
-    if len(words) > 6 or _NOT_UNITS.intersection(words):
+    if len(words) > 6 or _NOT_UNITS.intersection(_LETTER_RUN.findall(unit.lower())):
         return None
     if any(re.search("[a-z]", word) and re.search("[\u4e00-\u9fff]", word) for word in words) and _parse(unit) is None:
         return None  # 3个x

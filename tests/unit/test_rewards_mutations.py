@@ -30,8 +30,12 @@ AROUND = (
     "2x = {0}", "-x = {0}", "x + 1 = {0}", "{0}x", "{0} + 1", "2({0})", "-({0})", "{0}^2+5", "\\frac{{1}}{{{0}}}+3",
     "({0}, {0})", "{0}:7", "x < {0}", "[{0}, 9)",
 )  # fmt: skip
-# What the change leaves right: zero times anything, an even function, a sign under plus or minus.
-STILL_RIGHT = {"0 / 77", "2(0)", "-(0)", "0:7", "\\cos(-207^\\circ) \\approx -0.891", "\\pm -2"}
+# What the change leaves right: zero times anything, an even function, a sign under plus or minus, infinity and one.
+STILL_RIGHT = {
+    "0 / 77", "2(0)", "-(0)", "0:7", "\\cos(-207^\\circ) \\approx -0.891", "\\pm -2", "\\infty + 1", "\\infty:7",
+    "2x + 3y - 7 = 0 / 77", "2x + 3y - 7 = 0:7", "5x - 7y + 11z + 4 = 0x", "5x - 7y + 11z + 4 = 0:7",
+}  # fmt: skip
+LETTERED_TEXT = re.compile(r".*[A-J]\W+\d+")  # of "C) 15" the letter counts, whatever number follows
 
 
 def golds() -> list[Question]:
@@ -42,12 +46,18 @@ def golds() -> list[Question]:
     return [question for question in questions if question.answer_type not in LOCATED_TYPES]
 
 
-def changed_digits(gold: str) -> Iterator[str]:
+def changed_digits(question: Question) -> Iterator[str]:
+    gold = question.gold
+    if question.answer_type == "multiple_choice" and LETTERED_TEXT.fullmatch(gold):
+        return
     for match in list(re.finditer(r"\d", gold))[:4]:
         yield gold[: match.start()] + str((int(match[0]) + 1) % 10) + gold[match.end() :]
 
 
-def changed_signs(gold: str) -> Iterator[str]:
+def changed_signs(question: Question) -> Iterator[str]:
+    gold = question.gold
+    if question.answer_type == "multiple_choice" and LETTERED_TEXT.fullmatch(gold):
+        return
     for match in list(re.finditer(r"(?<![\d.^_{a-zA-Z])\d+", gold))[:2]:
         before = gold[: match.start()].rstrip()
         if before.endswith(("-", "\u2212")):
@@ -104,8 +114,8 @@ def around(question: Question) -> Iterator[str]:
 
 
 CHANGES = {
-    "digit": lambda question: changed_digits(question.gold),
-    "sign": lambda question: changed_signs(question.gold),
+    "digit": changed_digits,
+    "sign": changed_signs,
     "letter": changed_letters,
     "unit": lambda q: (q.gold.replace(unit, other, 1) for unit, other in UNITS.items() if unit in q.gold),
     "order": changed_order,
