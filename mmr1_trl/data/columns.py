@@ -11,7 +11,7 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 # In order of preference. `prompt` and `solution` are this package's own names, `problem` is the one of geometry3k,
 # Vision-R1-rl, MMR1-RL and multimodal-open-r1, `question` of MMK12 and ChartQA, `query` of ChartQA's other copy,
 # `instruction` of ScreenSpot. Where a set has both, `answer` is the short answer and `solution` the way to it.
-PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction")
+PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction", "messages", "conversations", "message")
 IMAGE_NAMES = ("images", "image", "decoded_image", "image_path")
 ANSWER_NAMES = ("answer", "solution", "label", "ground_truth", "gt_answer", "bbox", "box_coordinates")
 OPTION_NAMES = ("options", "choices")

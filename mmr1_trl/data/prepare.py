@@ -18,6 +18,7 @@ from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.row_checks import report_bad_rows, require_tolerance
 from mmr1_trl.data.row_reader import RowReader
+from mmr1_trl.data.turns import unfold
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.rewards.types import ANSWER_TYPES
 
@@ -121,6 +122,7 @@ def prepare_dataset(
         places = replace(places, box_format="xyxy", gold_coordinates="pixels")
     if image_column is None:
         dataset = merge_numbered(dataset)
+    dataset = unfold(dataset, prompt_column, image_column, answer_column, options_column)
     columns = recognize_columns(
         dataset,
         prompt_column=prompt_column,

@@ -15,6 +15,7 @@ from mmr1_trl.rewards.extraction import extract_answer, last_tagged, unwrap_gold
 # <image>, <image1>, <image 1>, <image_1>, <IMAGE>, <img>, [image], [image 1]; no Markdown link with that text
 _MARKER = re.compile(r"(?:<(?:image|img)|(?<!!)\[image)[ _]?(\d*)(?:>|\](?!\())", re.IGNORECASE)
 _MARKER_DIGITS = 4
+_TEXT_BLOCKS, _IMAGE_BLOCKS = ("text", "input_text"), ("image", "image_url", "input_image")
 _LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
 _SPACES = re.compile(r" {2,}")
 _SPACE_BEFORE_SIGN = re.compile(r" ([.,;:?!)])")
@@ -130,7 +131,8 @@ def question_text(prompt: Any) -> tuple[str, int]:
     users = [message for message in prompt or [] if message["role"] == "user"]
     if not users:
         raise BadInputError("the prompt is empty" if not prompt else "the prompt has no user message")
-    return _flatten(users[-1]["content"])
+    text, _ = _flatten(users[-1]["content"])
+    return text, sum(_flatten(message["content"])[1] for message in prompt)
 
 
 def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "") -> list[dict[str, str]]:
@@ -289,8 +291,8 @@ def _flatten(content: Any) -> tuple[str, int]:
     if isinstance(content, str):
         return content, 0
     blocks = content or []
-    texts = [block["text"] for block in blocks if block.get("type") == "text" and block.get("text")]
+    texts = [block["text"] for block in blocks if block.get("type") in _TEXT_BLOCKS and block.get("text")]
     for text in texts:
         if not isinstance(text, str):
             raise BadInputError(f"a block of type text holds the {type(text).__name__} {text!r:.60}, not a text")
-    return "\n".join(texts), sum(block.get("type") == "image" for block in blocks)
+    return "\n".join(texts), sum(block.get("type") in _IMAGE_BLOCKS for block in blocks)

@@ -23,6 +23,7 @@ from mmr1_trl.data.questions import (
     split_markers,
 )
 from mmr1_trl.data.row_checks import require_precision, require_tolerance
+from mmr1_trl.data.turns import read_turns
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.locations import read_detections
 from mmr1_trl.rewards.types import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
@@ -94,7 +95,7 @@ class RowReader:
     def read(self, index: int) -> dict[str, Any]:
         if index in self.unreadable:
             raise BadInputError(self.unreadable[index])
-        prompt = self.question if self.prompts is None else self.prompts[index]
+        prompt = self.question if self.prompts is None else read_turns(self.prompts[index])
         asked, blocks = question_text(prompt)
         question, markers = split_markers(asked)
         options = None if self.options is None else read_options(self.options[index])

@@ -181,3 +181,48 @@ def test_a_message_about_a_picture_never_prints_it(tmp_path, capsys):
         code, message = check(capsys, tmp_path / "train.jsonl")
         assert code == 2 and whole[20:60] not in message
     assert len(load_data(str(tmp_path / "train.jsonl"), on_bad_row="skip")) == 1
+
+
+# ---- Columns inside columns, and conversations
+
+
+def test_answers_inside_other_columns():
+    raw = published.verl_geo3k(3)
+    prepared = prepare_dataset(raw)
+    assert prepared["solution"][:] == ["3", "4", "5"] and content(prepared[0]) == "Find x0. Box it."
+    assert "data_source" in prepared.column_names and [len(images) for images in prepared["images"]] == [1, 1, 1]
+    assert prepare_dataset(raw, answer_column="extra_info.answer")["solution"][:] == ["long"] * 3
+    asked = prepare_dataset(raw, prompt_column="extra_info.question", answer_column="reward_model.ground_truth")
+    assert content(asked[0]) == "q" and asked["solution"][:] == ["3", "4", "5"]
+    with pytest.raises(BadInputError, match="no such column inside 'reward_model'. Did you mean 'ground_truth'"):
+        prepare_dataset(raw, answer_column="reward_model.ground_trut")
+    with pytest.raises(BadInputError, match="--answer_column reward_modl.x: there is no such column"):
+        prepare_dataset(raw, answer_column="reward_modl.x")
+
+
+def test_conversations_end_with_the_answer():
+    prepared = prepare_dataset(published.llava(3), prompt_style="mssr")
+    assert prepared["solution"][:] == ["3", "4", "5"] and [len(images) for images in prepared["images"]] == [1, 1, 1]
+    assert [message["role"] for message in prepared[0]["prompt"]] == ["user"]
+    assert content(prepared[0]).startswith("How many, 0? You FIRST")
+
+
+def test_messages_as_json_text(tmp_path, capsys):
+    data = base64.b64encode(published.picture(0)["bytes"]).decode()
+    block = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    texts = [{"type": "text", "text": "How many?"}]
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [block, *texts]}]
+    reply = {"role": "assistant", "content": [{"type": "text", "text": "4"}]}
+    for rows in (
+        [{"id": i, "message": json.dumps(turns), "answer": "4"} for i in range(4)],
+        [{"id": i, "messages": json.dumps([*turns, reply])} for i in range(4)],
+        [{"id": i, "messages": [*turns, reply]} for i in range(4)],
+    ):
+        (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        prepared = load_data(str(tmp_path / "train.jsonl"))
+        assert prepared["solution"][:] == ["4"] * 4
+        assert prepared[0]["prompt"] == [
+            {"role": "system", "content": "Be brief."}, {"role": "user", "content": "How many?"}
+        ]  # fmt: skip
+        assert open_image(prepared[0]["images"][0], "row").size == (56, 42)
+        assert check(capsys, tmp_path / "train.jsonl")[0] == 0
