@@ -123,7 +123,8 @@ def main() -> None:
     args = parser.parse_args()
     runs = {name: ((), words) for name, words in RIGHT.items()} | WRONG
     found = {}
-    with mock.patch.object(vllm_generation, "LLM", SharedEngine):
+    shared = mock.patch.object(vllm_generation, "LLM", SharedEngine)
+    with shared, mock.patch.object(TrainingEngine, "shut_down", lambda self: None):
         for name, (faults, words) in runs.items():
             found[name] = run(words, faults, args.steps)
             write_results("vllm_agreement", table(found), {"bound": MISMATCH, "steps": args.steps, "runs": found})

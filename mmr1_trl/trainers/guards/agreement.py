@@ -16,7 +16,7 @@ from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 
 logger = logging.get_logger(__name__)
 
-# Nats per token, on average over a generation batch. Right runs of the small models stay below 0.01, and broken ones
+# Nats per token, on average over a generation batch. Right runs of the small models stay below 0.02, and broken ones
 # are above 0.15 (docs/gpu_training.md); no model of 3B has been measured.
 MISMATCH = 0.1
 # What is worth a warning, and no more: these depend on the length of the completions and on single tokens.
