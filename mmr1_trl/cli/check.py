@@ -133,6 +133,12 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     processor = load_processor_of(require_model(model_args), config, model_args)
     dataset, eval_rows = load_splits(data_args, config, model_args, processor)
     dataset = without_long_prompts(dataset, data_args, config, processor)
+    try:
+        config.model_init_kwargs = revision(model_args)
+        named = (require_model(model_args), processor, config, rewards)
+        dataset, eval_rows = add_training_frames(dataset, eval_rows, *named)
+    except BadInputError as error:
+        report.findings.append(str(error))
     splits = {"train_dataset": dataset, "eval_dataset": eval_rows}
     try:
         check_run(config, rewards, **splits)
@@ -144,11 +150,6 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
             check_vllm_length(config, processor, **{split: rows})
         except BadInputError as error:
             report.findings.append(str(error))
-    try:
-        config.model_init_kwargs = revision(model_args)
-        dataset, _ = add_training_frames(dataset, None, model_path, processor, config, rewards)
-    except BadInputError as error:
-        report.findings.append(str(error))
     usable = _check_data(report, dataset, processor, config, data_args, progress)
 
     batches = batch_arithmetic(config, len(dataset))

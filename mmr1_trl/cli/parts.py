@@ -90,6 +90,7 @@ def load_parts(settings: Settings, **checks: Any) -> Parts:
     data_args, config, model_args = settings.build()
     require_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
 
+    from mmr1_trl.engines.frames import add_training_frames
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.checks import check_run
 
@@ -100,12 +101,13 @@ def load_parts(settings: Settings, **checks: Any) -> Parts:
     if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
         name_unreadable_golds(train_rows)
     train_rows = without_long_prompts(train_rows, data_args, config, processor)
+    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
+    train_rows, eval_rows = add_training_frames(train_rows, eval_rows, name, processor, config, rewards)
     check_run(config, rewards, train_rows, eval_rows, **checks)
     use_hub(config)
     model = find_model(config, model_args)
     if model != name:
         processor = load_processor_of(model, config, model_args)
-    config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
     return Parts(config, data_args.dataset_name, name, model, processor, rewards, train_rows, eval_rows, options)
 
 

@@ -2,6 +2,7 @@
 """Points and boxes in the frame that the model sees, whatever resizes its pictures."""
 
 import json
+import sys
 
 import pytest
 import yaml
@@ -13,7 +14,9 @@ from PIL import Image
 from transformers import Qwen2VLImageProcessorPil
 
 from mmr1_trl.cli import main
+from mmr1_trl.cli.parts import load_parts
 from mmr1_trl.cli.shipped_configs import find_config
+from mmr1_trl.cli.train import parse_training
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.images import fit_pixels
 from mmr1_trl.engines.frames import add_frames, choose_coordinates, in_all_frames, seen_size
@@ -166,6 +169,25 @@ def test_families_without_an_established_frame_are_refused_before_the_model_load
     eval_words = ["--model", str(tmp_path / "llava"), "--dataset_name", str(tmp_path / "rows.parquet")]
     assert main(["eval", *eval_words, "--dataset_split", "train"]) == 2
     assert "--coordinates" in capsys.readouterr().err
+
+
+def test_a_reward_of_the_users_own_gets_the_frames_when_it_is_tried(tmp_path, monkeypatch):
+    """Rewards are called on two rows before a model loads, and this one compares places."""
+    (tmp_path / "clicks_of_a_user.py").write_text(
+        "from mmr1_trl.rewards import point_in_box_reward\n\n\ndef clicks(completions, **columns):\n"
+        "    return point_in_box_reward(completions, **columns)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path / "home"))
+    published.screenspot(4).to_parquet(tmp_path / "rows.parquet")
+    words = ["--model_name_or_path", "figures/tiny", "--dataset_name", "rows.parquet", "--num_generations", "2"]
+    words += ["--prompt_style", "ui_r1", "--reward_funcs", "clicks_of_a_user.clicks", "--output_dir", "run"]
+    words += ["--report_to", "none", "--per_device_train_batch_size", "2"]
+    parts = load_parts(parse_training("grpo", words))
+    assert parts.train_rows["coordinates"][:] == ["resized"] * 4 and parts.train_rows[0]["seen_size"]
+    assert parts.train_rows[0]["prompt"][-1]["content"].endswith("Coordinates are in pixels.")
+    assert main(["check", "grpo", *words, "--samples", "0"]) == 0
 
 
 def test_prompts_and_rewards_have_to_agree():
