@@ -120,6 +120,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from transformers import AutoConfig
 
     from mmr1_trl.data.token_counts import check_vllm_length
+    from mmr1_trl.engines.checks import check_engine
     from mmr1_trl.engines.frames import add_training_frames
     from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
     from mmr1_trl.rewards.resolve import resolve_rewards
@@ -127,7 +128,8 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.trainers.vision.cache import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
-    report.findings += missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
+    missing = missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
+    report.findings += missing
     adapters(model_args)
     rewards = resolve_rewards(data_args.reward_funcs)
     processor = load_processor_of(require_model(model_args), config, model_args)
@@ -145,6 +147,11 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     except BadInputError as error:
         report.findings.append(str(error))
     model_path = find_model(config, model_args)
+    if config.use_vllm and not missing:
+        try:
+            check_engine(config, model_path, wait=False)
+        except BadInputError as error:
+            report.findings.append(str(error))
     for split, rows in splits.items():
         try:
             check_vllm_length(config, processor, **{split: rows})

@@ -25,7 +25,7 @@ def first_line(error: BaseException) -> str:
     return said[:400].rstrip(". ")
 
 
-def check_engine(args: Any, model: Any) -> None:
+def check_engine(args: Any, model: Any, wait: bool = True) -> None:
     """
     Refuse a training whose vLLM cannot work, before its model is loaded.
 
@@ -34,6 +34,8 @@ def check_engine(args: Any, model: Any) -> None:
             The run's options, with `use_vllm`.
         model (`str` or [`~transformers.PreTrainedModel`]):
             The policy, or where it is loaded from.
+        wait (`bool`, *optional*, defaults to `True`):
+            Whether to wait `vllm_server_timeout` seconds for a server that does not answer yet.
 
     Raises:
         [`BadInputError`]: TRL does not support the installed vLLM, vLLM does not know the model, cannot follow its
@@ -51,7 +53,7 @@ def check_engine(args: Any, model: Any) -> None:
         )
     if args.vllm_mode == "server":
         if args.process_index == 0:
-            check_server(server_url(args), path, args.vllm_server_timeout)
+            check_server(server_url(args), path, args.vllm_server_timeout if wait else 0.0)
     elif not path:
         raise BadInputError("vLLM loads its copy of the policy from disk: save the model, and load it from there.")
     else:

@@ -104,6 +104,10 @@ def test_bad_input_ends_in_one_line_with_exit_code_2(folder, serve, monkeypatch,
         assert main(argv) == 2, argv
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("mmr1: error: ") and said in message and "dict_keys" not in message
+    # `mmr1 check` finds the same, and does not wait.
+    argv = words(folder, *server[:2], "--vllm_server_base_url", "http://127.0.0.1:9")
+    assert main(["check", "grpo", *argv[1:], "--samples", "0"]) == 1
+    assert "No vLLM server answers at http://127.0.0.1:9 (waited 0 s" in " ".join(capsys.readouterr().out.split())
     monkeypatch.setattr("mmr1_trl.engines.installation.vllm_version", lambda: "0.12.0")
     for argv in (words(folder), ["eval", "--model", str(folder / "tiny"), "--num_rows", "2", "--use_vllm"]):
         assert main(argv) == 2

@@ -29,9 +29,9 @@ from mmr1_trl import RLVRConfig, RLVRTrainer
 
 @pytest.fixture
 def rows() -> Dataset:
-    """Four rows: one picture, another one, two side by side, three of different sizes."""
+    """Four rows: no picture, one, two side by side, three of different sizes."""
     rng = np.random.default_rng(0)
-    sizes = [[(56, 56)], [(56, 28)], [(28, 56), (28, 56)], [(56, 56), (84, 56), (28, 112)]]
+    sizes = [[], [(56, 28)], [(28, 56), (28, 56)], [(56, 56), (84, 56), (28, 112)]]
 
     def row(i: int) -> dict[str, Any]:
         pictures = [PIL.Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8)) for w, h in sizes[i]]

@@ -76,7 +76,7 @@ def test_no_placeholder_is_sampled(make_trainer, rows):
     trainer.model.model.language_model.norm.weight.data.zero_()  # all tokens are as likely, the two among them as well
     trainer.engine.generation.generation_kwargs["ignore_eos"] = True
     trainer.engine.generation.max_completion_length = 128
-    records = trainer.reader.read([0] * 32)[1]
+    records = trainer.reader.read([1] * 32)[1]
     completions = trainer._generate([trainer._with_images(record) for record in records])[1]
     assert sum(map(len, completions)) == 32 * 128
     assert not set(placeholder_ids(trainer.model.config)) & {token for ids in completions for token in ids}
