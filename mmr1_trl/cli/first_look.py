@@ -7,13 +7,13 @@ from typing import Any
 
 from mmr1_trl.cli.config_file import config_path_of, read_yaml
 from mmr1_trl.cli.launch import LAUNCHED
-from mmr1_trl.cli.output import DEFAULT_FOLDER, require_usable, require_writable, resume_word
+from mmr1_trl.cli.output import DEFAULT_FOLDER, hold, require_usable, require_writable, resume_word
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import FILES
 from mmr1_trl.data.sources import check_dataset_name, nearest_file
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.cache import check_model_name
-from mmr1_trl.run_folder import locked, newest_complete
+from mmr1_trl.run_folder import newest_complete
 
 
 FOLDERS = ("image_root", "benchmarks_folder")
@@ -72,7 +72,7 @@ def look_at_folder(command: str, argv: list[str]) -> None:
     folder = values.get("output_dir") or DEFAULT_FOLDER
     if not isinstance(folder, str) or "\0" in folder:
         return  # refused with the other options
-    with locked(require_writable(folder), f"mmr1 {command}"):
+    with hold(require_writable(folder), command):
         checkpoint = resume_word(values.get("resume_from_checkpoint"))
         if checkpoint == "true":
             require_usable(command, newest_complete(folder)[0])

@@ -70,11 +70,14 @@ def require_usable(command: str, checkpoint: Path) -> None:
         )
 
 
+def hold(folder: str | Path, command: str) -> contextlib.AbstractContextManager[None]:
+    """Be the only command that writes in a folder; of several processes the first one holds it for all."""
+    return contextlib.nullcontext() if int(os.environ.get("RANK", "0")) else locked(folder, f"mmr1 {command}")
+
+
 def hold_folder(settings: Settings, default: str = DEFAULT_FOLDER) -> contextlib.AbstractContextManager[None]:
-    """Be the only command that trains in the folder of a run; of several processes the first one holds it for all."""
-    if int(os.environ.get("RANK", "0")):
-        return contextlib.nullcontext()
-    return locked(settings.values.get("output_dir") or default, f"mmr1 {settings.command}")
+    """[`hold`] the output folder of a command."""
+    return hold(settings.values.get("output_dir") or default, settings.command)
 
 
 def refuse_to_overwrite(settings: Settings) -> None:

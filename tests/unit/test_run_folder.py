@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmr1_trl.cli import main
+from mmr1_trl.cli.first_look import look_at_folder
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.reporting.runs import load_run
 from mmr1_trl.run_folder import (
@@ -55,7 +56,7 @@ def steps(run: Path) -> list[int]:
     return [int(path.name.split("-")[1]) for path in list_checkpoints(run)]
 
 
-def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
+def test_the_lock_names_its_holder_and_ends_with_it(tmp_path, monkeypatch):
     run = tmp_path / "run"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdout=subprocess.PIPE, text=True)
     child = None
@@ -65,6 +66,10 @@ def test_the_lock_names_its_holder_and_ends_with_it(tmp_path):
         said = rf"in use by mmr1 mssr \(process {holder.pid} on {os.uname().nodename}, since \d{{4}}-.* UTC\)"
         with pytest.raises(BadInputError, match=said), locked(run):
             pass
+        with pytest.raises(BadInputError, match=said):
+            look_at_folder("mssr", ["--output_dir", str(run)])
+        monkeypatch.setenv("RANK", "1")  # under somebody's own torchrun rank 0 looks and holds for all
+        look_at_folder("mssr", ["--output_dir", str(run)])
         checkpoint(run, 4)
         assert load_run(run).history  # reading needs no lock
         holder.send_signal(signal.SIGKILL)
