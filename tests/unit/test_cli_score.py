@@ -210,7 +210,7 @@ def test_killed_process_goes_on(tmp_path):
     """kill -9 in the middle, then the same command: no prompt is lost, none sampled twice, the table is the same."""
     script = "import sys; sys.path.insert(0, {!r}); from mmr1_trl.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", script.format(os.path.dirname(__file__)), "score"]
-    journal = tmp_path / "parts" / offline_scores.JOURNAL
+    journal = tmp_path / "parts" / offline_scores.SCORES_JOURNAL
     more = ("--num_train_rows", "48")
     process = subprocess.Popen([*command, *words(tmp_path / "parts"), *more], stdout=-3, stderr=-3)
     deadline = time.monotonic() + 240
