@@ -155,7 +155,8 @@ def why_it_does_not_start(error: BaseException, server: bool = False) -> str:
     said = first_line(error)
     if server:
         return f"The vLLM server cannot be used: {said}."
-    if "KV cache" in str(error) or isinstance(error, torch.OutOfMemoryError):
+    no_room = any(words in str(error) for words in ("KV cache", "gpu_memory_utilization"))
+    if no_room or isinstance(error, torch.OutOfMemoryError):
         return (
             f"vLLM has no room: {said}. Allow shorter sequences (--vllm_max_model_length: the longest prompt and its "
             "completion), or give it more memory (--vllm_gpu_memory_utilization; on a CPU VLLM_CPU_KVCACHE_SPACE)."

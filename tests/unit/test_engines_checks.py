@@ -124,6 +124,8 @@ def test_why_an_engine_does_not_start():
     assert (
         message.startswith("vLLM has no room: To serve at least one request") and "--vllm_max_model_length" in message
     )
+    said = "No available memory for the cache blocks. Try increasing `gpu_memory_utilization`."
+    assert why_it_does_not_start(ValueError(said)).startswith("vLLM has no room: No available memory")
     assert why_it_does_not_start(RuntimeError("")) == "vLLM does not start: RuntimeError."
     assert "The vLLM server cannot be used" in why_it_does_not_start(RuntimeError("no endpoint"), server=True)
     assert first_line(ValueError("one\ntwo")) == "one" and len(first_line(ValueError("long " * 200))) <= 400

@@ -45,7 +45,7 @@ def test_scores_are_made_and_the_end_is_quiet(model, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     assert "Traceback" not in run.stderr and "Invalid process group" not in run.stderr
     table = pd.read_parquet(tmp_path / "scores" / "scores.parquet")
-    assert len(table) == 8 and (table["trials"] == 4).all()
+    assert len(table) == 8 and (table["count"] == 4).all()
 
 
 def test_a_model_that_vllm_does_not_know_and_one_that_it_has_no_room_for(model, tmp_path, capsys, monkeypatch):
@@ -64,10 +64,11 @@ def test_a_model_that_vllm_does_not_know_and_one_that_it_has_no_room_for(model, 
         assert main(words) == 2
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("mmr1: error: vLLM cannot serve") and said in message
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0.0001")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0")  # as much as the share of the memory says
+    little = ["--vllm_gpu_memory_utilization", "0.00001", "--vllm_max_model_length", "2048"]
     for words in (
-        [*train, "--model_name_or_path", model, "--vllm_max_model_length", "2048"],
-        ["eval", "--model", model, "--num_rows", "2", "--use_vllm", "--vllm_max_model_length", "2048"],
+        [*train, "--model_name_or_path", model, *little],
+        ["eval", "--model", model, "--num_rows", "2", "--use_vllm", *little],
     ):
         assert main(words) == 2
         message = capsys.readouterr().err.strip().splitlines()[-1]
