@@ -30,6 +30,7 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+_PHOTOS = (b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -129,13 +130,15 @@ def of_bytes(data: bytes) -> Iterator[str | bytes]:
     if data.startswith(_PNG):
         yield from _of_png(data)
         return
-    if data.startswith((b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")):
+    plain = data.replace(b"\0", b"")  # UTF-16 and UTF-32 without a mark at their beginning, and inside other things
+    if (data.startswith(_PHOTOS) or data[4:8] in (b"ftyp", b"jP  ")) and b"\0" in data[:64]:
         yield data
-    else:
-        encoding = next((name for bom, name in _BOMS.items() if data.startswith(bom)), "utf-8")
-        yield data.decode(encoding, "replace")
-    if b"\0" in data:  # UTF-16 and UTF-32 without a mark at their beginning, and inside other things
-        yield data.replace(b"\0", b"").decode("latin-1")
+        yield plain
+        return
+    encoding = next((name for bom, name in _BOMS.items() if data.startswith(bom)), "utf-8")
+    yield data.decode(encoding, "replace")
+    if len(plain) < len(data):
+        yield plain.decode("latin-1")
 
 
 def _of_png(data: bytes) -> Iterator[str | bytes]:
