@@ -23,8 +23,11 @@ _NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d{1,3}+)?+(?:[ ]?(?:%|p
 _COMMA = r"(?:\s*+[,;]\s*+|\s++)"
 _PAIR = rf"{_NUMBER}{_COMMA}{_NUMBER}"
 _NEXT_BRACKET = r"(?:\s*+[\])]++\s*+,\s*+[\[(]++\s*+|[\])]++[ ]?[\[(]++)"
-# (x1,y1),(x2,y2) or x1, y1, x2, y2
-_GROUP = rf"(?:{_PAIR}(?:{_NEXT_BRACKET}{_PAIR})++(?!{_COMMA}{_NUMBER})|{_NUMBER}(?:{_COMMA}{_NUMBER})++)"
+# (x1,y1),(x2,y2) or x1, y1, x2, y2. A chain of pairs is bounded, because each of its brackets may begin one.
+_GROUP = (
+    rf"(?:{_PAIR}(?:{_NEXT_BRACKET}{_PAIR}){{1,40}}+(?!{_COMMA}{_NUMBER}|{_NEXT_BRACKET}{_PAIR})"
+    rf"|{_NUMBER}(?:{_COMMA}{_NUMBER})++)"
+)
 _VALUE = re.compile(rf"[\s\"'\[({{]*+(?:<\|?\w{{1,20}}+\|?>[\s\[(]*+)?+({_GROUP})")
 _FLOAT = re.compile(_NUMBER)
 
