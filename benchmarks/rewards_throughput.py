@@ -24,7 +24,7 @@ from mmr1_trl.rewards import accuracy_reward
 
 
 ROOT = Path(__file__).resolve().parents[1]
-TURNS = 5
+TURNS = 3
 
 
 SENTENCES = (

@@ -246,6 +246,5 @@ def unwrap_gold(gold: str) -> str:
         return boxed
     if hashes := _HASHES.findall(text):
         return hashes[-1].strip() or text
-    if (stated := stated_answer(text)) is not None and _STATED.search(text):
-        return stated
-    return text
+    stated = stated_answer(text)
+    return text if stated is None else stated

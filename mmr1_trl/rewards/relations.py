@@ -30,15 +30,12 @@ class Statement(NamedTuple):
             Expressions without unknowns that were said to equal the value.
         rounding (`str`):
             An approximation given beside the value, `""` for none.
-        equation (`bool`):
-            Whether the text is an equation in itself, with its sides in `value` only if it names a quantity.
     """
 
     value: str
     name: str = ""
     links: tuple[str, ...] = ()
     rounding: str = ""
-    equation: bool = False
 
 
 _EQUALS = re.compile(r"\\(?:approx|simeq|fallingdotseq)(?![A-Za-z])|(?<![<>!=])=+(?![<>])|≒")
@@ -82,12 +79,12 @@ def read_statement(text: str) -> Statement:
     if name and not _has_unknowns(sides[0][1]) and len(sides[0][1]) > 1:
         name = ""  # \sin 30° is a value of its own
     if not name and _has_unknowns(sides[0][1]):
-        return Statement("", equation=True)
+        return Statement("")
     body = sides[1:] if name else sides
     exact = [side for sign, side in body if sign != "~"] or [body[0][1]]
     rounded = [side for sign, side in body if sign == "~" and side != exact[-1]]
     links = tuple(side for side in exact[:-1] if not _has_unknowns(side))
-    return Statement(exact[-1], name, links, rounded[-1] if rounded else "", equation=bool(name))
+    return Statement(exact[-1], name, links, rounded[-1] if rounded else "")
 
 
 _GREEK = (
@@ -217,7 +214,8 @@ _ALL_REAL = re.compile(
 )
 
 
-def parse_intervals(text: str) -> list[Interval] | None:
+@lru_cache(maxsize=4096)
+def read_intervals(text: str) -> tuple[list[Interval], str] | None:
     r"""
     Read a union of intervals in bracket or inequality notation.
 
@@ -226,15 +224,9 @@ def parse_intervals(text: str) -> list[Interval] | None:
             `"[1, 2)"`, `r"(-\infty, 3] \cup (5, \infty)"`, `"1 < x \le 2"`, `"-x > -3"`, `r"x \ne 1"`.
 
     Returns:
-        `list[tuple[str, str, bool, bool]]` or `None`: (low, high, low included, high included) of each, or `None`.
+        `tuple[list[tuple[str, str, bool, bool]], str]` or `None`: (low, high, low included, high included) of each,
+        and the variable that they bound (`""` in bracket notation).
     """
-    intervals = read_intervals(text)
-    return None if intervals is None else intervals[0]
-
-
-@lru_cache(maxsize=4096)
-def read_intervals(text: str) -> tuple[list[Interval], str] | None:
-    """The intervals of [`parse_intervals`] with the variable that they bound (`""` in bracket notation)."""
     text, variables = clean(text), set()
     if not re.search(r"[<>\[\](]|\\[lg]|\\ne|\\in|\\mathbb|real|实数", text):
         return None

@@ -15,7 +15,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.extraction import extract_answer
 from mmr1_trl.rewards.notation import clean, split_list
 from mmr1_trl.rewards.quantities import parse_quantity
-from mmr1_trl.rewards.relations import parse_intervals
+from mmr1_trl.rewards.relations import read_intervals
 from mmr1_trl.rewards.scoring import score_answer, score_answers
 from mmr1_trl.rewards.types import ANSWER_TYPES, check_gold, infer_answer_type, is_equal, make_question
 
@@ -311,6 +311,8 @@ def test_splitting_respects_brackets_and_thousands():
 
 
 def test_inequalities_and_brackets_read_alike():
-    assert parse_intervals(r"1 \le x < 2") == parse_intervals("[1, 2)") == [("1", "2", True, False)]
-    assert parse_intervals("x >= 3") == [("3", "\\infty", True, False)]
-    assert parse_intervals("5") is None
+    assert read_intervals(r"1 \le x < 2") == ([("1", "2", True, False)], "x")
+    assert read_intervals("[1, 2)") == ([("1", "2", True, False)], "")
+    assert read_intervals("x >= 3") == ([("3", "\\infty", True, False)], "x")
+    assert read_intervals("5 - 2x < 1") == ([("2", "\\infty", False, False)], "x")
+    assert read_intervals("5") is None
