@@ -11,7 +11,7 @@ from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
-from mmr1_trl.hub.render import existing_license, public_name, repo_name, write_card
+from mmr1_trl.hub.render import existing_license, public_name, readable, repo_name, write_card
 from mmr1_trl.hub.run_facts import ADAPTER_FILE, read_facts, read_json
 from mmr1_trl.run_folder import QUICKSTART_FILE, SETTINGS_FILE, TRAINER_STATE, step_of
 
@@ -40,11 +40,16 @@ def write_model_card(folder: Path, run: Path | None = None, repo_id: str | None 
         `Path`: The card. One that somebody has written by hand is left as it is.
 
     Raises:
-        [`BadInputError`]: There is no such folder.
+        [`BadInputError`]: There is no such folder, or its files hold values of another kind than is written there.
     """
     folder, run = Path(folder), Path(run or folder)
     if not folder.is_dir():
         raise BadInputError(f"There is no folder {str(folder)!r} to write a card in.")
+    with readable(folder):
+        return _write(folder, run, repo_id)
+
+
+def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
     facts = read_facts(run)
     name = repo_name(folder, repo_id)
     adapter = _adapter(folder, facts)

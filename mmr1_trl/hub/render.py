@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,25 @@ def existing_license(folder: Path) -> str | None:
         return None
 
 
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """
+    Around the use of what the files of a run say.
+
+    Raises:
+        [`BadInputError`]: A value is of another kind than this package writes.
+    """
+    try:
+        yield
+    except BadInputError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, jinja2.TemplateError) as error:
+        raise BadInputError(
+            f"No card can be written in {folder}: the files of its run hold a value of another kind than this package "
+            f"writes ({type(error).__name__}: {error})."
+        ) from error
+
+
 def write_card(folder: Path, template: str, data: CardData, **facts: Any) -> Path:
     """
     Fill a template and write it as the card of a folder, unless somebody has written one by hand.
@@ -127,7 +148,7 @@ def write_card(folder: Path, template: str, data: CardData, **facts: Any) -> Pat
         `Path`: The card.
 
     Raises:
-        [`BadInputError`]: `folder` is no folder.
+        [`BadInputError`]: `folder` is no folder, or a fact is of a kind that the template cannot show.
     """
     if not folder.is_dir():
         raise BadInputError(f"There is no folder {str(folder)!r} to write a card in.")
@@ -143,10 +164,12 @@ def write_card(folder: Path, template: str, data: CardData, **facts: Any) -> Pat
     )
     environment.filters |= {
         "md": markdown, "code": code, "number": number, "size": size, "duration": duration, "quoted": quoted,
-        "shell": shlex.quote,
+        "shell": lambda text: shlex.quote(" ".join(str(text).split())),
+        "fenced": lambda text: str(text).strip().replace("`", "'"),  # several lines, none of which ends the block
         "oneline": lambda text: " ".join(text.split()).replace(" ,", ","),
     }  # fmt: skip
-    body = environment.get_template(template).render(marker=MARKER, **facts)
+    with readable(folder):
+        body = environment.get_template(template).render(marker=MARKER, **facts)
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
     temporary = path.with_name(path.name + ".tmp")
     # The header through huggingface_hub, which reads it back: what it cannot read is never written.

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -185,11 +186,16 @@ def read_facts(run: Path) -> dict[str, Any]:
     if settings.is_file():
         text = settings.read_text(encoding="utf-8")
         values = yaml.safe_load(text) or {}
-        facts["command"] = f"mmr1 {values['method']}" if "method" in values else ""
+        facts["command"] = f"mmr1 {values.get('method')}"
         for fact, option in (("base_model", "model_name_or_path"), ("dataset", "dataset_name")):
             facts[fact] = {"name": public_name(values.get(option)), "hub_id": hub_id(values.get(option))}
     if (run / RUN_FILE).is_file():
-        facts |= json.loads((run / RUN_FILE).read_text(encoding="utf-8"))
+        facts |= read_json(run / RUN_FILE)
+    for fact in ("base_model", "dataset"):
+        if isinstance(facts.get(fact), dict):  # a link leads to the Hub, whatever the file says
+            facts[fact] = {"name": "", **facts[fact], "hub_id": hub_id(facts[fact].get("hub_id"))}
+    if not re.fullmatch("mmr1 [a-z-]+", str(facts.get("command"))) or facts["command"] == "mmr1 None":
+        facts.pop("command", None)  # it is shown as a command to copy
     adapter = read_json(run / ADAPTER_FILE)
     if adapter and "base_model" not in facts:
         base = adapter.get("base_model_name_or_path")

@@ -68,7 +68,7 @@ def facts() -> dict:
 
 def run_folder(tmp_path: Path, facts: dict, **changes: object) -> Path:
     folder = tmp_path / "mine"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "mmr1_run.json").write_text(json.dumps(facts | changes))
     history = [{"step": step, "reward": step / 20, "entropy": 1 - step / 20, "loss": 0.1} for step in range(1, 21)]
     history.append({"step": 20, "train_runtime": 7260.0})
@@ -166,6 +166,47 @@ def test_hostile_names_stay_text(tmp_path, facts, hostile):
     assert not re.search(r"(?<!\\)\[x\]\(", prose) and "49" not in prose
     rows = [line for line in body.splitlines() if line.startswith("| Hardware")]
     assert len(re.findall(r"(?<!\\)\|", rows[0])) == 3
+
+
+def _leaves(value, path=()):
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from _leaves(value[key], (*path, key))
+    else:
+        yield path
+
+
+def test_no_value_of_a_run_file_leaves_its_place(tmp_path, facts, monkeypatch):
+    """Whatever one value is replaced by, the card shows it as text, or says that it cannot be shown."""
+    monkeypatch.setattr(model_card, "_draw_curves", lambda *args, **kwargs: {})
+    hostile = "<script>alert(1)</script>`\n```\n# d [x](javascript:y) {{ 7*7 }} | ![z](http://q)"
+    switches = {"value_tracker": True, "shaping": True, "sampling": "variance_aware", "schedule": "two_stage"}
+    more = {"vas_refresh": "full", "vas_rollouts": 4, "vas_update_steps": 3, "vas_outcome_weight": 0.8,
+            "vas_diversity_weight": 0.2, "vas_diversity_metric": "self_bleu", "vas_weighted_fraction": 0.5,
+            "vas_variant": "paper", "explore_coef": 0.1, "exploit_coef": 0.2, "switch_fraction": 0.8}  # fmt: skip
+    whole = facts | {
+        "switches": switches, "arguments": facts["arguments"] | more, "command": "mmr1 mssr",
+        "adapter": {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]},
+    }  # fmt: skip
+    shown = 0
+    for number, path in enumerate(_leaves(whole)):
+        changed = json.loads(json.dumps(whole))
+        place = changed
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = hostile
+        folder = run_folder(tmp_path / str(number), changed)
+        try:
+            card = write_model_card(folder)
+        except BadInputError as error:
+            assert "of another kind than this package writes" in str(error), path
+            continue
+        shown += 1
+        body = card.read_text().split("---\n", 2)[2]
+        prose = re.sub(r"`[^`]*`", "", re.sub(r"(?ms)^```.*?^```$", "", body))
+        assert "<script" not in prose.replace(r"\<script", "") and "\n# d" not in prose, path
+        assert not re.search(r"(?<!\\)\[[xz]\]\(", prose) and "49" not in prose, path
+    assert shown > 30
 
 
 def test_names_for_the_public(tmp_path, monkeypatch):

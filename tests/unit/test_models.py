@@ -170,6 +170,29 @@ def test_model_folder_without_chat_template_is_refused(tiny_folder):
         load_processor(tiny_folder)
 
 
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}", "did not come to an end"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
+        ("{{ messages[0]", "TemplateSyntaxError"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "RecursionError"),
+        ("{{ raise_exception('No questions.') }}", "No questions"),
+    ],
+)
+def test_a_chat_template_that_cannot_write_a_prompt_is_refused(tiny_folder, template, message, monkeypatch):
+    monkeypatch.setattr("mmr1_trl.models.chat_template.LIMIT", 0.5)
+    (tiny_folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(BadInputError, match=f"chat template of .* cannot write a prompt: .*{message}"):
+        load_processor(tiny_folder)
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch):
+    monkeypatch.setenv("MMR1_HOME", "/proc/nowhere")
+    with pytest.raises(BadInputError, match="/proc/nowhere, cannot be written: .*Set MMR1_HOME"):
+        resolve_model("figures/tiny")
+
+
 def test_text_only_model_is_refused(tiny_folder, tmp_path):
     Qwen2Config().save_pretrained(tmp_path / "text")
     for name in ("tokenizer.json", "tokenizer_config.json"):
