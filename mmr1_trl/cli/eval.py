@@ -227,6 +227,7 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
     """Write an evaluation down where that was asked for; return what to tell about it."""
     if task.folder is None:
         return []
+    from mmr1_trl.data.images import without_images
     from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit, file_name
     from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.reporting.build import evaluation_report
@@ -242,7 +243,7 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
         name = task.names.get(kind, file_name(task.title))
         where = (task.folder / kind, args.model, name)
         if kind == "lmms_eval":
-            path = export_lmms_eval(result.predictions, *where, limit=args.num_rows)
+            path = export_lmms_eval(result.predictions, *where, args.num_rows, without_images(task.rows))
         else:
             tables = task.rows["vlmevalkit"][:] if "vlmevalkit" in task.rows.column_names else None
             path = export_vlmevalkit(result.predictions, *where, tables)

@@ -11,9 +11,17 @@ from typing import Any
 
 import pandas as pd
 
+from mmr1_trl.rewards.boxes import Frame, frame_of
+from mmr1_trl.rewards.locations import locate
+
 
 def export_lmms_eval(
-    predictions: Sequence[dict[str, Any]], folder: str | Path, model: str, task: str, limit: int | None = None
+    predictions: Sequence[dict[str, Any]],
+    folder: str | Path,
+    model: str,
+    task: str,
+    limit: int | None = None,
+    rows: Sequence[dict[str, Any]] | None = None,
 ) -> Path:
     """
     Write greedy predictions as lmms-eval's model `from_log` reads them: one JSON file per task.
@@ -32,6 +40,9 @@ def export_lmms_eval(
             Name of the task there.
         limit (`int`, *optional*):
             How many rows were evaluated, if not all: `--limit` there, which `from_log` takes with `have_limits=true`.
+        rows (`Sequence[dict]`, *optional*):
+            The evaluated rows without their pictures. Points and boxes are then written as four fractions of the
+            picture's sides, as ScreenSpot's scorer reads them, a point as a box without area.
 
     Returns:
         `Path`: The file, `<folder>/<model>/<date>_<task>.json`.
@@ -42,8 +53,8 @@ def export_lmms_eval(
             "doc_id": prediction.get("doc_id", prediction["row"]),
             "target": prediction["solution"],
             "input": prediction["question"],
-            "resps": [[answer_text(prediction)]],
-            "filtered_resps": [answer_text(prediction)],
+            "resps": [[answer_text(prediction, rows)]],
+            "filtered_resps": [answer_text(prediction, rows)],
             "completion": prediction["completion"],
             "mmr1_accuracy": prediction["correct"],
         }
@@ -102,9 +113,19 @@ def export_vlmevalkit(
     return path
 
 
-def answer_text(prediction: dict[str, Any]) -> str:
+def answer_text(prediction: dict[str, Any], rows: Sequence[dict[str, Any]] | None = None) -> str:
     """The answer that was read from a completion, or the completion where none was found."""
-    return prediction["extracted"] or prediction["completion"]
+    answer = prediction["extracted"] or prediction["completion"]
+    row = {} if rows is None else rows[prediction["row"]]
+    if row.get("answer_type") not in ("point", "box"):
+        return answer
+    frame = frame_of(row.get("coordinates"), row["image_size"], row.get("seen_size"))
+    numbers = locate(answer, row["answer_type"])
+    place = frame.place_point if row["answer_type"] == "point" else frame.place_box
+    if numbers is None or (placed := place(numbers)) is None:
+        return answer
+    fractions = Frame("fractions", frame.stored).from_stored(placed if len(placed) == 4 else placed * 2)
+    return f"[{', '.join(f'{number:.4f}' for number in fractions)}]"
 
 
 def file_name(name: str) -> str:

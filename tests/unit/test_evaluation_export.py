@@ -56,6 +56,17 @@ def test_a_part_of_a_task_is_marked_as_such(tmp_path):
     assert list(from_log(tmp_path, have_limits=True)["chartqa"]) == [10, 11]
 
 
+def test_places_are_four_fractions_of_the_picture(tmp_path):
+    seen = {"image_size": [200, 100], "seen_size": [112, 56], "coordinates": "resized"}
+    rows = [seen | {"answer_type": "point"}, seen | {"answer_type": "box"}, seen | {"answer_type": "point"}]
+    replies = ["(61.6, 14)", "[28, 14, 84, 28]", "somewhere"]
+    predictions = [PREDICTIONS[0] | {"row": i, "doc_id": i, "extracted": reply} for i, reply in enumerate(replies)]
+    export_lmms_eval(predictions, tmp_path, "m", "screenspot_rec_test", rows=rows)
+    answers = from_log(tmp_path)["screenspot_rec_test"]
+    assert [json.loads(answers[i]) for i in range(2)] == [[0.55, 0.25, 0.55, 0.25], [0.25, 0.25, 0.75, 0.5]]
+    assert answers[2] == "somewhere"
+
+
 def vlmevalkit_table(folder, model, dataset):
     """VLMEvalKit's way to a prediction file: the newest run folder of a model, the file by the dataset's name."""
     runs = [run for run in (folder / model).iterdir() if re.fullmatch(r"T\d{8}-\d{6}", run.name)]
