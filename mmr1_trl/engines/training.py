@@ -77,6 +77,8 @@ class TrainingEngine:
         self, prompts: list[list[int]], images: list[Any] | None, num_generations: int, profiler: Any = None
     ) -> tuple[Any, ...]:
         """As [`~trl.generation.vllm_generation.VLLMGeneration.generate`]."""
+        if images is not None:  # TRL takes the first of an empty list
+            images = [pictures or None for pictures in images]
         sent = prompts
         if self.colocated and images is not None:  # a server is given pictures and tokens apart, the latter expanded
             sent = one_token_per_picture(prompts, images, self.generation.processing_class, self.model_type)

@@ -30,7 +30,8 @@ def make(monkeypatch, tmp_path):
     def make(*classes, pictures=2, **options):
         settings = {"per_device_train_batch_size": 8, "num_generations": 2, "learning_rate": 2e-3, "bf16": False}
         settings |= {"use_vllm": True, "vllm_mode": "colocate", "output_dir": str(tmp_path / "run")}
-        return build_trainer(*classes, rows=picture_rows(4, images_per_row=pictures), **(settings | options))
+        rows = options.pop("rows", None) or picture_rows(4, images_per_row=pictures)
+        return build_trainer(*classes, rows=rows, **(settings | options))
 
     return make
 
@@ -58,6 +59,14 @@ def test_sampler_and_trainer_agree(make, classes, options):
     for prompts, _ in engine.calls:
         assert all(prompt["prompt_token_ids"].count(image) == 2 for prompt in prompts)
     assert engine.forgot >= 4  # once a step
+
+
+def test_rows_with_and_without_pictures_in_one_batch(make):
+    rows = picture_rows(4).map(lambda row, i: {"images": row["images"][: i % 2]}, with_indices=True)
+    trainer = make(rows=rows)
+    trainer.train()
+    assert max(logged(trainer, DIFFERENCE)) < AGREE
+    assert {"multi_modal_data" in prompt for prompts, _ in LLM.made[-1].calls for prompt in prompts} == {True, False}
 
 
 def test_pictures_that_no_update_changes_stay_encoded(make):

@@ -48,7 +48,7 @@ def test_scores_are_made_and_the_end_is_quiet(model, tmp_path):
     assert len(table) == 8 and (table["count"] == 4).all()
 
 
-def test_a_model_that_vllm_does_not_know_and_one_that_it_has_no_room_for(model, tmp_path, capsys, monkeypatch):
+def test_a_model_that_vllm_does_not_know_and_one_that_it_has_no_room_for(model, tmp_path, capfd, monkeypatch):
     other = tmp_path / "other"
     subprocess.run(["cp", "-r", model, str(other)], check=True)
     config = (other / "config.json").read_text()
@@ -62,7 +62,7 @@ def test_a_model_that_vllm_does_not_know_and_one_that_it_has_no_room_for(model, 
         ([*train, "--model_name_or_path", model, "--vllm_max_model_length", "100000"], "max_model_len (100000)"),
     ):
         assert main(words) == 2
-        message = capsys.readouterr().err.strip().splitlines()[-1]
+        message = capfd.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("mmr1: error: vLLM cannot serve") and said in message
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "0")  # as much as the share of the memory says
     little = ["--vllm_gpu_memory_utilization", "0.00001", "--vllm_max_model_length", "2048"]
@@ -71,5 +71,5 @@ def test_a_model_that_vllm_does_not_know_and_one_that_it_has_no_room_for(model, 
         ["eval", "--model", model, "--num_rows", "2", "--use_vllm", *little],
     ):
         assert main(words) == 2
-        message = capsys.readouterr().err.strip().splitlines()[-1]
+        message = capfd.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("mmr1: error: vLLM has no room") and "--vllm_max_model_length" in message
