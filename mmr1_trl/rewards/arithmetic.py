@@ -172,7 +172,12 @@ class _Reader:
         if self._kind() == "number" and len(token) > 1 and token.isdigit():
             self.tokens[self.position] = ("number", token[1:])
             return Fraction(token[0])
-        return self._atom(single=True)
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise _Unreadable
+        value = self._atom(single=True)
+        self.depth -= 1
+        return value
 
     def _group(self) -> Value:
         closing = {"(": ")", "{": "}"}[self._take("(", "{")]
