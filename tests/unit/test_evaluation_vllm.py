@@ -62,7 +62,7 @@ def test_without_vllm_the_way_to_get_it_is_named(monkeypatch, capsys):
 
 
 def test_an_adapter_is_refused(vllm, tmp_path, capsys, monkeypatch):
-    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "figures/tiny"}')
     monkeypatch.setattr("mmr1_trl.models.load_processor", lambda *_, **__: None)
     assert main(["eval", "--model", str(tmp_path), "--num_rows", "2", "--use_vllm"]) == 2
     assert "holds an adapter" in capsys.readouterr().err
