@@ -5,7 +5,9 @@ That way of loading throws the workers' encoded pictures away and tells the sche
 reset the next prompt with a known picture ends the server ("Encoder cache miss").
 """
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +29,13 @@ from mmr1_trl.errors import BadInputError, TrainingStopped
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 DIFFERENCE = "sampling/sampling_logp_difference/mean"
+
+
+def end_all(process):
+    """End the server with its engine and worker, which outlive it otherwise."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +61,11 @@ def server(tmp_path_factory):
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING")
     log = (folder.parent / "log").open("w")
     process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "vllm"), *words], env=environment, stdout=log, stderr=subprocess.STDOUT
+        [str(Path(sys.executable).parent / "vllm"), *words],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     url = f"http://127.0.0.1:{port}"
     end = time.monotonic() + 280
@@ -64,8 +77,7 @@ def server(tmp_path_factory):
             time.sleep(1)
     assert process.poll() is None, (folder.parent / "log").read_text()[-3000:]
     yield process, url, folder
-    process.terminate()
-    process.wait(timeout=60)
+    end_all(process)
 
 
 @pytest.fixture
@@ -125,8 +137,7 @@ def test_a_server_that_dies_ends_the_run_with_its_checkpoint_whole(server, make)
     def once_more():
         syncs.append(1)
         if len(syncs) == 3:
-            server[0].kill()
-            server[0].wait(timeout=60)
+            end_all(server[0])
         sync()
 
     trainer.engine._sync_weights = once_more
