@@ -2,6 +2,7 @@
 """What all tests share: offline, one thread, small rows with pictures and a trainer on them."""
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from fixtures.trainers import build_trainer, picture_rows, token_reward
 
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Take back what a test or its trainer leaves in the environment: a launcher's variables change later tests."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

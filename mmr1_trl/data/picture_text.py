@@ -1,10 +1,9 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Pictures that are written as text: base64, data URIs and file URIs."""
+"""Pictures that are written as text: base64 and data URIs."""
 
 import base64
 import binascii
 from typing import Any
-from urllib.parse import unquote
 
 from mmr1_trl.data.images import BadImageError
 
@@ -23,7 +22,7 @@ def picture_from_text(text: str) -> bytes | str:
             A path, a `file://` URI, a data URI, or base64.
 
     Returns:
-        `bytes` or `str`: The picture's data, or the path of its file.
+        `bytes` or `str`: The picture's data, or a path or `file://` URI as it is.
 
     Raises:
         [`BadImageError`]: A data URI that holds no base64. The message does not repeat it.
@@ -33,8 +32,6 @@ def picture_from_text(text: str) -> bytes | str:
         if not head.lower().endswith(";base64"):
             raise BadImageError(f"the data URI of {len(text):,} characters has no base64 in it")
         return _decoded(data, f"the data URI of {len(text):,} characters")
-    if text[:7].lower() == "file://":
-        return unquote(text[7:].removeprefix("localhost"))
     if len(text) >= _SHORTEST and _looks_encoded(text):
         return _decoded(text, f"the text of {len(text):,} characters")
     return text

@@ -1,6 +1,8 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """A local Hub, a process that works with it, and one run that several tests look at."""
 
+import shutil
+
 import pytest
 from fixtures.hub_server import TOKEN, Hub
 from fixtures.hub_worker import TINY, Worker
@@ -22,6 +24,8 @@ def hub_folder(tmp_path_factory):
     model, processor = build_tiny_vlm("qwen2_5_vl", seed=0)
     model.save_pretrained(folder / "base")
     processor.save_pretrained(folder / "base")
+    # A run that gets as far as the weights of this one fails in other words.
+    shutil.copytree(folder / "base", folder / "weightless", ignore=shutil.ignore_patterns("*.safetensors"))
     return folder
 
 

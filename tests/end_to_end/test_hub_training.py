@@ -99,7 +99,7 @@ def test_resume_from_the_hub_is_exact(worker, pushed_run, hub_folder, name):
 def test_a_checkpoint_that_is_not_there_is_refused_before_anything_is_loaded(
     worker, pushed_run, hub_folder, name, reason
 ):
-    outcome = worker.mmr1("mssr", *TINY, "--model_name_or_path", "no/model", "--output_dir", "runs/none",
+    outcome = worker.mmr1("mssr", *TINY, "--model_name_or_path", "weightless", "--output_dir", "runs/none",
                           "--resume_from_checkpoint", name, cwd=hub_folder)  # fmt: skip
     assert outcome.code == 2 and reason in outcome.err
     assert outcome.err.count("mmr1: error:") == 1 and "Traceback" not in outcome.err
@@ -180,7 +180,7 @@ def test_what_cannot_be_uploaded_is_refused_before_anything_is_loaded(
     worker, hub_folder, command, options, token, reason
 ):
     words = TINY if command == "mssr" else ["--report_to", "none"]
-    outcome = worker.mmr1(command, *words, "--model_name_or_path", "no/model", "--output_dir", "runs/refused",
+    outcome = worker.mmr1(command, *words, "--model_name_or_path", "weightless", "--output_dir", "runs/refused",
                           "--push_to_hub", *options, cwd=hub_folder, HF_TOKEN=token)  # fmt: skip
     assert outcome.code == 2 and reason in outcome.err
     assert outcome.err.count("mmr1: error:") == 1 and "Traceback" not in outcome.err

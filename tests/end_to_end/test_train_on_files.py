@@ -91,7 +91,7 @@ def test_answers_that_cannot_be_read_are_named_before_training(folder, capsys):
         (["--model_name_or_path", "empty"], "empty"),
         (["--config", "bad.yaml"], "not a YAML mapping"),
         (["--max_prompt_tokens", "2"], "Every prompt is longer"),
-        (["--label_noise", "1.5"], "between 0 and 1"),
+        (["--label_noise", "1.5"], "at least 0 and at most 1"),
     ],
 )
 def test_bad_input_ends_in_one_message(folder, capsys, words, expected):

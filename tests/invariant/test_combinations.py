@@ -60,7 +60,8 @@ def check_combination(names, folder, processes=1):
     start = {name: p.detach().clone() for name, p in whole.model.named_parameters()}
     whole.train()
     entries = history(whole)
-    assert len(entries) == 4 and all(math.isfinite(e["loss"]) for e in entries) and entries[-1]["grad_norm"] > 0
+    assert len(entries) == 4 and all(math.isfinite(e["loss"]) for e in entries)
+    assert any(e["grad_norm"] > 0 for e in entries)  # not each: the two rollouts of a group may be worth the same
     moved = {name for name, p in whole.model.named_parameters() if not torch.equal(p, start[name])}
     assert moved and all(("lora_" in name) == (names[3] == "lora") for name in moved)
 
