@@ -232,8 +232,8 @@ def run_quickstart(cell: Cell) -> Cell:
     """Part d: train as `mmr1 quickstart` does, with autocast to bf16; log, speed and greedy accuracy."""
     from vision_once import Steps
 
-    from mmr1_trl.cli.eval import load_model
-    from mmr1_trl.cli.train import build_trainer, parse_training
+    from mmr1_trl.cli.commands.eval import load_model
+    from mmr1_trl.cli.commands.train import build_trainer, parse_training
     from mmr1_trl.data.figures import load_figures
     from mmr1_trl.evaluation.runner import evaluate_model
 
@@ -298,7 +298,7 @@ def agreement_words(cell: Cell) -> list[str]:
 
 def run_agreement(cell: Cell) -> Cell:
     """Part e: what is logged about the sampler's log-probs and the trainer's, over five updates."""
-    from mmr1_trl.cli.train import build_trainer, parse_training
+    from mmr1_trl.cli.commands.train import build_trainer, parse_training
     from mmr1_trl.trainers.guards.agreement import MISMATCH
 
     trainer, _ = build_trainer(parse_training("grpo", agreement_words(cell)))

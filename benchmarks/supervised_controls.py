@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from learning import percent
 
-from mmr1_trl.cli.eval import load_model
-from mmr1_trl.cli.train import train
+from mmr1_trl.cli.commands.eval import load_model
+from mmr1_trl.cli.commands.train import train
 from mmr1_trl.data.figures import MIXED, TraceMixture, load_figures
 from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.models.cold_start import ColdStartStage, train_stage

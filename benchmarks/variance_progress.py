@@ -21,9 +21,9 @@ import torch
 from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
-from mmr1_trl.cli.eval import load_model
+from mmr1_trl.cli.commands.eval import load_model
 from mmr1_trl.data.figures import load_figures
-from mmr1_trl.data.images import open_image
+from mmr1_trl.data.pictures.images import open_image
 from mmr1_trl.rewards.scoring import make_question, score_answers
 
 

@@ -20,7 +20,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
-from mmr1_trl.cli.eval import load_model
+from mmr1_trl.cli.commands.eval import load_model
 from mmr1_trl.data.figures import load_figures
 from mmr1_trl.rewards import accuracy_reward
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 _EXPORTS = {
-    "RLVRConfig": "mmr1_trl.trainers.rlvr_config",
-    "RLVRTrainer": "mmr1_trl.trainers.rlvr_trainer",
+    "RLVRConfig": "mmr1_trl.trainers.config",
+    "RLVRTrainer": "mmr1_trl.trainers.trainer",
     "MSSRConfig": "mmr1_trl.trainers.mssr",
     "MSSRTrainer": "mmr1_trl.trainers.mssr",
     "VASConfig": "mmr1_trl.trainers.vas",
@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from mmr1_trl.trainers.config import RLVRConfig
     from mmr1_trl.trainers.mssr import MSSRConfig, MSSRTrainer
-    from mmr1_trl.trainers.rlvr_config import RLVRConfig
-    from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+    from mmr1_trl.trainers.trainer import RLVRTrainer
     from mmr1_trl.trainers.two_stage import TwoStageEntropyConfig, TwoStageEntropyTrainer
     from mmr1_trl.trainers.vas import VASConfig, VASTrainer
 

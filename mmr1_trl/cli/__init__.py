@@ -14,32 +14,32 @@ from mmr1_trl.cli.launch import give_way, hand_to_launcher
 from mmr1_trl.errors import BadInputError, TrainingStopped, did_you_mean
 
 
-# command -> (module with `run(argv) -> exit code`, one line of help)
+# command -> (module of `commands/` with `run(argv) -> exit code`, one line of help)
 COMMANDS = {
-    "quickstart": ("cli.quickstart", "train a small vision-language model by MSSR on this machine, and show the gain"),
-    "sft": ("cli.sft", "supervised fine-tuning (the cold start), by TRL's SFTTrainer"),
-    "grpo": ("cli.grpo", "plain GRPO over the same data path"),
-    "mssr": ("cli.mssr", "single-rollout training with a Beta success tracker (arXiv 2512.18215)"),
-    "vas": ("cli.vas", "GRPO with variance-aware prompt sampling (arXiv 2509.21268)"),
-    "two-stage": ("cli.two_stage", "GRPO with the two-stage entropy schedule (arXiv 2511.07738)"),
-    "score": ("cli.score", "pass rates and variance promotion scores of a dataset"),
-    "check": ("cli.check", "look for everything that would stop a run, without training"),
-    "profile": ("cli.profile", "where the time and the memory of a training step go, as a table and a picture"),
-    "eval": ("cli.eval", "accuracy of a model on held-out pictures or a benchmark"),
-    "report": ("cli.report", "curves and tables of one or several runs"),
-    "push": ("cli.push", "models, adapters, datasets, scores and reports to the Hub, checked first"),
-    "configs": ("cli.configs", "list, show and copy the shipped configs"),
-    "env": ("cli.env", "versions, devices and extras, for a bug report"),
+    "quickstart": ("quickstart", "train a small vision-language model by MSSR on this machine, and show the gain"),
+    "sft": ("sft", "supervised fine-tuning (the cold start), by TRL's SFTTrainer"),
+    "grpo": ("grpo", "plain GRPO over the same data path"),
+    "mssr": ("mssr", "single-rollout training with a Beta success tracker (arXiv 2512.18215)"),
+    "vas": ("vas", "GRPO with variance-aware prompt sampling (arXiv 2509.21268)"),
+    "two-stage": ("two_stage", "GRPO with the two-stage entropy schedule (arXiv 2511.07738)"),
+    "score": ("score", "pass rates and variance promotion scores of a dataset"),
+    "check": ("check", "look for everything that would stop a run, without training"),
+    "profile": ("profile", "where the time and the memory of a training step go, as a table and a picture"),
+    "eval": ("eval", "accuracy of a model on held-out pictures or a benchmark"),
+    "report": ("report", "curves and tables of one or several runs"),
+    "push": ("push", "models, adapters, datasets, scores and reports to the Hub, checked first"),
+    "configs": ("configs", "list, show and copy the shipped configs"),
+    "env": ("env", "versions, devices and extras, for a bug report"),
 }
 
 
 def available_commands() -> dict[str, tuple[str, str]]:
     """Return `{command: (module, help)}` for the commands whose module is part of this installation."""
-    package = Path(__file__).parent.parent
+    commands = Path(__file__).parent / "commands"
     return {
-        name: (f"mmr1_trl.{module}", text)
+        name: (f"mmr1_trl.cli.commands.{module}", text)
         for name, (module, text) in COMMANDS.items()
-        if package.joinpath(*module.split(".")).with_suffix(".py").is_file()
+        if (commands / f"{module}.py").is_file()
     }
 
 

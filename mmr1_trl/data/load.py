@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
-from mmr1_trl.data.images import ImageFolders
+from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.data.sources import BUILDERS, check_dataset_name
 from mmr1_trl.errors import BadInputError, did_you_mean

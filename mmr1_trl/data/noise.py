@@ -6,7 +6,7 @@ from itertools import repeat
 from datasets import Dataset, Value
 
 from mmr1_trl.data.columns import ANSWER_NAMES
-from mmr1_trl.data.images import image_size, stored_images
+from mmr1_trl.data.pictures.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import answer_pool, choose_rows, corrupt_answer, row_rng
 from mmr1_trl.rewards.scoring import make_question

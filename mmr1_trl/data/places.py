@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.rewards.boxes import COORDINATES
-from mmr1_trl.rewards.locations import locate, read_detections
+from mmr1_trl.rewards.grounding.boxes import COORDINATES
+from mmr1_trl.rewards.grounding.locations import locate, read_detections
 
 
 BOX_FORMATS = ("xyxy", "xywh")
@@ -37,7 +37,7 @@ class Places:
             `"pixels"` of the stored picture, `"thousandths"` or `"fractions"` of its sides; `"auto"`: fractions when
             no number of an answer exceeds 1, else pixels.
         coordinates (`str`, *optional*):
-            One of [`~mmr1_trl.rewards.boxes.COORDINATES`]: what the prompts ask for. They say nothing by default.
+            One of [`~rewards.grounding.boxes.COORDINATES`]: what the prompts ask for. They say nothing by default.
 
     Raises:
         [`BadInputError`]: One of them is something else.

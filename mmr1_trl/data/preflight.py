@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 
-from mmr1_trl.data.images import BadImageError, fit_size, image_counts, open_image, stored_images
+from mmr1_trl.data.pictures.images import BadImageError, fit_size, image_counts, open_image, stored_images
 from mmr1_trl.data.token_counts import PromptLengths, prompt_lengths
 from mmr1_trl.rewards.scoring import check_gold
 

@@ -12,8 +12,8 @@ from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
 from mmr1_trl.data.choices import ANSWER_INDICES
 from mmr1_trl.data.columns import ColumnMap, image_feature_columns, recognize_columns
-from mmr1_trl.data.images import ImageFolders
-from mmr1_trl.data.picture_columns import content_ids, merge_numbered, picture_lists
+from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
+from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.row_checks import report_bad_rows, require_tolerance
@@ -84,12 +84,12 @@ def prepare_dataset(
             Their frame: `"pixels"` of the stored picture, `"thousandths"` or `"fractions"` of its sides; `"auto"`:
             fractions when no number exceeds 1, else pixels. Rows that were prepared before have pixels in any case.
         coordinates (`str`, *optional*):
-            In which frame the prompts ask for points and boxes (see [`~mmr1_trl.rewards.boxes.Frame`]). They say
+            In which frame the prompts ask for points and boxes (see [`~rewards.grounding.boxes.Frame`]). They say
             nothing about it by default, or where the prompt style has no instruction.
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
             `"auto"` (see [`~mmr1_trl.data.choices.index_base`]). They become letters.
-        image_root (`str`, `os.PathLike` or [`~mmr1_trl.data.images.ImageFolders`], *optional*):
+        image_root (`str`, `os.PathLike` or [`~mmr1_trl.data.pictures.images.ImageFolders`], *optional*):
             Folder that relative image paths start from and stay below, and, of a dataset that is not from this
             machine, the folders that absolute ones may lead into.
         on_bad_row (`str`, *optional*, defaults to `"error"`):

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Features
 
 from mmr1_trl.data.choices import index_base, letter_of
 from mmr1_trl.data.columns import BOX_NAMES, ColumnMap
-from mmr1_trl.data.images import image_size
+from mmr1_trl.data.pictures.images import image_size
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.data.questions import (
@@ -25,7 +25,7 @@ from mmr1_trl.data.questions import (
 from mmr1_trl.data.row_checks import require_precision, require_tolerance
 from mmr1_trl.data.turns import read_turns
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.locations import read_detections
+from mmr1_trl.rewards.grounding.locations import read_detections
 from mmr1_trl.rewards.types import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
 
 

@@ -12,7 +12,7 @@ from transformers import ProcessorMixin
 from transformers.utils import logging
 from trl.data_utils import prepare_multimodal_messages
 
-from mmr1_trl.data.images import fit_size, image_counts, image_size, stored_images
+from mmr1_trl.data.pictures.images import fit_size, image_counts, image_size, stored_images
 from mmr1_trl.errors import BadInputError
 
 
@@ -64,7 +64,7 @@ def image_tokens(
             Processor of the model. For the Qwen-VL families the count follows from the size; any other processor is
             given a blank picture of this size.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
-            Limits that the trainer applies before the processor (see [`~mmr1_trl.data.images.fit_size`]).
+            Limits that the trainer applies before the processor (see [`~mmr1_trl.data.pictures.images.fit_size`]).
 
     Returns:
         `int`: Tokens, including any that the processor puts around the picture.

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Dataset, Image, List
 
 from mmr1_trl.data.columns import ANSWER_NAMES, IMAGE_NAMES, PROMPT_NAMES, image_feature_columns
-from mmr1_trl.data.picture_text import picture_from_text
+from mmr1_trl.data.pictures.text import picture_from_text
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 

@@ -10,13 +10,13 @@ from datasets import Dataset, List, Value
 from transformers import ProcessorMixin
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from mmr1_trl.data.images import fit_size, image_size, stored_images
+from mmr1_trl.data.pictures.images import fit_size, image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.models.processing import load_config
-from mmr1_trl.rewards.boxes import COORDINATES, frame_of
-from mmr1_trl.rewards.grounding import detection_reward, iou_reward, point_in_box_reward
-from mmr1_trl.rewards.locations import read_detections, read_gold
+from mmr1_trl.rewards.grounding.boxes import COORDINATES, frame_of
+from mmr1_trl.rewards.grounding.functions import detection_reward, iou_reward, point_in_box_reward
+from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.types import LOCATED_TYPES, infer_answer_type
 
 
@@ -32,7 +32,7 @@ def seen_size(
         processor ([`~transformers.ProcessorMixin`]):
             Processor of the model, with limits of its own.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
-            Limits that are applied before the processor (see [`~mmr1_trl.data.images.fit_size`]).
+            Limits that are applied before the processor (see [`~mmr1_trl.data.pictures.images.fit_size`]).
 
     Returns:
         `tuple[int, int]` or `None`: Width and height in pixels; `None` for processors other than that of the Qwen-VL
@@ -185,7 +185,7 @@ def add_training_frames(
             As in [`~trl.GRPOTrainer`].
         processor ([`~transformers.ProcessorMixin`]):
             Processor of the model.
-        args ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]):
+        args ([`~mmr1_trl.trainers.config.RLVRConfig`]):
             The run's options.
 
     Returns:

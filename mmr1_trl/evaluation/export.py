@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mmr1_trl.rewards.boxes import Frame, frame_of
-from mmr1_trl.rewards.locations import locate
+from mmr1_trl.rewards.grounding.boxes import Frame, frame_of
+from mmr1_trl.rewards.grounding.locations import locate
 
 
 def export_lmms_eval(

@@ -12,7 +12,14 @@ from datasets import Dataset
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from trl.data_utils import prepare_multimodal_messages
 
-from mmr1_trl.data.images import BadImageError, fit_pixels, image_size, open_image, require_shape, stored_images
+from mmr1_trl.data.pictures.images import (
+    BadImageError,
+    fit_pixels,
+    image_size,
+    open_image,
+    require_shape,
+    stored_images,
+)
 from mmr1_trl.engines.picture_tokens import placeholder_ids
 
 

@@ -56,7 +56,7 @@ def batch_arithmetic(config: Any, num_rows: int) -> dict[str, float]:
     Work out the batches of a run.
 
     Args:
-        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]):
+        config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
             The run's options. Several processes count as one with a larger `per_device_train_batch_size`.
         num_rows (`int`):
             Training rows.
@@ -98,7 +98,7 @@ def scoring_rollouts(config: Any, num_prompts: int, generations: int) -> int:
     Count the rollouts that variance-aware sampling spends on scores alone.
 
     Args:
-        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]):
+        config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
             The run's options.
         num_prompts (`int`):
             Distinct prompts.
@@ -137,7 +137,7 @@ def estimate_memory(
     Args:
         model_config ([`~transformers.PretrainedConfig`]):
             Configuration of the model; its weights are not loaded.
-        config ([`~mmr1_trl.trainers.rlvr_config.RLVRConfig`]):
+        config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
             The run's options, as for [`batch_arithmetic`].
         model_args ([`~trl.ModelConfig`]):
             The model's options.

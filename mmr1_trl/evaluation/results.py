@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset
 
-from mmr1_trl.data.images import open_image
+from mmr1_trl.data.pictures.images import open_image
 from mmr1_trl.evaluation.metrics import (
     bootstrap_interval,
     majority_correct,

@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, Value
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, ProcessorMixin
 
-from mmr1_trl.data.images import without_images
+from mmr1_trl.data.pictures.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.data.row_checks import find_control_tokens
 from mmr1_trl.engines.frames import add_frames
@@ -91,7 +91,7 @@ def evaluate_model(
         max_pixels (`int`, *optional*):
             Pictures with more pixels are shrunk to this, as in training.
         coordinates (`str`, *optional*, defaults to `"auto"`):
-            In which frame the model writes points and boxes (see [`~mmr1_trl.rewards.boxes.Frame`]); `"auto"` goes by
+            In which frame the model writes points and boxes (see [`~rewards.grounding.boxes.Frame`]); `"auto"` goes by
             what the rows say and by its family.
         progress (`bool`, *optional*, defaults to `True`):
             Whether to show a progress bar.

@@ -7,8 +7,8 @@ from pathlib import Path
 from datasets import Dataset, DatasetInfo, Features, Image, List
 from datasets.features.features import require_storage_embed
 
-from mmr1_trl.data.images import BadImageError, open_image
-from mmr1_trl.data.picture_columns import embed
+from mmr1_trl.data.pictures.columns import embed
+from mmr1_trl.data.pictures.images import BadImageError, open_image
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.cards import write_dataset_card
 from mmr1_trl.hub.manifest import Manifest

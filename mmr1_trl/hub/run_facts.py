@@ -44,7 +44,7 @@ def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list
     Say what a trainer trains, on what, how, and how far it is. No path, token or name of a person is in it.
 
     Args:
-        trainer ([`~trainers.rlvr_trainer.RLVRTrainer`] or a trainer of TRL):
+        trainer ([`~trainers.trainer.RLVRTrainer`] or a trainer of TRL):
             The trainer.
         dataset_name (`str`, *optional*):
             What the user calls the training rows.
@@ -54,7 +54,7 @@ def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list
     Returns:
         `dict`: Plain values.
     """
-    from mmr1_trl.trainers.rlvr_config import RLVRConfig
+    from mmr1_trl.trainers.config import RLVRConfig
 
     args = trainer.args
     model = trainer.accelerator.unwrap_model(trainer.model)

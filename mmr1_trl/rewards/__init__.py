@@ -8,7 +8,7 @@ from mmr1_trl.rewards.functions import (
     length_penalty,
     repetition_penalty,
 )
-from mmr1_trl.rewards.grounding import detection_reward, iou_reward, point_in_box_reward
+from mmr1_trl.rewards.grounding.functions import detection_reward, iou_reward, point_in_box_reward
 from mmr1_trl.rewards.label_free import majority_vote_reward, negative_entropy_reward, self_certainty_reward
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from mmr1_trl.rewards.notation import clean, compact
-from mmr1_trl.rewards.quantities import parse_quantity, same_quantity
-from mmr1_trl.rewards.words import normalize_text
+from mmr1_trl.rewards.values.quantities import parse_quantity, same_quantity
+from mmr1_trl.rewards.values.words import normalize_text
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

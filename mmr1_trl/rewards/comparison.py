@@ -14,10 +14,9 @@ from fractions import Fraction
 from itertools import product
 from typing import Protocol
 
-from mmr1_trl.rewards.arithmetic import evaluate, far_apart, reorder
-from mmr1_trl.rewards.boxes import STORED_PIXELS, Frame, box_iou, mean_precision, point_in_box
 from mmr1_trl.rewards.choices import matching_options, option_letters, option_texts
-from mmr1_trl.rewards.locations import locate, read_detections, read_gold
+from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS, Frame, box_iou, mean_precision, point_in_box
+from mmr1_trl.rewards.grounding.locations import locate, read_detections, read_gold
 from mmr1_trl.rewards.notation import (
     COMMAND,
     clean,
@@ -27,10 +26,11 @@ from mmr1_trl.rewards.notation import (
     split_list,
     strip_brackets,
 )
-from mmr1_trl.rewards.quantities import Quantity, parse_quantity, same_quantity
-from mmr1_trl.rewards.relations import Interval, Statement, read_intervals, read_statement, same_name
-from mmr1_trl.rewards.units import is_degree, is_percent, same_unit, split_unit
-from mmr1_trl.rewards.words import (
+from mmr1_trl.rewards.values.arithmetic import evaluate, far_apart, reorder
+from mmr1_trl.rewards.values.quantities import Quantity, parse_quantity, same_quantity
+from mmr1_trl.rewards.values.relations import Interval, Statement, read_intervals, read_statement, same_name
+from mmr1_trl.rewards.values.units import is_degree, is_percent, same_unit, split_unit
+from mmr1_trl.rewards.values.words import (
     normalize_label,
     normalize_text,
     read_date,

@@ -19,7 +19,7 @@ import json
 import re
 from functools import lru_cache
 
-from mmr1_trl.rewards.locations import MAX_CHARS, locate, read_detections
+from mmr1_trl.rewards.grounding.locations import MAX_CHARS, locate, read_detections
 
 
 _BARE_LINE = 100

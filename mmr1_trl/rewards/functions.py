@@ -10,7 +10,7 @@ from mmr1_trl.rewards.comparison import Question
 from mmr1_trl.rewards.extraction import completion_text, extract_answer, whole_reply
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import check_gold, row_question
-from mmr1_trl.rewards.words import normalize_label
+from mmr1_trl.rewards.values.words import normalize_label
 
 
 Completions = Sequence[str | list[dict]]

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.rewards import comparison
-from mmr1_trl.rewards.boxes import STORED_PIXELS, Frame, frame_of
 from mmr1_trl.rewards.choices import option_letters
 from mmr1_trl.rewards.comparison import MathEqual, Question, unnamed_point
 from mmr1_trl.rewards.extraction import unwrap_gold
-from mmr1_trl.rewards.locations import read_detections, read_gold
+from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS, Frame, frame_of
+from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.notation import clean, looks_like_math, split_list, strip_brackets
-from mmr1_trl.rewards.quantities import parse_quantity
-from mmr1_trl.rewards.relations import read_intervals, read_statement
-from mmr1_trl.rewards.words import is_clock_time, read_nothing, read_time, read_yes_no
+from mmr1_trl.rewards.values.quantities import parse_quantity
+from mmr1_trl.rewards.values.relations import read_intervals, read_statement
+from mmr1_trl.rewards.values.words import is_clock_time, read_nothing, read_time, read_yes_no
 
 
 MAX_ANSWER_CHARS = 1000

@@ -11,7 +11,7 @@ from mmr1_trl.methods.value_tracker import ValueTracker
 
 
 if TYPE_CHECKING:
-    from mmr1_trl.trainers.rlvr_config import RLVRConfig
+    from mmr1_trl.trainers.config import RLVRConfig
 
 # Bounds of the k3 estimator in the released code of MSSR: the log-ratio and the estimate itself.
 MAX_LOG_RATIO = 20.0

@@ -19,8 +19,8 @@ from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
-from mmr1_trl.rewards.boxes import COORDINATES
 from mmr1_trl.rewards.calling import is_ours, try_rewards
+from mmr1_trl.rewards.grounding.boxes import COORDINATES
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.batch_sizes import check_batch_sizes
 from mmr1_trl.trainers.best_model import check_metric

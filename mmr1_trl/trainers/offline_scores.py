@@ -15,11 +15,11 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.variance_promotion import outcome_variance, variance_promotion_score
 from mmr1_trl.run_folder import SCORES_JOURNAL, Journal
-from mmr1_trl.trainers.rlvr_config import RLVRConfig
-from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+from mmr1_trl.trainers.config import RLVRConfig
 from mmr1_trl.trainers.rows import fingerprint, row_digests
 from mmr1_trl.trainers.score_table import write_table
 from mmr1_trl.trainers.scoring import SAMPLING, first_rows, score_prompts, weights_digest
+from mmr1_trl.trainers.trainer import RLVRTrainer
 
 
 TABLE = "scores.parquet"

@@ -33,8 +33,8 @@ from mmr1_trl.trainers.scoring import (
 
 
 if TYPE_CHECKING:
-    from mmr1_trl.trainers.rlvr_config import RLVRConfig
-    from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+    from mmr1_trl.trainers.config import RLVRConfig
+    from mmr1_trl.trainers.trainer import RLVRTrainer
 
 # Power of the `online` scores. Draws in proportion to the scores themselves are diluted by many prompts of low score.
 SHARPNESS = 2

@@ -14,13 +14,13 @@ import torch
 from datasets import Dataset, IterableDataset
 from transformers.utils import logging
 
-from mmr1_trl.data.images import BadImageError, fit_pixels, image_counts, open_image, require_shape
+from mmr1_trl.data.pictures.images import BadImageError, fit_pixels, image_counts, open_image, require_shape
 from mmr1_trl.data.row_checks import without_control_tokens
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
 if TYPE_CHECKING:
-    from mmr1_trl.trainers.rlvr_config import RLVRConfig
+    from mmr1_trl.trainers.config import RLVRConfig
 
 
 logger = logging.get_logger(__name__)

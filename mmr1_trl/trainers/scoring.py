@@ -18,7 +18,7 @@ from mmr1_trl.run_folder import Journal
 
 
 if TYPE_CHECKING:
-    from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+    from mmr1_trl.trainers.trainer import RLVRTrainer
 
 # Keeps the initial rollouts of the value tracker apart from those of a refresh before the first step.
 INITIAL_ROLLOUTS = 2**32

@@ -11,7 +11,7 @@ from mmr1_trl.errors import BadInputError
 
 
 if TYPE_CHECKING:
-    from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+    from mmr1_trl.trainers.trainer import RLVRTrainer
 
 # Heads whose logits are more than a product with the last hidden state.
 _CHANGES_LOGITS = (

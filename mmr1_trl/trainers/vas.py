@@ -4,8 +4,8 @@
 import textwrap
 from dataclasses import dataclass, field
 
-from mmr1_trl.trainers.rlvr_config import RLVRConfig
-from mmr1_trl.trainers.rlvr_trainer import RLVRTrainer
+from mmr1_trl.trainers.config import RLVRConfig
+from mmr1_trl.trainers.trainer import RLVRTrainer
 
 
 @dataclass

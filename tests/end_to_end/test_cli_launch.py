@@ -26,7 +26,8 @@ TWO_PROCESSES = ["-m", "mmr1_trl.cli", "mssr", *OPTIONS, "--num_processes", "2"]
 # What `--num_processes 1` does on an accelerator; on a CPU the command line launches nothing for it.
 ONE_PROCESS_LAUNCHED = """
 import sys
-from mmr1_trl.cli import launch, main, train
+from mmr1_trl.cli import launch, main
+from mmr1_trl.cli.commands import train
 
 def run_or_launch(command, argv, launch_args, run):
     words = ["--cpu", "--num_processes", "1"]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 GENERATE = """
 import torch
-from mmr1_trl.cli.eval import load_model
+from mmr1_trl.cli.commands.eval import load_model
 from mmr1_trl.data import load_figures
 from mmr1_trl.evaluation.runner import evaluate_model
 result = []

@@ -19,7 +19,7 @@ def test_an_interrupted_quickstart_goes_on_to_its_report(tmp_path, monkeypatch, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmr1_trl.cli.train.train", interrupt)
+        patch.setattr("mmr1_trl.cli.commands.train.train", interrupt)
         assert main(words) == 130
     assert f"to go on: mmr1 quickstart --output_dir {folder}" in capsys.readouterr().out
     first = (folder / "before" / "predictions.parquet").stat().st_mtime_ns

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 from fixtures.ranks import leave_together
 from fixtures.trainers import build_trainer, picture_rows
 
-from mmr1_trl.cli.train import parse_training
+from mmr1_trl.cli.commands.train import parse_training
 
 
 BASELINES = {

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import gpu
 from vision_once import Steps, addmm_flops, attention_backward_flops, attention_flops
 
-from mmr1_trl.cli.train import parse_training
+from mmr1_trl.cli.commands.train import parse_training
 
 
 @pytest.mark.slow

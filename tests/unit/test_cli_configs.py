@@ -11,11 +11,11 @@ from accelerate.commands.launch import launch_command_parser
 from transformers import Qwen2VLImageProcessorPil
 
 from mmr1_trl import cli
-from mmr1_trl.cli import configs, sft
+from mmr1_trl.cli.commands import configs, sft
+from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.shipped_configs import config_names, find_config
-from mmr1_trl.cli.train import parse_training
-from mmr1_trl.data.images import fit_size
+from mmr1_trl.data.pictures.images import fit_size
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.resolve import resolve_rewards
 

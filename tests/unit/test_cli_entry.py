@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mmr1_trl import cli
+from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.launch import HUB_TOKEN, LAUNCHED, run_or_launch
-from mmr1_trl.cli.train import parse_training
 from mmr1_trl.errors import BadInputError
 
 
@@ -133,7 +133,7 @@ def test_other_exceptions_keep_their_traceback(monkeypatch):
     def broken(argv):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("mmr1_trl.cli.configs.run", broken)
+    monkeypatch.setattr("mmr1_trl.cli.commands.configs.run", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         cli.main(["configs", "ls"])
 
@@ -173,7 +173,7 @@ def test_main_turns_bad_input_from_anywhere_into_exit_code_2(monkeypatch, capsys
     def refuse(argv):
         raise BadInputError("row 3: no picture")
 
-    monkeypatch.setattr("mmr1_trl.cli.configs.run", refuse)
+    monkeypatch.setattr("mmr1_trl.cli.commands.configs.run", refuse)
     assert cli.main(["configs"]) == 2
     assert capsys.readouterr().err == "mmr1: error: row 3: no picture\n"
 
@@ -200,7 +200,7 @@ def test_a_message_neither_hangs_on_a_progress_bar_nor_is_followed_by_one(monkey
 
     bars: list = []
     for command in (refuse, refuse_at_step):
-        monkeypatch.setattr("mmr1_trl.cli.configs.run", command)
+        monkeypatch.setattr("mmr1_trl.cli.commands.configs.run", command)
         assert cli.main(["configs"]) == 2
         assert capsys.readouterr().err.endswith("\nmmr1: error: row 3: no picture\n")
     bars[0].close()

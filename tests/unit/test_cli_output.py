@@ -7,6 +7,7 @@ import pytest
 import yaml
 from safetensors import SafetensorError
 
+from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.launch import LAUNCHED, hand_to_launcher, run_or_launch
 from mmr1_trl.cli.output import (
     refuse_to_overwrite,
@@ -16,7 +17,6 @@ from mmr1_trl.cli.output import (
     write_settings,
 )
 from mmr1_trl.cli.parts import load_rows, refusals
-from mmr1_trl.cli.train import parse_training
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models import build_tiny_vlm
 

@@ -9,14 +9,14 @@ from string import Template
 import pytest
 
 from mmr1_trl import cli
-from mmr1_trl.cli.check import parse_check
-from mmr1_trl.cli.eval import parse_eval
-from mmr1_trl.cli.profile import parse_profile
-from mmr1_trl.cli.push import make_parser
-from mmr1_trl.cli.report import parse_report
-from mmr1_trl.cli.score import parse_score
-from mmr1_trl.cli.sft import parse_sft
-from mmr1_trl.cli.train import METHODS, parse_training
+from mmr1_trl.cli.commands.check import parse_check
+from mmr1_trl.cli.commands.eval import parse_eval
+from mmr1_trl.cli.commands.profile import parse_profile
+from mmr1_trl.cli.commands.push import make_parser
+from mmr1_trl.cli.commands.report import parse_report
+from mmr1_trl.cli.commands.score import parse_score
+from mmr1_trl.cli.commands.sft import parse_sft
+from mmr1_trl.cli.commands.train import METHODS, parse_training
 
 
 PARSERS = {

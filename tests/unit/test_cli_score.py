@@ -15,9 +15,9 @@ from datasets import Dataset, load_dataset
 
 from mmr1_trl import VASConfig, VASTrainer
 from mmr1_trl.cli import main
-from mmr1_trl.cli.score import run
-from mmr1_trl.data.images import open_image
+from mmr1_trl.cli.commands.score import run
 from mmr1_trl.data.load import load_data
+from mmr1_trl.data.pictures.images import open_image
 from mmr1_trl.trainers import offline_scores
 from mmr1_trl.trainers.offline_scores import ScoreConfig, Scorer
 from mmr1_trl.trainers.score_table import read_metadata

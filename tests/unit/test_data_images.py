@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmr1_trl.data.images import BadImageError, fit_pixels, fit_size, image_counts, image_size, open_image
+from mmr1_trl.data.pictures.images import BadImageError, fit_pixels, fit_size, image_counts, image_size, open_image
 from mmr1_trl.errors import BadInputError
 
 

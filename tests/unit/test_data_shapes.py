@@ -10,7 +10,7 @@ from fixtures import datasets as published
 
 from mmr1_trl.cli import main
 from mmr1_trl.data import load_data, prepare_dataset
-from mmr1_trl.data.images import open_image
+from mmr1_trl.data.pictures.images import open_image
 from mmr1_trl.data.questions import split_markers
 from mmr1_trl.errors import BadInputError
 

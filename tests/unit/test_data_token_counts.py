@@ -7,7 +7,7 @@ from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.images import fit_pixels, open_image, stored_images
+from mmr1_trl.data.pictures.images import fit_pixels, open_image, stored_images
 from mmr1_trl.data.token_counts import (
     PromptLengths,
     check_vllm_length,

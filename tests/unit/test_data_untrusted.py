@@ -13,7 +13,7 @@ from datasets import Dataset, Features, Json, Value
 from PIL import Image
 
 from mmr1_trl.data import load_data, prepare_dataset
-from mmr1_trl.data.images import MAX_FILE_BYTES, BadImageError, ImageFolders, image_size, open_image
+from mmr1_trl.data.pictures.images import MAX_FILE_BYTES, BadImageError, ImageFolders, image_size, open_image
 from mmr1_trl.errors import BadInputError
 
 

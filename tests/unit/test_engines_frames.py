@@ -14,17 +14,17 @@ from PIL import Image
 from transformers import Qwen2VLImageProcessorPil
 
 from mmr1_trl.cli import main
+from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.parts import load_parts
 from mmr1_trl.cli.shipped_configs import find_config
-from mmr1_trl.cli.train import parse_training
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.images import fit_pixels
+from mmr1_trl.data.pictures.images import fit_pixels
 from mmr1_trl.engines.frames import add_frames, choose_coordinates, in_all_frames, seen_size
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS, prepare_benchmark
 from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.rewards import accuracy_reward, detection_reward, iou_reward, point_in_box_reward
-from mmr1_trl.rewards.boxes import COORDINATES, Frame
+from mmr1_trl.rewards.grounding.boxes import COORDINATES, Frame
 from mmr1_trl.rewards.scoring import row_question, score_answers
 
 

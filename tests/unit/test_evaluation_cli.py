@@ -13,9 +13,9 @@ from datasets import Dataset
 from PIL import Image
 
 from mmr1_trl.cli import main
-from mmr1_trl.cli.eval import parse_eval
-from mmr1_trl.cli.quickstart import QuickstartArguments, _State
-from mmr1_trl.cli.report import parse_report
+from mmr1_trl.cli.commands.eval import parse_eval
+from mmr1_trl.cli.commands.quickstart import QuickstartArguments, _State
+from mmr1_trl.cli.commands.report import parse_report
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS, get_benchmark
 
@@ -116,14 +116,14 @@ def test_a_quickstart_folder_keeps_its_settings_its_phases_and_their_times(tmp_p
 @pytest.mark.parametrize("code", [1, 130, 143])
 def test_a_quickstart_whose_training_stopped_trains_again(tmp_path, monkeypatch, capsys, code):
     calls = []
-    monkeypatch.setattr("mmr1_trl.cli.quickstart._evaluate", lambda *_: calls.append("evaluation"))
-    monkeypatch.setattr("mmr1_trl.cli.quickstart._report", lambda *_: calls.append("report"))
-    monkeypatch.setattr("mmr1_trl.cli.train.train", lambda *_: calls.append("training") or code)
+    monkeypatch.setattr("mmr1_trl.cli.commands.quickstart._evaluate", lambda *_: calls.append("evaluation"))
+    monkeypatch.setattr("mmr1_trl.cli.commands.quickstart._report", lambda *_: calls.append("report"))
+    monkeypatch.setattr("mmr1_trl.cli.commands.train.train", lambda *_: calls.append("training") or code)
     words = ["quickstart", "--output_dir", str(tmp_path), "--model", "figures/tiny"]
     assert main(words) == code
     assert f"to go on: mmr1 quickstart --output_dir {tmp_path}" in capsys.readouterr().out
     assert calls == ["evaluation", "training"]
-    monkeypatch.setattr("mmr1_trl.cli.train.train", lambda *_: calls.append("training") or 0)
+    monkeypatch.setattr("mmr1_trl.cli.commands.train.train", lambda *_: calls.append("training") or 0)
     assert main(words) == 0
     assert calls == ["evaluation", "training", "training", "evaluation", "report"]
 

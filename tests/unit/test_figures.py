@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from mmr1_trl.data.figures import SPREAD, UNEVEN, TraceMixture, figure_split, figures_traces, load_figures
-from mmr1_trl.data.figures_draw import COLORS
-from mmr1_trl.data.figures_questions import FAMILIES, LEVELS, PLACES, POSITION_FAMILIES, slip, steps
+from mmr1_trl.data.figures.draw import COLORS
+from mmr1_trl.data.figures.questions import FAMILIES, LEVELS, PLACES, POSITION_FAMILIES, slip, steps
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.tiny_tokenizer import build_tokenizer
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.extraction import extract_answer
 from mmr1_trl.rewards.notation import clean, split_list
-from mmr1_trl.rewards.quantities import parse_quantity
-from mmr1_trl.rewards.relations import read_intervals
 from mmr1_trl.rewards.scoring import score_answer, score_answers
 from mmr1_trl.rewards.types import ANSWER_TYPES, check_gold, infer_answer_type, is_equal, make_question
+from mmr1_trl.rewards.values.quantities import parse_quantity
+from mmr1_trl.rewards.values.relations import read_intervals
 
 
 CASES = [

@@ -13,8 +13,8 @@ from mmr1_trl import rewards
 from mmr1_trl.data.prompt_style import PROMPT_STYLES, get_prompt_style
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.processing import generation_prompt
-from mmr1_trl.rewards.boxes import Detection, average_precision, box_iou
-from mmr1_trl.rewards.locations import read_detections
+from mmr1_trl.rewards.grounding.boxes import Detection, average_precision, box_iou
+from mmr1_trl.rewards.grounding.locations import read_detections
 from mmr1_trl.rewards.resolve import resolve_rewards
 
 

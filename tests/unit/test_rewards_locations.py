@@ -9,9 +9,9 @@ import pytest
 
 from mmr1_trl import rewards
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards import locations
-from mmr1_trl.rewards.boxes import COORDINATES, Frame, box_iou, frame_of
-from mmr1_trl.rewards.locations import locate, read_detections, read_gold
+from mmr1_trl.rewards.grounding import locations
+from mmr1_trl.rewards.grounding.boxes import COORDINATES, Frame, box_iou, frame_of
+from mmr1_trl.rewards.grounding.locations import locate, read_detections, read_gold
 from mmr1_trl.rewards.scoring import score_answer
 
 

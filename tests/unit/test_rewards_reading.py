@@ -7,14 +7,14 @@ from fractions import Fraction
 import pytest
 
 from mmr1_trl.rewards import accuracy_reward
-from mmr1_trl.rewards.arithmetic import evaluate, far_apart, reorder
 from mmr1_trl.rewards.choices import option_letters
 from mmr1_trl.rewards.extraction import extract_answer, unwrap_gold
 from mmr1_trl.rewards.notation import clean, plain_to_latex
-from mmr1_trl.rewards.relations import read_name, read_statement, same_name
 from mmr1_trl.rewards.types import check_gold, infer_answer_type
-from mmr1_trl.rewards.units import read_unit, same_unit
-from mmr1_trl.rewards.words import is_clock_time, read_time
+from mmr1_trl.rewards.values.arithmetic import evaluate, far_apart, reorder
+from mmr1_trl.rewards.values.relations import read_name, read_statement, same_name
+from mmr1_trl.rewards.values.units import read_unit, same_unit
+from mmr1_trl.rewards.values.words import is_clock_time, read_time
 
 
 @pytest.mark.parametrize(

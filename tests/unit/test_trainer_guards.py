@@ -180,7 +180,7 @@ def test_the_command_line_prints_one_line_and_exits_with_3(monkeypatch, capsys):
     def stop(argv):
         raise TrainingStopped("Out of memory in generation.")
 
-    monkeypatch.setattr("mmr1_trl.cli.grpo.run", stop)
+    monkeypatch.setattr("mmr1_trl.cli.commands.grpo.run", stop)
     assert main(["grpo"]) == 3
     assert capsys.readouterr().err == "mmr1: error: Out of memory in generation.\n"
 
@@ -281,7 +281,7 @@ def test_a_signal_in_the_last_step_is_the_end_of_training(make_trainer):
 
 def test_a_signal_does_not_cut_the_last_save_short(tmp_path, make_trainer):
     """Beside the checkpoints there is the result; a kill in the middle of writing it would leave half a model."""
-    from mmr1_trl.cli.train import finish, parse_training
+    from mmr1_trl.cli.commands.train import finish, parse_training
 
     trainer = make_trainer(**GROUPS | {"max_steps": 1, "save_strategy": "no"})
     saved = []

@@ -7,10 +7,10 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
+import mmr1_trl.trainers.trainer as trainer_module
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.run_facts import describe_run
-from mmr1_trl.trainers import rlvr_trainer
 from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
 
 
@@ -325,7 +325,7 @@ def test_the_kl_leaves_out_what_tools_have_answered(make_trainer, monkeypatch, s
         return row_kl(logps, other_logps, mask)
 
     trainer._generate = with_tools
-    monkeypatch.setattr(rlvr_trainer, "row_kl", watched)
+    monkeypatch.setattr(trainer_module, "row_kl", watched)
     trainer.train()
     # Random weights hardly ever end a completion of six tokens early.
     assert masks and all((mask[:, 4:] == 0).all() and mask[:, :3].any() for mask in masks)

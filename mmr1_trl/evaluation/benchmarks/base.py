@@ -143,7 +143,7 @@ def prepare_benchmark(
             Its rows as published.
         prompt_style (`str`, *optional*):
             How the question is put; the benchmark's own way by default.
-        folders ([`~mmr1_trl.data.images.ImageFolders`], *optional*):
+        folders ([`~mmr1_trl.data.pictures.images.ImageFolders`], *optional*):
             Where the paths of its pictures start from and may lead.
         coordinates (`str`, *optional*):
             As in [`load_benchmark`].

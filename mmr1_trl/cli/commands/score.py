@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
     """Score with the words after `mmr1 score` as options; return the exit code."""
     look_first(argv)
     settings = parse_score(argv)
-    from mmr1_trl.cli.train import prefer_cpu_where_needed
+    from mmr1_trl.cli.commands.train import prefer_cpu_where_needed
     from mmr1_trl.trainers.offline_scores import ScoreConfig
 
     prefer_cpu_where_needed(settings)

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Image, Json, List
 
-from mmr1_trl.data.images import BadImageError, ImageFolders, open_file
-from mmr1_trl.data.picture_text import encoded_bytes, picture_from_text
+from mmr1_trl.data.pictures.images import BadImageError, ImageFolders, open_file
+from mmr1_trl.data.pictures.text import encoded_bytes, picture_from_text
 from mmr1_trl.errors import BadInputError
 
 
@@ -32,7 +32,7 @@ def picture_lists(
             Rows, and the Arrow table of the same.
         name (`str`):
             The column.
-        folders ([`~mmr1_trl.data.images.ImageFolders`]):
+        folders ([`~mmr1_trl.data.pictures.images.ImageFolders`]):
             Where its paths start from and may lead.
 
     Returns:

@@ -12,9 +12,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from mmr1_trl.rewards.arithmetic import evaluate
 from mmr1_trl.rewards.notation import CLOSING, OPENING, clean, compact, split_list, strip_brackets
-from mmr1_trl.rewards.units import split_unit
+from mmr1_trl.rewards.values.arithmetic import evaluate
+from mmr1_trl.rewards.values.units import split_unit
 
 
 class Statement(NamedTuple):

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.check_checkpoint import check_checkpoint
-from mmr1_trl.cli.check_report import Report, report_lines
+from mmr1_trl.cli.commands.check_checkpoint import check_checkpoint
+from mmr1_trl.cli.commands.check_report import Report, report_lines
+from mmr1_trl.cli.commands.train import METHODS, parse_training
 from mmr1_trl.cli.config_file import method_of_config, read_yaml
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.parser import Parser
@@ -25,7 +26,6 @@ from mmr1_trl.cli.parts import (
     revision,
     without_long_prompts,
 )
-from mmr1_trl.cli.train import METHODS, parse_training
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -274,7 +274,7 @@ def _check_data(
 def _check_places(report: Report, dataset: Any) -> None:
     """Show a gold box in every frame, and suspect golds that were read in the wrong one."""
     from mmr1_trl.engines.frames import in_all_frames
-    from mmr1_trl.rewards.locations import read_gold
+    from mmr1_trl.rewards.grounding.locations import read_gold
 
     if "coordinates" not in dataset.column_names:
         return

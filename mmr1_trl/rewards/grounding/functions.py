@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.boxes import box_iou, frame_of, mean_precision, point_in_box, visual_rft_score
 from mmr1_trl.rewards.extraction import completion_text, located_text
 from mmr1_trl.rewards.functions import Completions
-from mmr1_trl.rewards.locations import locate, read_detections, read_gold
+from mmr1_trl.rewards.grounding.boxes import box_iou, frame_of, mean_precision, point_in_box, visual_rft_score
+from mmr1_trl.rewards.grounding.locations import locate, read_detections, read_gold
 
 
 Sizes = Sequence[Sequence[int] | None] | None

@@ -5,7 +5,7 @@ import base64
 import binascii
 from typing import Any
 
-from mmr1_trl.data.images import BadImageError
+from mmr1_trl.data.pictures.images import BadImageError
 
 
 _SHORTEST = 32  # characters: no picture takes fewer

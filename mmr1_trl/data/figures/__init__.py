@@ -19,7 +19,7 @@ from datasets import Image as ImageFeature
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmr1_trl.data.figures_questions import (
+from mmr1_trl.data.figures.questions import (
     FAMILIES,
     LEVELS,
     POSITION_FAMILIES,

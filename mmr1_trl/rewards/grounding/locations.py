@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmr1_trl.rewards.boxes import Detection, corners, point_in_box
+from mmr1_trl.rewards.grounding.boxes import Detection, corners, point_in_box
 
 
 Numbers = tuple[float, ...]  # (x, y) or (x1, y1, x2, y2)

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 two-stage`."""
 
-from mmr1_trl.cli.train import train
+from mmr1_trl.cli.commands.train import train
 
 
 def run(argv: list[str]) -> int:

@@ -4,6 +4,7 @@
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.commands.train import finish, prefer_cpu_where_needed, run_resumable
 from mmr1_trl.cli.first_look import look_at_folder, look_first
 from mmr1_trl.cli.output import (
     hold_folder,
@@ -24,7 +25,6 @@ from mmr1_trl.cli.parts import (
     revision,
     use_hub,
 )
-from mmr1_trl.cli.train import finish, prefer_cpu_where_needed, run_resumable
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import SETTINGS_FILE, newest_complete
 
@@ -148,8 +148,8 @@ def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
     """Return rows in one of TRL's shapes for supervised training, with pictures that decode on reading."""
     from datasets import Dataset, DatasetInfo, Image, List
 
-    from mmr1_trl.data.images import ImageFolders, image_size, stored_images
-    from mmr1_trl.data.picture_columns import picture_lists
+    from mmr1_trl.data.pictures.columns import picture_lists
+    from mmr1_trl.data.pictures.images import ImageFolders, image_size, stored_images
 
     if num_rows is not None and num_rows < 1:
         raise BadInputError(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmr1_trl.data.figures_draw import COLORS, SHAPES, draw_bars, draw_shapes, draw_tiles
+from mmr1_trl.data.figures.draw import COLORS, SHAPES, draw_bars, draw_shapes, draw_tiles
 
 
 PLACES = ("topleft", "topright", "bottomleft", "bottomright")

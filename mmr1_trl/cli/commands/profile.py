@@ -4,13 +4,13 @@
 import json
 from pathlib import Path
 
+from mmr1_trl.cli.commands.train import METHODS, build_trainer, parse_training
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import run_or_launch, settle
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.train import METHODS, build_trainer, parse_training
 from mmr1_trl.errors import BadInputError
 
 

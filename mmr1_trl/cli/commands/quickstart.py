@@ -132,7 +132,7 @@ def _cold_start(args: QuickstartArguments) -> None:
 
 
 def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
-    from mmr1_trl.cli.eval import load_model
+    from mmr1_trl.cli.commands.eval import load_model
     from mmr1_trl.data.figures import load_figures
     from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.evaluation.runner import evaluate_model
@@ -157,7 +157,7 @@ def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
 def _train(args: QuickstartArguments) -> None:
     import torch
 
-    from mmr1_trl.cli.train import train
+    from mmr1_trl.cli.commands.train import train
 
     folder = Path(args.output_dir) / "train"
     words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]

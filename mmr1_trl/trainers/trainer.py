@@ -41,6 +41,7 @@ from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
 from mmr1_trl.trainers.checkpoints.weights import on_disk
 from mmr1_trl.trainers.checks import check_run
 from mmr1_trl.trainers.completions import add_means, add_pictures, own_tokens
+from mmr1_trl.trainers.config import RLVRConfig
 from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.gathers import LeanGathers
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
@@ -48,7 +49,6 @@ from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED
 from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
-from mmr1_trl.trainers.rlvr_config import RLVRConfig
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint, usable_rows
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.arguments import EvalArguments
+from mmr1_trl.cli.commands.train import prefer_cpu_where_needed
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import LAUNCHED, run_or_launch
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.parts import coordinates, load_weights, look_up
-from mmr1_trl.cli.train import prefer_cpu_where_needed
 from mmr1_trl.errors import BadInputError
 
 
@@ -227,7 +227,7 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
     """Write an evaluation down where that was asked for; return what to tell about it."""
     if task.folder is None:
         return []
-    from mmr1_trl.data.images import without_images
+    from mmr1_trl.data.pictures.images import without_images
     from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit, file_name
     from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.reporting.build import evaluation_report

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from mmr1_trl.rewards.units import is_percent, read_unit, same_unit
+from mmr1_trl.rewards.values.units import is_percent, read_unit, same_unit
 
 
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
