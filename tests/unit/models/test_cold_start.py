@@ -70,7 +70,7 @@ def test_a_distributed_run_builds_what_one_process_builds(tmp_path, monkeypatch,
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--module"]
     done = subprocess.run(
         [*launch, "fixtures.short_cold_start", command, *options],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=os.environ | {"MMR1_HOME": str(tmp_path / "ranks"), "ACCELERATE_USE_CPU": "true"},
         capture_output=True,
         text=True,

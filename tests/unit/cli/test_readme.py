@@ -28,7 +28,7 @@ PARSERS = {
     "score": parse_score,
     "sft": parse_sft,
 }
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
 

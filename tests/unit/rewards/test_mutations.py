@@ -14,7 +14,7 @@ from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import LOCATED_TYPES, make_question
 
 
-TABLE = Path(__file__).parents[1] / "data" / "answers.jsonl"
+TABLE = Path(__file__).parents[2] / "data" / "answers.jsonl"
 UNITS = {
     "cm": "kg", "km/h": "km", "m^2": "m^3", "hours": "minutes", "apples": "pears", "Ω": "V", "\\Omega": "V",
     "°C": "°F", "PM": "AM", "miles": "km", "元": "美元", "厘米": "毫米", "平方米": "立方米", "%": " cm", "\\$": "€",

@@ -22,7 +22,7 @@ from mmr1_trl.rewards.values.relations import read_intervals
 
 CASES = [
     json.loads(line)
-    for line in (Path(__file__).parents[1] / "data" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    for line in (Path(__file__).parents[2] / "data" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 

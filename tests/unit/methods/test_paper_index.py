@@ -11,7 +11,7 @@ import pytest
 from mmr1_trl import RLVRConfig
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 INDEX = (ROOT / "docs" / "paper_index.md").read_text(encoding="utf-8")
 MODULES = sorted((ROOT / "mmr1_trl" / "methods").glob("[!_]*.py"))
 

@@ -109,7 +109,7 @@ def test_histogram_by_brute_force():
 
 def test_the_wheel_carries_the_templates(tmp_path):
     hatchling = pytest.importorskip("hatchling.builders.wheel")
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     (wheel,) = hatchling.WheelBuilder(str(root)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
     templates = {path.name for path in (root / "cards").iterdir()}

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from studies.inference import (
     Estimate,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 from learning import area, by_arm, final, mean_interval, paired, ratio_of_rollouts, rollouts_to
 

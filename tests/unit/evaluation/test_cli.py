@@ -135,7 +135,7 @@ def test_quickstart_refuses_bad_numbers():
 
 
 def blocks(language):
-    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -156,7 +156,7 @@ def test_the_python_of_the_guide_runs(capsys):
 
 
 def test_the_guide_names_every_benchmark():
-    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
     for name, benchmark in BENCHMARKS.items():
         assert f"| `{name}` | `{benchmark.sources[0][0]}`" in text
 

@@ -17,7 +17,7 @@ from mmr1_trl.rewards.scoring import score_answer
 
 # Replies with the point and the box that they name: the point (120, 230), the box (100, 200, 150, 260), or none.
 CASES = [
-    json.loads(line) for line in (Path(__file__).parent.parent / "data" / "locations.jsonl").read_text().splitlines()
+    json.loads(line) for line in (Path(__file__).parents[2] / "data" / "locations.jsonl").read_text().splitlines()
 ]
 STORED, SEEN = (2560, 1440), (1288, 728)
 

@@ -32,7 +32,7 @@ def words(folder, *more):
     return [
         "--model_name_or_path", "figures/tiny", "--num_train_rows", "10", "--vas_rollouts", "3",
         "--per_device_train_batch_size", "4", "--max_completion_length", "6", "--output_dir", str(folder),
-        "--reward_funcs", "test_cli_score.even_first_token", "--gradient_accumulation_steps", "1", "--disable_tqdm",
+        "--reward_funcs", "test_score.even_first_token", "--gradient_accumulation_steps", "1", "--disable_tqdm",
         "true", *more,
     ]  # fmt: skip
 

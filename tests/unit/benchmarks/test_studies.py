@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 import learning
 import study_mssr
@@ -17,7 +17,7 @@ import study_two_stage
 from studies import claims
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def run(part, arm, seed, *accuracies, budget=study_mssr.SETTING.budget):

@@ -155,7 +155,7 @@ def test_six_gpus_and_a_server_train_on_nearly_the_same_batches():
 
 
 def test_the_slurm_example_loads_and_keeps_the_batch():
-    script = Path(__file__).parents[2] / "examples" / "slurm_multi_node.sbatch"
+    script = Path(__file__).parents[3] / "examples" / "slurm_multi_node.sbatch"
     subprocess.run(["bash", "-n", script], check=True)
     call = script.read_text().partition("exec mmr1 mssr ")[2].partition("'")[0]
     for variable, value in {
@@ -173,7 +173,7 @@ def test_the_slurm_example_loads_and_keeps_the_batch():
 
 @pytest.mark.parametrize("name", ["fsdp2", "zero3"])
 def test_the_launch_files_for_two_nodes_load_and_keep_the_batch(name):
-    path = Path(__file__).parents[2] / f"examples/two_nodes_{name}.yaml"
+    path = Path(__file__).parents[3] / f"examples/two_nodes_{name}.yaml"
     command = path.read_text().partition("#   mmr1 mssr ")[2].partition("\n#\n")[0].replace("\\\n#", " ")
     words = [str(path) if word.endswith(".yaml") else word for word in command.split()]
     settings = parse_training("mssr", [*words, "--bf16", "false", "--use_cpu"])
