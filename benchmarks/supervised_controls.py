@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from learning import percent
+from studies.lines import percent
 
 from mmr1_trl.cli.commands.eval import load_model
 from mmr1_trl.cli.commands.train import train

@@ -21,12 +21,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from learning import RESULTS, area, by_arm, final, read_study, rollouts_to
-from study_mssr import LEARNING_RATES, UPDATES, second_half
-from study_vas import ABLATION_BUDGET, BASE, SETTING
 from writing import write_results
 
 from studies.inference import estimate, exact_bootstrap, holm, median_time, verdict
+from studies.lines import RESULTS, area, by_arm, final, read_study, rollouts_to
+from studies.mssr import LEARNING_RATES, UPDATES, second_half
+from studies.vas import ABLATION_BUDGET, BASE, SETTING
 
 
 matplotlib.use("Agg")

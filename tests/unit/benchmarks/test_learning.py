@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
-from learning import area, by_arm, final, mean_interval, paired, ratio_of_rollouts, rollouts_to
+from studies.lines import area, by_arm, final, mean_interval, paired, ratio_of_rollouts, rollouts_to
 
 
 def run(arm, seed, *points):

@@ -11,16 +11,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
-import learning
-import study_mssr
-import study_two_stage
-from studies import claims
+from studies import claims, lines, mssr, setup, starts, two_stage
+
+import mmr1_trl
+from mmr1_trl.errors import BadInputError
 
 
 ROOT = Path(__file__).parents[3]
 
 
-def run(part, arm, seed, *accuracies, budget=study_mssr.SETTING.budget):
+def run(part, arm, seed, *accuracies, budget=mssr.SETTING.budget):
     """A run whose evaluations are evenly spaced."""
     last = len(accuracies) - 1
     curve = [
@@ -33,7 +33,7 @@ def run(part, arm, seed, *accuracies, budget=study_mssr.SETTING.budget):
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    for module in (learning, study_mssr, study_two_stage):
+    for module in (lines, mssr, two_stage):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
 
     def write(name, runs):
@@ -50,14 +50,14 @@ def test_mssr_tables(results, monkeypatch):
         + [run("stability", "GRPO, 2", seed, 0.4, 0.6, 0.8) for seed in (0, 1)]
         + [run("stability", "MVSR, 2", seed, 0.4, 0.7, 0.9 + seed / 10) for seed in (0, 1)],
     )
-    monkeypatch.setattr("sys.argv", ["study_mssr.py", "--tables"])
-    study_mssr.main()
+    monkeypatch.setattr("sys.argv", ["mssr.py", "--tables"])
+    mssr.main()
     text = (folder / "study_mssr.md").read_text()
     assert "| start | 40.0 (40.0 to 40.0) | 20.0 (20.0 to 20.0)" in text
     assert "| supervised, clean | 90.0 (90.0 to 90.0) | 45.0" in text
     # from 60 to 80 % and 70 to 90 or 100 %, straight: the mean over the second half lies in the middle
     assert "| GRPO, 2 | 70.0 (70.0 to 70.0) | 35.0 (35.0 to 35.0) | 80.0 (80.0 to 80.0)" in text
-    half, whole = study_mssr.SETTING.budget // 2, study_mssr.SETTING.budget
+    half, whole = mssr.SETTING.budget // 2, mssr.SETTING.budget
     assert f"| {half:,} | {whole:,} | - (0 of 2) | 0.300 | 0.050 | 30 | 2 |" in text
     assert "| MVSR, 2 against GRPO, 2 | +12.5 (-19.3 to +44.3) | +6.3 (-9.6 to +22.1) |" in text
     assert (folder / "study_mssr.png").stat().st_size > 10_000
@@ -65,8 +65,8 @@ def test_mssr_tables(results, monkeypatch):
 
 
 def test_two_stage_tables_compare_runs_of_the_same_seed(results):
-    budget = study_two_stage.SETTING.budget
-    names = [arm.name for arm in study_two_stage.COMMANDS["switch"]]
+    budget = two_stage.SETTING.budget
+    names = [arm.name for arm in two_stage.COMMANDS["switch"]]
     folder = results(
         "two_stage",
         [
@@ -76,7 +76,7 @@ def test_two_stage_tables_compare_runs_of_the_same_seed(results):
         ]
         + [run("point 50%", "GRPO", 2, 0.1, 0.9, budget=budget)],
     )
-    study_two_stage.write_tables("switch", ["point"], [0.5])
+    two_stage.write_tables("switch", ["point"], [0.5])
     text = (folder / "two_stage_switch.md").read_text()
     assert "50% noise (2 seeds)" in text  # the third seed has GRPO alone
     assert "| GRPO | 50.0 (50.0 to 50.0) |  |" in text
@@ -85,21 +85,21 @@ def test_two_stage_tables_compare_runs_of_the_same_seed(results):
 
 
 def test_an_oracle_without_two_kinds_of_labels_is_a_constant_schedule():
-    maximize_noisy, minimize_noisy = study_two_stage.ORACLES
-    assert study_two_stage.same_run(maximize_noisy, 0.5) == maximize_noisy.name
-    assert study_two_stage.same_run(maximize_noisy, 1.0) == "maximize"  # all labels are wrong
-    assert study_two_stage.same_run(maximize_noisy, 0.0) == "minimize"
-    assert study_two_stage.same_run(minimize_noisy, 1.0) == "minimize"
+    maximize_noisy, minimize_noisy = two_stage.ORACLES
+    assert two_stage.same_run(maximize_noisy, 0.5) == maximize_noisy.name
+    assert two_stage.same_run(maximize_noisy, 1.0) == "maximize"  # all labels are wrong
+    assert two_stage.same_run(maximize_noisy, 0.0) == "minimize"
+    assert two_stage.same_run(minimize_noisy, 1.0) == "minimize"
 
 
-@pytest.mark.parametrize("command", [name for name in study_mssr.COMMANDS if name != "controls"])
+@pytest.mark.parametrize("command", [name for name in mssr.COMMANDS if name != "controls"])
 def test_arms_spend_the_same_rollouts_and_differ_by_name(command, tmp_path):
-    for setting, arms in study_mssr.COMMANDS[command].values():
+    for setting, arms in mssr.COMMANDS[command].values():
         assert len({arm.name for arm in arms}) == len(arms)
         for arm in arms:
-            trainer = getattr(learning.mmr1_trl, arm.trainer) if isinstance(arm.trainer, str) else arm.trainer
+            trainer = getattr(mmr1_trl, arm.trainer) if isinstance(arm.trainer, str) else arm.trainer
             args = trainer._config_class(output_dir=str(tmp_path), use_cpu=True, **setting.options | arm.options)
-            assert args.generation_batch_size == study_mssr.ROLLOUTS
+            assert args.generation_batch_size == mssr.ROLLOUTS
             batches = args.max_steps / args.steps_per_generation
             assert batches * args.generation_batch_size == setting.budget
 
@@ -128,3 +128,28 @@ def test_every_interval_in_the_docs_is_in_the_results():
     for page in ("reproduction", "two_stage", "figures", "mssr", "vas", "speed"):
         text = (ROOT / "docs" / f"{page}.md").read_text()
         assert intervals(text) <= intervals(results), page
+
+
+def test_a_start_that_is_not_the_published_one_is_named_before_anything_runs(tmp_path, monkeypatch):
+    for name in ("cold-0", "cold-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(name.encode())
+    hashes = {name: starts.start_hash(tmp_path / name) for name in ("cold-0", "cold-1")}
+    assert len(set(hashes.values())) == 2
+    monkeypatch.setattr(starts, "PUBLISHED", tmp_path / "starts.json")
+    starts.PUBLISHED.write_text(json.dumps(hashes))
+    starts.check_starts(["cold-0", "cold-1"], tmp_path)
+    (tmp_path / "cold-1" / "model.safetensors").write_bytes(b"other weights")
+    ran = []
+    jobs = [("part", mssr.SETTING, mssr.GRID[0], seed) for seed in (0, 1, 2)]
+    with pytest.raises(BadInputError, match=rf"cold-1 is \w+, not {hashes['cold-1']}; cold-2 is not there"):
+        lines.run_study("no study", jobs, 1, run=ran.append, starts=tmp_path)
+    assert not ran
+    with pytest.raises(BadInputError, match="no start 'colt-0'"):
+        starts.config_of("colt-0")
+
+
+def test_a_line_says_what_it_was_made_with():
+    made = setup.made_with()
+    assert re.fullmatch(r"[0-9a-f]{12}", made["sources"]) and made["cpu"] and made["threads"] >= 1
+    assert set(made["versions"]) == {"python", *setup.LIBRARIES}

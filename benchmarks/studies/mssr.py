@@ -1,13 +1,13 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Single rollouts against groups, at equal rollouts and at every number of updates per rollout batch.
 
-    python benchmarks/study_mssr.py stability   # five methods x 1, 2, 4 and 16 updates, large learning rate
-    python benchmarks/study_mssr.py speed       # the same at a smaller learning rate
-    python benchmarks/study_mssr.py shaping     # what the entropy bonus does: sources, strengths, controls, others
-    python benchmarks/study_mssr.py tracker     # forgetting rules and initial values
-    python benchmarks/study_mssr.py ceiling     # with families of questions that nobody here can learn
-    python benchmarks/study_mssr.py combined    # MSSR, VAS and two-stage entropy alone and together
-    python benchmarks/study_mssr.py controls    # as many seconds of supervised training
+    python benchmarks/studies/mssr.py stability   # five methods x 1, 2, 4 and 16 updates, large learning rate
+    python benchmarks/studies/mssr.py speed       # the same at a smaller learning rate
+    python benchmarks/studies/mssr.py shaping     # what the entropy bonus does: sources, strengths, controls, others
+    python benchmarks/studies/mssr.py tracker     # forgetting rules and initial values
+    python benchmarks/studies/mssr.py ceiling     # with families of questions that nobody here can learn
+    python benchmarks/studies/mssr.py combined    # MSSR, VAS and two-stage entropy alone and together
+    python benchmarks/studies/mssr.py controls    # as many seconds of supervised training
 
 Every seed has a cold start of its own (about two minutes each, kept in the cache), and its own prompts, order, samples
 and held-out prompts. Finished runs are lines of results/study_mssr.jsonl and are not run again; `--tables` trains
@@ -16,20 +16,28 @@ nothing.
 
 import argparse
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
-from learning import (
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mmr1_trl import RLVRTrainer
+from mmr1_trl.cli.commands.eval import load_model
+from mmr1_trl.data.figures import MIXED, TraceMixture, load_figures
+from mmr1_trl.models.cold_start import ColdStartStage, train_stage
+from studies.inference import median_time
+from studies.lines import (
     RESULTS,
-    Arm,
-    Setting,
-    accuracies,
     area,
     by_arm,
     draw,
@@ -41,13 +49,9 @@ from learning import (
     read_study,
     rollouts_to,
     run_study,
-    train_and_measure,
 )
-from studies.inference import median_time
-
-from mmr1_trl import RLVRTrainer
-from mmr1_trl.data.figures import MIXED, TraceMixture, load_figures
-from mmr1_trl.models.cold_start import ColdStartStage, train_stage
+from studies.setup import Arm, Setting, accuracies, train_and_measure
+from studies.starts import start_folder
 
 
 matplotlib.use("Agg")
@@ -62,10 +66,9 @@ LEARNING_RATES = {"stability": 3e-4, "speed": 1e-4}
 SEEDS = (0, 1, 2, 3, 4)
 
 SETTING = Setting(
-    model="figures/cold_start",
-    vary_cold_start=True,
+    start="cold",
     num_train_rows=1024,
-    num_eval_rows=300,
+    num_late_rows=300,
     budget=BATCHES * ROLLOUTS,
     eval_every=BATCHES * ROLLOUTS // 6,
     options={
@@ -184,10 +187,10 @@ COMMANDS: dict[str, dict[str, tuple[Setting, tuple[Arm, ...]]]] = {
 }
 
 
-def supervised(setting: Setting, arm: Arm, seed: int) -> dict[str, Any]:
+def supervised(setting: Setting, arm: Arm, seed: int, starts: Path | None = None) -> dict[str, Any]:
     """A control: further supervised training from the same start, measured as the other runs are."""
     torch.set_num_threads(1)
-    model, processor = setting.start(seed)
+    model, processor = load_model(str(start_folder(setting.start_of(seed), starts)))
     rows = load_figures("test", setting.num_eval_rows, seed)
     length = setting.options["max_completion_length"]
     curve = [{"rollouts": 0, "step": 0} | accuracies(model, processor, rows, seed, length)]
@@ -327,7 +330,8 @@ def pairs_of(command: str) -> Sequence[tuple[str, str]]:
 
 def write_tables() -> None:
     lines = [
-        f"Written by `python benchmarks/{STUDY}.py --tables`. {SETTING.budget:,} rollouts, {ROLLOUTS} per batch; the",
+        "Written by `python benchmarks/studies/mssr.py --tables`. "
+        f"{SETTING.budget:,} rollouts, {ROLLOUTS} per batch; the",
         "number behind a method is that of the optimizer updates per batch. Learning rates: "
         + ", ".join(f"{rate:g} ({regime})" for regime, rate in LEARNING_RATES.items()) + ".",
         f"Held-out accuracy on {SETTING.num_eval_rows} prompts every {SETTING.eval_every:,} rollouts; means",
@@ -391,6 +395,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", help="only these, by the names in the tables")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tables", action="store_true", help="train nothing")
+    parser.add_argument("--starts", type=Path, help="folder of packed starts (starts.py); by default made here")
     a = parser.parse_args()
     if unknown := sorted(set(a.commands) - COMMANDS.keys()):
         parser.error(f"no such command: {', '.join(unknown)}; choose from {', '.join(COMMANDS)}")
@@ -402,7 +407,7 @@ def main() -> None:
             for arm in arms
             if not a.arms or arm.name in a.arms
         ]
-        run_study(STUDY, jobs, a.workers, supervised if command == "controls" else train_and_measure)
+        run_study(STUDY, jobs, a.workers, supervised if command == "controls" else train_and_measure, a.starts)
     write_tables()
 
 

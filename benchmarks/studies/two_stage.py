@@ -1,23 +1,30 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The two-stage entropy paper's three stages of evidence on the figures, and the sweep that sets the coefficients.
 
-python benchmarks/study_two_stage.py noise    # five schedules x noise 0, 50 and 100 % x three tasks
-python benchmarks/study_two_stage.py order    # order of the stages, and the oracles that know the wrong labels (50 %)
-python benchmarks/study_two_stage.py switch   # the switch at 50, 70, 80 and 90 % of the steps
-python benchmarks/study_two_stage.py sweep    # coefficients, on seeds of their own
+python benchmarks/studies/two_stage.py noise    # five schedules x noise 0, 50 and 100 % x three tasks
+python benchmarks/studies/two_stage.py order    # order of the stages, oracles that know the wrong labels (50 %)
+python benchmarks/studies/two_stage.py switch   # the switch at 50, 70, 80 and 90 % of the steps
+python benchmarks/studies/two_stage.py sweep    # coefficients, on seeds of their own
 
 Finished runs are kept in results/two_stage.jsonl and are not run again; a run that two commands need is made once.
 `--tables` writes tables and plots from what is there and trains nothing.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from learning import RESULTS, Arm, Setting, by_arm, final, percent, read_study, run_study
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from studies.lines import RESULTS, by_arm, final, percent, read_study, run_study
+from studies.setup import Arm, Setting
 
 
 matplotlib.use("Agg")
@@ -38,10 +45,11 @@ SWITCHES = (0.5, 0.7, 0.8, 0.9)
 
 # Few prompts and many epochs, so that a wrong label can be memorized: 160 rollouts for each prompt.
 SETTING = Setting(
-    model="figures/shapes_start",
+    start="shapes",
+    num_starts=1,
     levels=(1,),
     num_train_rows=48,
-    num_eval_rows=300,
+    num_late_rows=300,
     budget=STEPS * ROLLOUTS,
     eval_every=STEPS * ROLLOUTS // 3,
     options={
@@ -55,7 +63,7 @@ SETTING = Setting(
         "freeze_vision_tower": True,
     },
 )
-NUMBERS = {"model": "figures/cold_start", "levels": None, "label_noise_kind": "near_miss"}
+NUMBERS = {"start": "cold", "levels": None, "label_noise_kind": "near_miss"}
 TASKS = {
     "point": replace(SETTING, train_families=("point",), eval_families=("point",)),
     "classify": replace(SETTING, train_families=("classify",), eval_families=("classify",)),
@@ -219,7 +227,7 @@ another class) or near misses (gap: off by one or two)."""
 def write_tables(command: str, tasks: Sequence[str], noises: Sequence[float]) -> None:
     study = "two_stage_sweep" if command == "sweep" else "two_stage"
     lines = [f"# Two-stage entropy: {command}", "", TEXT, ""]
-    lines += [f"Written by `python benchmarks/study_two_stage.py {command} --tables`.", ""]
+    lines += [f"Written by `python benchmarks/studies/two_stage.py {command} --tables`.", ""]
     for task in tasks:
         for metric in ("greedy", "sampled"):
             lines += table(command, study, task, noises, metric)
@@ -240,6 +248,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 to 4; of the sweep 200 and 201")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--tables", action="store_true", help="write tables and plots from the runs that are there")
+    parser.add_argument("--starts", type=Path, help="folder of packed starts (starts.py); by default made here")
     a = parser.parse_args()
     names = [arm.name for arm in COMMANDS[a.command]]
     if unknown := set(a.arms or ()) - set(names):
@@ -249,9 +258,8 @@ def main() -> None:
     noises = a.noise or ((0.5,) if a.command == "order" else NOISE)  # elsewhere an oracle has one kind of label
     if not a.tables:
         seeds = a.seeds or (SWEEP_SEEDS if sweep else SEEDS)
-        run_study(
-            "two_stage_sweep" if sweep else "two_stage", jobs(a.command, tasks, noises, seeds, a.arms), a.workers
-        )
+        study = "two_stage_sweep" if sweep else "two_stage"
+        run_study(study, jobs(a.command, tasks, noises, seeds, a.arms), a.workers, starts=a.starts)
     write_tables(a.command, tasks, noises)
 
 

@@ -1,21 +1,27 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What drawing prompts by their variance is worth, per rollout.
 
-python benchmarks/study_vas.py            # train what is missing, then write the tables and the plot
-python benchmarks/study_vas.py --replot   # train nothing
+python benchmarks/studies/vas.py            # train what is missing, then write the tables and the plot
+python benchmarks/studies/vas.py --replot   # train nothing
 """
 
 import argparse
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from learning import (
+from torch.nn.functional import pad
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mmr1_trl import RLVRTrainer
+from studies.lines import (
     RESULTS,
-    Arm,
-    Setting,
     area,
     by_arm,
     draw,
@@ -26,19 +32,18 @@ from learning import (
     ratio_of_rollouts,
     run_study,
 )
-from torch.nn.functional import pad
-
-from mmr1_trl import RLVRTrainer
+from studies.setup import Arm, Setting
 
 
 SETTING = Setting(
-    model="figures/uneven_start",
+    start="uneven",
+    num_starts=1,
     train_families=("add", "range", "sum3", "times", "count", "locate", "longest", "classify"),
     eval_families=("add", "range", "sum3", "times"),
     num_train_rows=256,
     num_eval_rows=400,
+    num_late_rows=400,
     budget=10_240,
-    eval_every=1024,
     options={
         "num_generations": 8,
         "per_device_train_batch_size": 64,
@@ -210,13 +215,14 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["learning", "ablations"])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--replot", action="store_true", help="run nothing")
+    parser.add_argument("--starts", type=Path, help="folder of packed starts (starts.py); by default made here")
     arguments = parser.parse_args()
     jobs = []
     for part in () if arguments.replot else arguments.parts:
         arms = LEARNING if part == "learning" else ABLATIONS
         setting = SETTING if part == "learning" else replace(SETTING, budget=ABLATION_BUDGET)
         jobs += [(part, setting, arm, seed) for seed in arguments.seeds for arm in arms]
-    report(run_study("study_vas", jobs, arguments.workers))
+    report(run_study("study_vas", jobs, arguments.workers, starts=arguments.starts))
 
 
 if __name__ == "__main__":
