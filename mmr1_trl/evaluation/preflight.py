@@ -2,7 +2,6 @@
 """What a run will cost and whether its parts fit together, found out before it starts."""
 
 import importlib.util
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,78 +50,6 @@ class Sample:
     rewards: dict[str, float | None]
 
 
-def batch_arithmetic(config: Any, num_rows: int) -> dict[str, float]:
-    """
-    Work out the batches of a run.
-
-    Args:
-        config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
-            The run's options. Several processes count as one with a larger `per_device_train_batch_size`.
-        num_rows (`int`):
-            Training rows.
-
-    Returns:
-        `dict[str, float]`: `prompts_per_generation`, `rollouts_per_generation`, `updates_per_generation`,
-        `generations_per_epoch`, `steps` (optimizer steps), `generations`, `training_rollouts`, `epochs`,
-        `initial_rollouts` (before the first step, for the value tracker), `scoring_rollouts` (of variance-aware
-        sampling) and `total_rollouts`. Without a single full
-        generation batch the totals are 0.
-    """
-    prompts, rollouts = config.prompts_per_generation, config.generation_batch_size
-    accumulation, window = config.gradient_accumulation_steps, config.window
-    per_epoch = num_rows // prompts
-    steps_per_epoch = math.ceil(per_epoch * window / accumulation)
-    steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * steps_per_epoch)
-    if per_epoch == 0:
-        steps = 0
-    generations = math.ceil(steps * accumulation / window)
-    initial = config.tracker_initial_rollouts * num_rows if config.advantage_baseline == "value_tracker" else 0
-    scoring = scoring_rollouts(config, num_rows, generations)
-    return {
-        "prompts_per_generation": prompts,
-        "rollouts_per_generation": rollouts,
-        "updates_per_generation": window / accumulation,
-        "generations_per_epoch": per_epoch,
-        "steps": steps,
-        "generations": generations,
-        "epochs": round(generations / per_epoch, 2) if per_epoch else 0,
-        "training_rollouts": generations * rollouts,
-        "initial_rollouts": initial,
-        "scoring_rollouts": scoring,
-        "total_rollouts": generations * rollouts + initial + scoring,
-    }
-
-
-def scoring_rollouts(config: Any, num_prompts: int, generations: int) -> int:
-    """
-    Count the rollouts that variance-aware sampling spends on scores alone.
-
-    Args:
-        config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
-            The run's options.
-        num_prompts (`int`):
-            Distinct prompts.
-        generations (`int`):
-            Generation batches of the run.
-
-    Returns:
-        `int`: Rollouts; 0 unless `vas_refresh` is `"full"` or `"subset"`.
-    """
-    if config.prompt_sampling != "variance_aware" or config.vas_refresh not in ("full", "subset"):
-        return 0
-    updates = config.window / config.gradient_accumulation_steps
-    # Pass rates from elsewhere stand in for the refresh before the first step.
-    last = 0 if config.prompt_scores else None
-    refreshes = 0
-    for generation in range(generations):
-        step = math.floor(generation * updates)  # optimizer steps made when the batch is generated
-        if last is None or step - last >= config.vas_update_steps:
-            refreshes += 1
-            last = step
-    share = 1.0 if config.vas_refresh == "full" else config.vas_subset_fraction
-    return refreshes * max(1, round(share * num_prompts)) * config.vas_rollouts
-
-
 def estimate_memory(
     model_config: Any,
     config: Any,
@@ -138,7 +65,7 @@ def estimate_memory(
         model_config ([`~transformers.PretrainedConfig`]):
             Configuration of the model; its weights are not loaded.
         config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
-            The run's options, as for [`batch_arithmetic`].
+            The run's options. Several processes count as one with a larger `per_device_train_batch_size`.
         model_args ([`~trl.ModelConfig`]):
             The model's options.
         prompt_tokens (`int`):

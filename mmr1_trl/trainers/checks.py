@@ -22,8 +22,8 @@ from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 from mmr1_trl.rewards.calling import is_ours, try_rewards
 from mmr1_trl.rewards.grounding.boxes import COORDINATES
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
-from mmr1_trl.trainers.batch_sizes import check_batch_sizes
 from mmr1_trl.trainers.best_model import check_metric
+from mmr1_trl.trainers.budget import check_batch_sizes
 from mmr1_trl.trainers.completions import MEANS
 from mmr1_trl.trainers.rows import RowReader, check_enough_rows, check_rows, prompt_slots
 from mmr1_trl.trainers.score_table import PromptTable, read_prompt_table

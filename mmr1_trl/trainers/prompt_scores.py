@@ -21,6 +21,7 @@ from mmr1_trl.methods.variance_promotion import (
     variance_promotion_score,
 )
 from mmr1_trl.run_folder import SCORING_JOURNAL, Journal
+from mmr1_trl.trainers.budget import refresh_is_due
 from mmr1_trl.trainers.score_table import PromptTable
 from mmr1_trl.trainers.scoring import (
     SAMPLING,
@@ -174,7 +175,7 @@ class PromptScores:
             if self.origin is None:
                 self.origin = weights_digest(trainer.accelerator.unwrap_model(trainer.model))
             step = trainer.state.global_step
-            if self.last_refresh is None or step - self.last_refresh >= self.args.vas_update_steps:
+            if refresh_is_due(step, self.last_refresh, self.args.vas_update_steps):
                 self._refresh(trainer, step)
         elif self.mode in ("online", "uncertainty"):
             blocks = -(-len(self.scores) // BLOCK)

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from mmr1_trl.run_folder import SCORES_HISTORY, write_text
+from mmr1_trl.trainers.budget import describe_cost, plan_run
 from mmr1_trl.trainers.prompt_scores import PromptScores, effective_sample_size
 
 
@@ -34,7 +35,9 @@ class VASCallback(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero:
             return
-        tqdm.write(describe_cost(self.scores, state.max_steps))
+        num_rows, num_prompts = len(self.scores.slots), len(self.scores.scores)
+        plan = plan_run(self.scores.args, num_rows, num_prompts, state.max_steps)
+        tqdm.write(describe_cost(self.scores.args, plan, num_prompts))
         # A resumed run continues the history of the run that it resumes, up to its checkpoint.
         path = Path(str(args.output_dir)) / SCORES_HISTORY
         lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
@@ -99,34 +102,3 @@ class VASCallback(TrainerCallback):
         }
         with open(Path(str(args.output_dir)) / SCORES_HISTORY, "a") as file:
             file.write(json.dumps(line) + "\n")
-
-
-def describe_cost(scores: PromptScores, max_steps: int) -> str:
-    """
-    Say what scoring costs beside training.
-
-    Args:
-        scores ([`PromptScores`]):
-            The scores of a run that has not started yet, or goes on.
-        max_steps (`int`):
-            Optimizer steps of the whole run.
-
-    Returns:
-        `str`: One line.
-    """
-    args = scores.args
-    assert args.generation_batch_size is not None
-    batches = -(-max_steps * args.gradient_accumulation_steps // args.window)
-    training = batches * args.generation_batch_size
-    if scores.mode not in ("full", "subset"):
-        return f"VAS ({scores.mode}): no rollouts for scoring; training makes about {training:,}."
-    prompts = len(scores.scores)
-    if scores.mode == "subset":
-        prompts = max(1, round(args.vas_subset_fraction * prompts))
-    refreshes = (max_steps - 1) // args.vas_update_steps + (0 if args.prompt_scores else 1)
-    each = prompts * args.vas_rollouts
-    return (
-        f"VAS ({scores.mode}): a refresh costs {prompts:,} prompts x {args.vas_rollouts} rollouts = {each:,} "
-        f"rollouts; about {refreshes} in this run make {refreshes * each:,}, and training makes about {training:,}. "
-        "vas_refresh='online' needs none."
-    )

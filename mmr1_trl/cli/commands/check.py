@@ -122,9 +122,11 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.data.token_counts import check_vllm_length
     from mmr1_trl.engines.checks import check_engine
     from mmr1_trl.engines.frames import add_training_frames
-    from mmr1_trl.evaluation.preflight import batch_arithmetic, estimate_memory, missing_extras
+    from mmr1_trl.evaluation.preflight import estimate_memory, missing_extras
     from mmr1_trl.rewards.resolve import resolve_rewards
+    from mmr1_trl.trainers.budget import plan_run
     from mmr1_trl.trainers.checks import check_run
+    from mmr1_trl.trainers.rows import prompt_slots
     from mmr1_trl.trainers.vision.cache import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
@@ -159,8 +161,8 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
             report.findings.append(str(error))
     usable = _check_data(report, dataset, processor, config, data_args, progress)
 
-    batches = batch_arithmetic(config, len(dataset))
-    report.sections["batches"] = {"processes": processes, **batches}
+    plan = plan_run(config, len(dataset), num_prompts=int(prompt_slots(dataset).max()) + 1)
+    report.sections["batches"] = {"processes": processes, **dataclasses.asdict(plan)}
     with refusals(model_path):
         model_config = AutoConfig.from_pretrained(
             model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
