@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: quickstart test fast slow vllm lint format clean
+.PHONY: quickstart test fast slow vllm lowest lint format clean
 
 quickstart: .venv/.installed  ## train a small vision-language model by MSSR, and show what it learned
 	$(BIN)/mmr1 quickstart
@@ -20,6 +20,15 @@ slow: .venv/.installed-dev  ## the others: several processes, kill and resume, e
 vllm: .venv-vllm/.installed  ## the tests with a real vLLM, on a CPU in an environment of their own (3.8 GB)
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/vllm_engine
 
+lowest:  ## by hand, needs uv: contract tests and a short run on the lowest versions admitted; TORCH=2.13.0 for another torch
+	uv pip compile --quiet --resolution lowest-direct --extra test pyproject.toml \
+		| sed 's/^torch==.*/$(if $(TORCH),torch==$(TORCH),&)/' > .venv-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest.txt --editable ".[test]"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest tests/contract
+	.venv-lowest/bin/mmr1 mssr --config figures/mssr --model_name_or_path figures/tiny --max_steps 4 \
+		--output_dir .venv-lowest/run-$$(date +%s)
+
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,7 +39,7 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-vllm .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-lowest .venv-lowest.txt .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mmr1-trl needs Python 3.11 or newer; make PYTHON=...')"
