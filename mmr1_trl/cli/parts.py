@@ -4,6 +4,7 @@
 Whatever can be refused without a model is refused before one is built, downloaded or loaded.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from mmr1_trl.run_folder import require_whole
 # columns that `load_data` adds to those of the dataset
 PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id", "prompt_style", "image_size", "tolerance"}
 PREPARED |= {"coordinates"}
+SMALL = 2**24  # bytes of weights below which a second thread does not pay
 
 
 @dataclass
@@ -126,8 +128,27 @@ def find_model(config: Any, model_args: Any) -> str:
     """Return the folder or Hub id of the model, building it first if it is one that is built here."""
     from mmr1_trl.models import resolve_model
 
+    spare_threads(require_model(model_args))
     with config.main_process_first(desc="looking up the model"):  # figures/cold_start may have to be trained first
-        return resolve_model(require_model(model_args))
+        return resolve_model(model_args.model_name_or_path)
+
+
+def spare_threads(model: str) -> None:
+    """
+    Compute a small model on one CPU thread, and say so, unless `OMP_NUM_THREADS` says how many.
+
+    A second thread gains next to nothing on the built-in models, and where another program uses a core the two wait
+    for each other by spinning.
+    """
+    import torch
+
+    small = (
+        model.startswith("figures/") or 0 < sum(f.stat().st_size for f in Path(model).glob("*.safetensors")) < SMALL
+    )
+    idle = torch.accelerator.is_available() or torch.get_num_threads() == 1
+    if small and not idle and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+        print("One CPU thread, for a model this small; OMP_NUM_THREADS=2 makes it two.", flush=True)
 
 
 def look_up(name: str, kind: str, revision: str | None = None) -> None:

@@ -172,6 +172,9 @@ class RLVRConfig(GRPOConfig):
             What to do when vLLM's log-probs of a generation batch are more than 0.1 nats per token from the trainer's
             on average: `"error"` stops before the next update, with the numbers and the likely causes, `"warn"` says
             so and goes on.
+        verbose_metrics (`bool`, *optional*, defaults to `False`):
+            Whether to print all metrics of a log step, as transformers does, instead of one line with the main ones.
+            Files and trackers hold all of them either way.
     """
 
     advantage_baseline: str = field(
@@ -315,6 +318,11 @@ class RLVRConfig(GRPOConfig):
     on_mismatch: str = field(
         default="error",
         metadata={"help": "A sampler (vLLM) that does not agree with the trainer stops the run ('error') or 'warn's."},
+    )
+
+    verbose_metrics: bool = field(
+        default=False,
+        metadata={"help": "Print all metrics of a log step, not a line of the main ones; files hold all either way."},
     )
 
     def __post_init__(self) -> None:

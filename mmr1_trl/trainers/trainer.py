@@ -34,6 +34,7 @@ from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.models.processing import generation_prompt
+from mmr1_trl.reporting.terminal import use_table
 from mmr1_trl.rewards.calling import watched
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
 from mmr1_trl.trainers.baseline import TrackerBaseline, row_kl
@@ -148,6 +149,8 @@ class RLVRTrainer(ResumableTrainer):
                 **kwargs,
             )
 
+        if not args.verbose_metrics:
+            use_table(self)
         self.reader = RowReader(train_dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
         self.prompt_source = PromptSource(
             len(train_dataset),

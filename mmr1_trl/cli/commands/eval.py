@@ -14,7 +14,7 @@ from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import LAUNCHED, run_or_launch
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import Settings, parse
-from mmr1_trl.cli.parts import coordinates, load_weights, look_up
+from mmr1_trl.cli.parts import coordinates, load_weights, look_up, spare_threads
 from mmr1_trl.errors import BadInputError
 
 
@@ -83,6 +83,7 @@ def _evaluate(args: EvalArguments) -> int:
     from mmr1_trl.evaluation.runner import category_columns, evaluate_model
     from mmr1_trl.models import resolve_model
 
+    spare_threads(args.model)
     state = PartialState(cpu=args.use_cpu)
     if not state.is_main_process:
         logging.disable_progress_bar()

@@ -12,6 +12,7 @@ from typing import Any
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
+from mmr1_trl.cli.parts import spare_threads
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import QUICKSTART_FILE, complete_checkpoints, locked, write_json
 
@@ -69,6 +70,7 @@ def run(argv: list[str]) -> int:
 
 def _run(args: QuickstartArguments, folder: Path, argv: list[str]) -> int:
     state = _State(folder, asdict(args))
+    spare_threads(args.model)
     try:
         state.once("cold start", lambda: _cold_start(args))
         state.once("evaluation before", lambda: _evaluate(args, args.model, folder / "before"))

@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `mmr1 grpo`, `mmr1 mssr` and their siblings do: read the options, load the parts, train, save."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -131,6 +132,7 @@ def build_trainer(settings: Settings) -> tuple[Any, str]:
 
 def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     """Train with a built trainer, then save the model, its card, the metrics and the settings, and say where."""
+    from mmr1_trl.reporting.terminal import duration, gain
     from mmr1_trl.trainers.guards.exhaustion import saving
     from mmr1_trl.trainers.guards.preemption import handled_by
 
@@ -153,10 +155,12 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         trainer.create_model_card()
     page = _push(trainer) if push else None
     trainer.accelerator.print(
-        f"\nTrained to step {trainer.state.global_step}.\n"
-        f"  model     {config.output_dir}\n"
+        f"\nTrained to step {trainer.state.global_step} in {duration(result.metrics['train_runtime'])}"
+        + (f": {change}" if (change := gain(trainer.state.log_history)) else "")
+        + f".\n  model     {config.output_dir}\n"
         f"  settings  {config.output_dir}/{SETTINGS_FILE}\n"
-        f"  metrics   {config.output_dir}/{TRAIN_RESULTS}, {TRAINER_STATE}" + (f"\n  uploaded  {page}" if page else "")
+        f"  metrics   {config.output_dir}/{TRAIN_RESULTS}, {TRAINER_STATE}\n"
+        f"  report    mmr1 report {shlex.quote(str(config.output_dir))}" + (f"\n  uploaded  {page}" if page else "")
     )
     _leave(trainer)
 
