@@ -8,43 +8,31 @@ import select
 import signal
 import sys
 import warnings
-from pathlib import Path
 
+from mmr1_trl import __version__
 from mmr1_trl.cli.launch import give_way, hand_to_launcher
 from mmr1_trl.errors import BadInputError, TrainingStopped, did_you_mean
+from mmr1_trl.trainers.method_table import METHODS
 
 
-# command -> (module of `commands/` with `run(argv) -> exit code`, one line of help)
+# command -> one line of help; each has a file in `commands/`, but for the methods, which share `commands/train.py`
 COMMANDS = {
-    "quickstart": ("quickstart", "train a small vision-language model by MSSR on this machine, and show the gain"),
-    "sft": ("sft", "supervised fine-tuning (the cold start), by TRL's SFTTrainer"),
-    "grpo": ("grpo", "plain GRPO over the same data path"),
-    "mssr": ("mssr", "single-rollout training with a Beta success tracker (arXiv 2512.18215)"),
-    "vas": ("vas", "GRPO with variance-aware prompt sampling (arXiv 2509.21268)"),
-    "two-stage": ("two_stage", "GRPO with the two-stage entropy schedule (arXiv 2511.07738)"),
-    "score": ("score", "pass rates and variance promotion scores of a dataset"),
-    "check": ("check", "look for everything that would stop a run, without training"),
-    "profile": ("profile", "where the time and the memory of a training step go, as a table and a picture"),
-    "eval": ("eval", "accuracy of a model on held-out pictures or a benchmark"),
-    "report": ("report", "curves and tables of one or several runs"),
-    "push": ("push", "models, adapters, datasets, scores and reports to the Hub, checked first"),
-    "configs": ("configs", "list, show and copy the shipped configs"),
-    "env": ("env", "versions, devices and extras, for a bug report"),
+    "quickstart": "train a small vision-language model by MSSR on this machine, and show the gain",
+    "sft": "supervised fine-tuning (the cold start), by TRL's SFTTrainer",
+    **{command: method.summary for command, method in METHODS.items()},
+    "score": "pass rates and variance promotion scores of a dataset",
+    "check": "look for everything that would stop a run, without training",
+    "profile": "where the time and the memory of a training step go, as a table and a picture",
+    "eval": "accuracy of a model on held-out pictures or a benchmark",
+    "report": "curves and tables of one or several runs",
+    "push": "models, adapters, datasets, scores and reports to the Hub, checked first",
+    "configs": "list, show and copy the shipped configs",
+    "env": "versions, devices and extras, for a bug report",
 }
 
 
-def available_commands() -> dict[str, tuple[str, str]]:
-    """Return `{command: (module, help)}` for the commands whose module is part of this installation."""
-    commands = Path(__file__).parent / "commands"
-    return {
-        name: (f"mmr1_trl.cli.commands.{module}", text)
-        for name, (module, text) in COMMANDS.items()
-        if (commands / f"{module}.py").is_file()
-    }
-
-
-def _help(commands: dict[str, tuple[str, str]]) -> str:
-    lines = [f"  {name:<12}{text}" for name, (_, text) in commands.items()]
+def _help() -> str:
+    lines = [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "usage: mmr1 COMMAND [options]      (mmr1 COMMAND --help lists the options of one command)",
@@ -142,18 +130,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    commands = available_commands()
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_help(commands))
+        print(_help())
         return 0
     if argv[0] == "--version":
-        from mmr1_trl import __version__
-
         print(__version__)
         return 0
-    if argv[0] not in commands:
+    command, words = argv[0], argv[1:]
+    if command not in COMMANDS:
         raise BadInputError(
-            f"mmr1 has no command {argv[0]!r}.{did_you_mean(argv[0], commands)} "
-            f"The commands are: {', '.join(commands)}."
+            f"mmr1 has no command {command!r}.{did_you_mean(command, COMMANDS)} "
+            f"The commands are: {', '.join(COMMANDS)}."
         )
-    return importlib.import_module(commands[argv[0]][0]).run(argv[1:])
+    if command in METHODS:
+        return importlib.import_module("mmr1_trl.cli.commands.train").train(command, words)
+    return importlib.import_module(f"mmr1_trl.cli.commands.{command}").run(words)

@@ -11,10 +11,11 @@ import yaml
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.shipped_configs import find_config
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.trainers.method_table import METHODS
 
 
 METHOD = "method"  # the key that says which command a config is for
-COMMANDS = ("grpo", "mssr", "vas", "two-stage", "sft")  # the commands that it can be for
+COMMANDS = (*METHODS, "sft")  # the commands that it can be for
 MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1_000_000, 10_000, 20
 
 

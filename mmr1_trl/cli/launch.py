@@ -125,14 +125,14 @@ def _torch_distributed_run(num_processes: int, command: str, argv: list[str]) ->
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # what torchrun sets anyway, with a banner
     # --standalone picks a free port, so that two runs on one machine do not meet.
-    words = ["--standalone", f"--nproc_per_node={num_processes}", "--module", "mmr1_trl.cli", command, *argv]
+    words = ["--standalone", f"--nproc_per_node={num_processes}", "--module", str(__package__), command, *argv]
     run(get_args_parser().parse_args(words))
 
 
 def _accelerate_launch(launch_args: list[str], command: str, argv: list[str]) -> None:
     from accelerate.commands.launch import launch_command, launch_command_parser
 
-    launch_command(launch_command_parser().parse_args([*launch_args, "--module", "mmr1_trl.cli", command, *argv]))
+    launch_command(launch_command_parser().parse_args([*launch_args, "--module", str(__package__), command, *argv]))
 
 
 def _guarded(launch: Callable[[list[str]], None], argv: list[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from mmr1_trl import __version__
 from mmr1_trl.cli.config_file import METHOD
 from mmr1_trl.cli.launch import LAUNCHED, take_token
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
@@ -139,8 +140,6 @@ def report_interrupt(argv: list[str], settings: Settings) -> None:
 
 def write_settings(settings: Settings, output_dir: str) -> None:
     """Write what was given, by command line and YAML, as a file that `--config` takes. No Hub token."""
-    from mmr1_trl import __version__
-
     lines = [f"# mmr1 {settings.command}, mmr1-trl {__version__}. Everything else had its default."]
     lines.append(f"{METHOD}: {settings.command}")
     if settings.launch_args:

@@ -39,6 +39,12 @@ def check_dataset_name(name: str) -> None:
         )
 
 
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Split `"owner/name@revision"`; the revision is `None` when there is none."""
+    repo_id, _, revision = name.partition("@")
+    return repo_id, revision or None
+
+
 def nearest_file(path: str) -> str:
     """Return a "Did you mean" among what lies in the folder of `path`."""
     folder, name = os.path.split(path.rstrip("/"))

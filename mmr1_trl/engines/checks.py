@@ -42,7 +42,7 @@ def check_engine(args: Any, model: Any, wait: bool = True) -> None:
             training or serve it so long, or the server is not there or has another model.
     """
     check_version()
-    path = model if isinstance(model, str) else model.config._name_or_path
+    path = model if isinstance(model, str) else model.config.name_or_path
     config = (
         AutoConfig.from_pretrained(model, trust_remote_code=args.trust_remote_code) if path == model else model.config
     )

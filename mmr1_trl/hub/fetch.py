@@ -16,12 +16,6 @@ _CHECKPOINT = re.compile(
 )
 
 
-def split_revision(name: str) -> tuple[str, str | None]:
-    """Split `"owner/name@revision"`; the revision is `None` when there is none."""
-    repo_id, _, revision = name.partition("@")
-    return repo_id, revision or None
-
-
 def require_repository(repo_id: str, kind: str, revision: str | None = None) -> None:
     """
     Ask the Hub once whether a model or a dataset is there.

@@ -1,176 +1,18 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""What a run says about itself: `mmr1_run.json`, written beside the model, from which its card is made."""
+"""What the folder of a run says about it, from which its card is made."""
 
 import json
-import os
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers.utils import is_peft_available
 
 from mmr1_trl.hub.render import hub_id, public_name
 from mmr1_trl.run_folder import RUN_FILE, SETTINGS_FILE
 
 
 ADAPTER_FILE = "adapter_config.json"
-PACKAGES = ("trl", "transformers", "torch", "accelerate", "datasets", "peft", "huggingface_hub")
-
-# The options that decide what a run learns, in the order of the card. The last groups only with their switch on.
-ARGUMENTS = (
-    "learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "max_grad_norm", "max_steps",
-    "num_train_epochs", "generation_batch_size", "num_generations", "steps_per_generation", "num_iterations",
-    "per_device_train_batch_size", "gradient_accumulation_steps", "loss_type", "scale_rewards", "beta", "epsilon",
-    "epsilon_high", "delta", "entropy_coef", "temperature", "top_p", "top_k", "max_completion_length", "max_length",
-    "min_pixels", "max_pixels", "freeze_vision_tower", "bf16", "fp16", "use_vllm", "seed", "label_noise",
-)  # fmt: skip
-TRACKER = (
-    "tracker_forgetting", "tracker_rho_min", "tracker_rho_max", "tracker_target_kl", "tracker_kl_window",
-    "tracker_kl_source", "tracker_initial_value", "tracker_initial_rollouts", "tracker_smoothing",
-    "tracker_success_threshold",
-)  # fmt: skip
-SHAPING = ("shaping_alpha", "shaping_kappa", "entropy_source")
-SAMPLING = (
-    "prompt_sampling", "vas_weighted_fraction", "vas_refresh", "vas_update_steps", "vas_rollouts",
-    "vas_subset_fraction", "vas_outcome_weight", "vas_diversity_weight", "vas_diversity_metric", "vas_variant",
-)  # fmt: skip
-SCHEDULE = ("entropy_schedule", "explore_coef", "exploit_coef", "switch_fraction", "ramp_steps")
-
-
-def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list[str] | None = None) -> dict[str, Any]:
-    """
-    Say what a trainer trains, on what, how, and how far it is. No path, token or name of a person is in it.
-
-    Args:
-        trainer ([`~trainers.trainer.RLVRTrainer`] or a trainer of TRL):
-            The trainer.
-        dataset_name (`str`, *optional*):
-            What the user calls the training rows.
-        tags (`str` or `list[str]`, *optional*):
-            Further tags of the card.
-
-    Returns:
-        `dict`: Plain values.
-    """
-    from mmr1_trl.trainers.config import RLVRConfig
-
-    args = trainer.args
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    base_model = trainer.base_model_name or model.config._name_or_path
-    facts: dict[str, Any] = {
-        "trainer": type(trainer).__name__,
-        "base_model": {"name": public_name(base_model), "hub_id": hub_id(base_model)},
-        "dataset": {"name": public_name(dataset_name), "hub_id": hub_id(dataset_name)},
-        "rows": len(trainer.train_dataset),
-        "prompt_style": _prompt_style(trainer.train_dataset),
-        "model_type": model.config.model_type,
-        "adapter": _adapter(model),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "step": trainer.state.global_step,
-        "planned_steps": trainer.state.max_steps,
-        "processes": trainer.accelerator.num_processes,
-        "hardware": _hardware(trainer.accelerator),
-        "versions": {"mmr1-trl": version("mmr1-trl")} | _versions(),
-        "method_tags": list(trainer._tag_names),
-        "tags": [tags] if isinstance(tags, str) else sorted(tags or []),
-    }
-    names: tuple[str, ...] = ARGUMENTS
-    if isinstance(args, RLVRConfig):
-        facts |= _rl_facts(trainer)
-        names += TRACKER if args.advantage_baseline == "value_tracker" else ()
-        names += SHAPING if args.entropy_shaping else ()
-        names += SAMPLING if args.prompt_sampling != "uniform" else ()
-        names += SCHEDULE if args.entropy_schedule != "none" else ()
-    values = args.to_dict()
-    arguments = {name: values[name] for name in names if name in values}
-    arguments = {name: value for name, value in arguments.items() if value is not None and value is not False}
-    if args.max_steps > 0:
-        del arguments["num_train_epochs"]
-    else:
-        del arguments["max_steps"]
-    return facts | {"arguments": arguments}
-
-
-def _rl_facts(trainer: Any) -> dict[str, Any]:
-    import mmr1_trl
-
-    args, source, scores = trainer.args, trainer.prompt_source, trainer.scores
-    prompts = int(trainer.prompt_slots.max()) + 1
-    switches = {
-        "value_tracker": args.advantage_baseline == "value_tracker",
-        "shaping": args.entropy_shaping,
-        "sampling": args.prompt_sampling,
-        "schedule": args.entropy_schedule,
-    }
-    # RLVRTrainer carries TRL's paper of GRPO.
-    used = [] if switches["value_tracker"] else [mmr1_trl.RLVRTrainer]
-    used += [mmr1_trl.MSSRTrainer] if switches["value_tracker"] or switches["shaping"] else []
-    used += [mmr1_trl.VASTrainer] if args.prompt_sampling == "variance_aware" else []
-    used += [mmr1_trl.TwoStageEntropyTrainer] if args.entropy_schedule != "none" else []
-    return {
-        "switches": switches,
-        "methods": [trainer_class._name for trainer_class in used],
-        "method_tags": sorted({tag for trainer_class in used for tag in trainer_class._tag_names}),
-        "papers": [dict(trainer_class._paper) for trainer_class in used],
-        "prompts": prompts,
-        "rewards": [str(name) for name in trainer.reward_func_names],
-        "reward_weights": trainer.reward_weights.tolist(),
-        "rollouts": {
-            "training": source.batches_drawn * source.prompts_per_batch * trainer.num_generations,
-            "scoring": scores.scoring_rollouts if scores is not None else 0,
-            "initial": args.tracker_initial_rollouts * prompts if trainer.baseline and source.batches_drawn else 0,
-        },
-    }
-
-
-def _prompt_style(dataset: Any) -> str | None:
-    """The style that all prompts have; of the drawn pictures it is known by their columns."""
-    if "prompt_style" in dataset.column_names:
-        return dataset.select_columns("prompt_style")[0]["prompt_style"]
-    return "figures" if {"family", "level"} <= set(dataset.column_names) else None
-
-
-def _adapter(model: Any) -> dict[str, Any] | None:
-    """The settings of a PEFT model's adapter, in words of its `adapter_config.json`."""
-    if not is_peft_available():
-        return None
-    from peft import PeftModel
-
-    if not isinstance(model, PeftModel):
-        return None
-    config = model.peft_config[model.active_adapter].to_dict()
-    targets = config.get("target_modules")
-    return {
-        "peft_type": str(getattr(config["peft_type"], "value", config["peft_type"])),
-        "r": config.get("r"),
-        "lora_alpha": config.get("lora_alpha"),
-        "target_modules": targets if isinstance(targets, str) else sorted(targets or []),
-    }
-
-
-def _hardware(accelerator: Any) -> str:
-    import torch
-
-    processes = accelerator.num_processes
-    if accelerator.device.type != "cuda":
-        what = "CPU" if accelerator.device.type == "cpu" else accelerator.device.type
-        return f"{what}, {os.cpu_count()} cores" + (f", {processes} processes" if processes > 1 else "")
-    properties = torch.cuda.get_device_properties(accelerator.device)
-    return f"{processes} x {properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError
-
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            pass
-    return found
 
 
 def read_facts(run: Path) -> dict[str, Any]:

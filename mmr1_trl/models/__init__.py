@@ -9,7 +9,7 @@ _EXPORTS = {
     "load_config": "mmr1_trl.models.processing",
     "load_processor": "mmr1_trl.models.processing",
     "build_tiny_vlm": "mmr1_trl.models.tiny_vlm",
-    "resolve_model": "mmr1_trl.models.cache",
+    "resolve_model": "mmr1_trl.models.built_in",
     "ColdStartConfig": "mmr1_trl.models.cold_start",
     "train_cold_start": "mmr1_trl.models.cold_start",
 }
@@ -17,7 +17,7 @@ _EXPORTS = {
 __all__ = ["ColdStartConfig", "build_tiny_vlm", "load_config", "load_processor", "resolve_model", "train_cold_start"]
 
 if TYPE_CHECKING:
-    from mmr1_trl.models.cache import resolve_model
+    from mmr1_trl.models.built_in import resolve_model
     from mmr1_trl.models.cold_start import ColdStartConfig, train_cold_start
     from mmr1_trl.models.processing import load_config, load_processor
     from mmr1_trl.models.tiny_vlm import build_tiny_vlm

@@ -33,7 +33,7 @@ def check_model_name(name: str, whole: bool = False) -> None:
 
     Args:
         name (`str`):
-            As given to [`resolve_model`].
+            As given to [`~mmr1_trl.models.resolve_model`].
         whole (`bool`, *optional*, defaults to `False`):
             Whether to refuse the folder of an adapter as well.
 
@@ -150,50 +150,3 @@ def build_once(name: str, build: Callable[[str], None]) -> Path:
                 raise
             shutil.rmtree(unfinished)
     return folder
-
-
-def resolve_model(name: str) -> str:
-    """
-    Turn a built-in model name into a path; any other name is returned as it is.
-
-    Args:
-        name (`str`):
-            `"figures/tiny"` (a tiny model with random weights), `"figures/cold_start"` (the tiny model after the
-            supervised cold start, which takes a few minutes the first time), `"figures/spread_start"` and
-            `"figures/uneven_start"` (other cold starts, whose pass rates differ by level or by family),
-            `"figures/shapes_start"` (a cold start for `point` and `classify`), a folder or a Hub id.
-
-    Returns:
-        `str`: Path of a folder with model and processor, or `name`.
-
-    Raises:
-        BadInputError: If `name` begins with `figures/` and is neither a built-in name nor a folder.
-    """
-    if name == TINY:
-        return str(build_once("figures-tiny-v1", _save_tiny))
-    if name in (COLD_START, SPREAD_START, UNEVEN_START, SHAPES_START):
-        from mmr1_trl.models.cold_start import (
-            ColdStartConfig,
-            cold_start_path,
-            shapes_stages,
-            spread_stages,
-            uneven_stages,
-        )
-
-        configs = {
-            COLD_START: ColdStartConfig(),
-            SPREAD_START: ColdStartConfig(stages=spread_stages()),
-            UNEVEN_START: ColdStartConfig(stages=uneven_stages()),
-            SHAPES_START: ColdStartConfig(stages=shapes_stages()),
-        }
-        return str(cold_start_path(configs[name]))
-    check_model_name(name)
-    return name
-
-
-def _save_tiny(folder: str) -> None:
-    from mmr1_trl.models.tiny_vlm import build_tiny_vlm
-
-    model, processor = build_tiny_vlm("qwen2_5_vl", seed=0)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)

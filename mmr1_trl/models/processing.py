@@ -6,12 +6,13 @@ from typing import Any
 
 import transformers
 from jinja2 import TemplateError
-from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, ProcessorMixin
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
 from mmr1_trl.models.chat_template import try_chat_template
+from mmr1_trl.models.image_only import IMAGE_ONLY
 
 
 def generation_prompt(processor: Any, template_kwargs: Any = None) -> str:
@@ -40,57 +41,6 @@ def generation_prompt(processor: Any, template_kwargs: Any = None) -> str:
     return str(text).rpartition(question)[2]
 
 
-class _ImageOnlyMixin:
-    """
-    A Qwen processor without the video part, whose class can only be built where torchvision is installed.
-
-    transformers reads the parts of a processor from the signature of `__init__`, hence one without `video_processor`.
-    """
-
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
-        chat_template: str | None = None,
-        **kwargs: Any,
-    ):
-        if tokenizer is None:
-            raise BadInputError("A processor needs a tokenizer.")
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.vision_start_token, self.vision_end_token = "<|vision_start|>", "<|vision_end|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        self.vision_start_token_id = tokenizer.convert_tokens_to_ids(self.vision_start_token)
-        self.vision_end_token_id = tokenizer.convert_tokens_to_ids(self.vision_end_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)  # type: ignore[arg-type]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Serialize with a video part, which the class of the same name wants where torchvision is installed."""
-        output = ProcessorMixin.to_dict(self)  # type: ignore[arg-type]
-        image_config = {k: v for k, v in output["image_processor"].items() if k != "image_processor_type"}
-        kind = "Qwen3VLVideoProcessor" if isinstance(self, transformers.Qwen3VLProcessor) else "Qwen2VLVideoProcessor"
-        return output | {"video_processor": image_config | {"video_processor_type": kind}}
-
-
-# The subclasses carry the upstream names, because `save_pretrained` writes the class name into the files: a folder
-# that is saved here then loads with plain `AutoProcessor` elsewhere.
-class Qwen2VLProcessor(_ImageOnlyMixin, transformers.Qwen2VLProcessor): ...
-
-
-class Qwen2_5_VLProcessor(_ImageOnlyMixin, transformers.Qwen2_5_VLProcessor): ...
-
-
-class Qwen3VLProcessor(_ImageOnlyMixin, transformers.Qwen3VLProcessor): ...
-
-
-_IMAGE_ONLY: dict[str, type[ProcessorMixin]] = {
-    "qwen2_vl": Qwen2VLProcessor,
-    "qwen2_5_vl": Qwen2_5_VLProcessor,
-    "qwen3_vl": Qwen3VLProcessor,
-    "qwen3_vl_moe": Qwen3VLProcessor,
-}
-
-
 def processor_class(model_type: str) -> type:
     """
     Return the class that loads the processor of a model type in this environment.
@@ -102,7 +52,7 @@ def processor_class(model_type: str) -> type:
     Returns:
         `type`: [`~transformers.AutoProcessor`], or for a Qwen-VL model without torchvision the image-only processor.
     """
-    return AutoProcessor if is_torchvision_available() else _IMAGE_ONLY.get(model_type, AutoProcessor)
+    return AutoProcessor if is_torchvision_available() else IMAGE_ONLY.get(model_type, AutoProcessor)
 
 
 def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs: Any) -> PreTrainedConfig:
@@ -197,7 +147,7 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
 
 
 def _built_in() -> tuple[PreTrainedConfig, ProcessorMixin]:
-    from mmr1_trl.models.tiny_vlm import tiny_parts  # which is made of this module's processors
+    from mmr1_trl.models.tiny_vlm import tiny_parts
 
     return tiny_parts()
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.models.processing import Qwen2_5_VLProcessor, Qwen3VLProcessor
+from mmr1_trl.models.image_only import Qwen2_5_VLProcessor, Qwen3VLProcessor
 from mmr1_trl.models.tiny_tokenizer import build_tokenizer, chat_template
 
 

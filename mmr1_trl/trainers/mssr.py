@@ -1,10 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """MSSR: one rollout per prompt, a tracked pass rate as its baseline, entropy-shaped advantages."""
 
-import textwrap
 from dataclasses import dataclass, field
 
 from mmr1_trl.trainers.config import RLVRConfig
+from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.trainer import RLVRTrainer
 
 
@@ -58,17 +58,7 @@ class MSSRTrainer(RLVRTrainer):
             As in [`RLVRTrainer`].
     """
 
-    _tag_names = ["trl", "mmr1-trl", "mssr"]
-    _name = "MSSR"
-    _paper = {
-        "title": "Stable and Efficient Single-Rollout RL for Multimodal Reasoning",
-        "id": "2512.18215",
-        "citation": textwrap.dedent("""\
-            @article{liu2025mssr,
-                title        = {{Stable and Efficient Single-Rollout RL for Multimodal Reasoning}},
-                author       = {Rui Liu and Dian Yu and Lei Ke and Haolin Liu and Yujun Zhou and Zhenwen Liang and Haitao Mi and Pratap Tokekar and Dong Yu},
-                year         = 2025,
-                eprint       = {arXiv:2512.18215},
-            }"""),  # noqa: E501
-    }
+    _tag_names = METHODS["mssr"].tags
+    _name = METHODS["mssr"].title
+    _paper = METHODS["mssr"].paper
     _config_class = MSSRConfig

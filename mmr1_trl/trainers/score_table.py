@@ -12,8 +12,8 @@ import torch
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetsError
 
+from mmr1_trl.data.sources import split_revision
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.hub.fetch import split_revision
 from mmr1_trl.trainers.rows import row_digests
 
 

@@ -48,6 +48,7 @@ from mmr1_trl.trainers.gathers import LeanGathers
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED
 from mmr1_trl.trainers.guards.step import StepGuards
+from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint, usable_rows
@@ -96,8 +97,7 @@ class RLVRTrainer(ResumableTrainer):
     num_generations: int
     _logs: Any
 
-    _tag_names = ["trl", "mmr1-trl", "grpo"]
-    _name = "GRPO"
+    _tag_names = METHODS["grpo"].tags
     _config_class = RLVRConfig
     _check_enough_rows = staticmethod(check_enough_rows)
 
@@ -119,7 +119,7 @@ class RLVRTrainer(ResumableTrainer):
                 f"options of {type(args).__name__}."
             )
         if processing_class is None:
-            path = model if isinstance(model, str) else model.config._name_or_path
+            path = model if isinstance(model, str) else str(model.config.name_or_path)
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
         train_dataset, eval_dataset = usable_rows(train_dataset, eval_dataset, processing_class, args.on_bad_row)
         train_dataset, eval_dataset = add_training_frames(

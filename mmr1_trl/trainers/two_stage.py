@@ -1,10 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Two-stage entropy: token entropy is maximized first and minimized at the end, for noisy labels."""
 
-import textwrap
 from dataclasses import dataclass, field
 
 from mmr1_trl.trainers.config import RLVRConfig
+from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.trainer import RLVRTrainer
 
 
@@ -40,18 +40,7 @@ class TwoStageEntropyTrainer(RLVRTrainer):
             As in [`RLVRTrainer`].
     """
 
-    _tag_names = ["trl", "mmr1-trl", "two-stage-entropy"]
-    _name = "Two-stage entropy"
-    _paper = {
-        "title": "From Exploration to Exploitation: "
-        "A Two-Stage Entropy RLVR Approach for Noise-Tolerant MLLM Training",
-        "id": "2511.07738",
-        "citation": textwrap.dedent("""\
-            @article{xu2025twostage,
-                title        = {{From Exploration to Exploitation: A Two-Stage Entropy RLVR Approach for Noise-Tolerant MLLM Training}},
-                author       = {Donglai Xu and Hongzheng Yang and Yuzhi Zhao and Pingping Zhang and Jinpeng Chen and Wenao Ma and Zhijian Hou and Mengyang Wu and Xiaolei Li and Senkang Hu and Ziyi Guan and Jason Chun Lok Li and Lai Man Po},
-                year         = 2025,
-                eprint       = {arXiv:2511.07738},
-            }"""),  # noqa: E501
-    }
+    _tag_names = METHODS["two-stage"].tags
+    _name = METHODS["two-stage"].title
+    _paper = METHODS["two-stage"].paper
     _config_class = TwoStageEntropyConfig

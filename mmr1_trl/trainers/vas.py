@@ -1,10 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """VAS: prompts whose outcome is uncertain, and whose rollouts differ, are drawn more often."""
 
-import textwrap
 from dataclasses import dataclass, field
 
 from mmr1_trl.trainers.config import RLVRConfig
+from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.trainer import RLVRTrainer
 
 
@@ -42,17 +42,7 @@ class VASTrainer(RLVRTrainer):
             As in [`RLVRTrainer`].
     """
 
-    _tag_names = ["trl", "mmr1-trl", "vas"]
-    _name = "VAS"
-    _paper = {
-        "title": "MMR1: Enhancing Multimodal Reasoning with Variance-Aware Sampling and Open Resources",
-        "id": "2509.21268",
-        "citation": textwrap.dedent("""\
-            @article{leng2025mmr1,
-                title        = {{MMR1: Enhancing Multimodal Reasoning with Variance-Aware Sampling and Open Resources}},
-                author       = {Sicong Leng and Jing Wang and Jiaxi Li and Hao Zhang and Zhiqiang Hu and Boqiang Zhang and Yuming Jiang and Hang Zhang and Xin Li and Lidong Bing and Deli Zhao and Wei Lu and Yu Rong and Aixin Sun and Shijian Lu},
-                year         = 2025,
-                eprint       = {arXiv:2509.21268},
-            }"""),  # noqa: E501
-    }
+    _tag_names = METHODS["vas"].tags
+    _name = METHODS["vas"].title
+    _paper = METHODS["vas"].paper
     _config_class = VASConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmr1_trl.cli.commands.check_checkpoint import check_checkpoint
 from mmr1_trl.cli.commands.check_report import Report, report_lines
-from mmr1_trl.cli.commands.train import METHODS, parse_training
+from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.config_file import method_of_config, read_yaml
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.parser import Parser
@@ -27,6 +27,7 @@ from mmr1_trl.cli.parts import (
     without_long_prompts,
 )
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.trainers.method_table import METHODS
 
 
 _USAGE = f"mmr1 check [{' | '.join(METHODS)}] --config NAME_OR_PATH [--option value ...]"

@@ -4,7 +4,7 @@
 import json
 from pathlib import Path
 
-from mmr1_trl.cli.commands.train import METHODS, build_trainer, parse_training
+from mmr1_trl.cli.commands.train import build_trainer, parse_training
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import run_or_launch, settle
@@ -12,6 +12,7 @@ from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.trainers.method_table import METHODS
 
 
 _USAGE = """usage: mmr1 profile [METHOD] [--steps N] [--config NAME_OR_PATH] [options of `mmr1 METHOD`]

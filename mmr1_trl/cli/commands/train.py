@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mmr1_trl
 from mmr1_trl.cli.first_look import look_at_folder, look_first
 from mmr1_trl.cli.launch import PREEMPTED, run_or_launch, settle
 from mmr1_trl.cli.output import (
@@ -21,24 +22,7 @@ from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings, parse
 from mmr1_trl.cli.parts import load_parts
 from mmr1_trl.errors import BadInputError, Preempted
 from mmr1_trl.run_folder import SETTINGS_FILE, TRAIN_RESULTS, TRAINER_STATE
-
-
-# command -> (config, trainer, what --help says), the classes by their name in `mmr1_trl`
-METHODS = {
-    "grpo": ("RLVRConfig", "RLVRTrainer", "Plain GRPO over the same data path as the other methods."),
-    "mssr": (
-        "MSSRConfig",
-        "MSSRTrainer",
-        "MSSR (arXiv 2512.18215): one rollout per prompt, a Beta success tracker as its baseline, entropy-shaped "
-        "advantages. MVSR, the paper's unshaped baseline, is --entropy_shaping false.",
-    ),
-    "vas": ("VASConfig", "VASTrainer", "MMR1 / VAS (arXiv 2509.21268): GRPO with variance-aware prompt sampling."),
-    "two-stage": (
-        "TwoStageEntropyConfig",
-        "TwoStageEntropyTrainer",
-        "Two-stage entropy (arXiv 2511.07738): GRPO that maximizes token entropy first and minimizes it then.",
-    ),
-}
+from mmr1_trl.trainers.method_table import METHODS
 
 
 def parse_training(command: str, argv: list[str]) -> Settings:
@@ -58,12 +42,11 @@ def parse_training(command: str, argv: list[str]) -> Settings:
     def load_classes() -> tuple[type, ...]:
         from trl import ModelConfig
 
-        import mmr1_trl
         from mmr1_trl.cli.arguments import RLArguments
 
-        return RLArguments, getattr(mmr1_trl, METHODS[command][0]), ModelConfig
+        return RLArguments, getattr(mmr1_trl, METHODS[command].config), ModelConfig
 
-    settings = parse(command, argv, load_classes, METHODS[command][2])
+    settings = parse(command, argv, load_classes, METHODS[command].about)
     prefer_cpu_where_needed(settings)
     return settings
 
@@ -124,10 +107,8 @@ def _train(settings: Settings) -> int:
 
 def build_trainer(settings: Settings) -> tuple[Any, str]:
     """Return the trainer of a training command, and what the user calls the dataset."""
-    import mmr1_trl
-
     parts = load_parts(settings)
-    return parts.make(getattr(mmr1_trl, METHODS[settings.command][1])), parts.dataset_name
+    return parts.make(getattr(mmr1_trl, METHODS[settings.command].trainer)), parts.dataset_name
 
 
 def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:

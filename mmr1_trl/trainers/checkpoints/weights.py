@@ -23,7 +23,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 @contextlib.contextmanager
 def on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
     """TRL loads the reference model from where the policy came from; give a model built in memory such a place."""
-    if isinstance(model, str) or model.config._name_or_path:
+    if isinstance(model, str) or model.config.name_or_path:
         yield
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -31,11 +31,11 @@ def on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
         model.config.architectures = [type(model).__name__]
         model.config.save_pretrained(folder)
         save_model(model, os.path.join(folder, SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
-        model.config._name_or_path = folder
+        model.config.name_or_path = folder
         try:
             yield
         finally:
-            model.config._name_or_path = ""
+            model.config.name_or_path = ""
 
 
 def reload_weights(model: PreTrainedModel, folder: Path) -> None:

@@ -347,7 +347,7 @@ def built(folder, monkeypatch):
         raise AssertionError("a model was built")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("mmr1_trl.models.cache.build_once", build)
+    monkeypatch.setattr("mmr1_trl.models.built_in.build_once", build)
     monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", build)
     monkeypatch.setattr("mmr1_trl.models.tiny_vlm.build_tiny_vlm", build)
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)

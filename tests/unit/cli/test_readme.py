@@ -53,7 +53,7 @@ def commands(word):
 def test_mmr1_commands_are_understood(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command, *argv = words
-    assert command in cli.available_commands()
+    assert command in cli.COMMANDS
     (tmp_path / "my.yaml").write_text("max_steps: 1\n")
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     if command in METHODS:
@@ -78,7 +78,7 @@ def test_links_and_commands_of_the_readme_exist():
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / target).exists(), target
     listed = set(re.findall(r"^\| .*`mmr1 ([a-z-]+)", text, flags=re.MULTILINE))
-    assert listed <= set(cli.available_commands())
+    assert listed <= set(cli.COMMANDS)
 
 
 def test_the_python_example_trains(tmp_path, monkeypatch):

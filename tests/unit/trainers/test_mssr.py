@@ -10,8 +10,8 @@ from trl import GRPOTrainer
 import mmr1_trl.trainers.trainer as trainer_module
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.run_facts import describe_run
 from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
+from mmr1_trl.trainers.cards import describe_run
 
 
 ALIGNED = {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}

@@ -1,9 +1,0 @@
-# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""`mmr1 mssr`."""
-
-from mmr1_trl.cli.commands.train import train
-
-
-def run(argv: list[str]) -> int:
-    """Train with the words after `mmr1 mssr` as options; return the exit code."""
-    return train("mssr", argv)
