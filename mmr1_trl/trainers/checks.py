@@ -49,6 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "entropy_alarm": ("warn", "stop"),
     "coordinates": ("auto", *COORDINATES),
+    "share_prompts": ("auto", "off"),
     "on_bad_row": ("error", "skip"),
     "on_nonfinite": ("error", "skip"),
     "on_mismatch": ("error", "warn"),

@@ -147,6 +147,12 @@ class RLVRConfig(GRPOConfig):
             other than the Qwen-VL families, FSDP of version 1, and tools together with sharded weights take the plain
             path in any case. With a frozen tower (and projection) nothing else changes; with a trained one gradients
             are summed in another order.
+        share_prompts (`str`, *optional*, defaults to `"off"`):
+            `"auto"`: within a forward pass the language model computes each distinct prompt once for all its rollouts,
+            and padding not at all, where that spares it a tenth of the tokens or more; and each distinct prompt once
+            when transformers samples. Results differ by rounding, as sums are taken in another order. Models whose
+            text part is none of the Qwen and Llama families, and attention other than SDPA and FlashAttention 2, take
+            the plain path in any case; the log says why. `"off"`: as TRL, bit for bit.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Pictures with fewer or more pixels are resized before the processor sees them.
         coordinates (`str`, *optional*, defaults to `"auto"`):
@@ -294,6 +300,12 @@ class RLVRConfig(GRPOConfig):
     encode_once: bool = field(
         default=True,
         metadata={"help": "Pre-process each picture once per batch of rollouts; encode it once per batch or forward."},
+    )
+    share_prompts: str = field(
+        default="off",
+        metadata={
+            "help": "Each prompt once through the language model, without padding, where it pays ('auto'), or 'off'."
+        },
     )
     min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
     max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})

@@ -49,6 +49,7 @@ from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED
 from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.method_table import METHODS
+from mmr1_trl.trainers.packing.installation import prepare_sharing
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint, usable_rows
@@ -177,6 +178,7 @@ class RLVRTrainer(ResumableTrainer):
             stop, tables = args.entropy_alarm == "stop", args.log_completions
             self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, stop, tables))
         self.vision = prepare_vision(self)
+        self.sharing = prepare_sharing(self)
         allow_rows_without_pictures(self)
         self.engine = connect(self, last_checkpoint)
         self.guards = StepGuards(self)
@@ -255,7 +257,9 @@ class RLVRTrainer(ResumableTrainer):
         return output
 
     def _generate(self, prompts: list[Any]) -> Any:
-        return self.guards.sampled(prompts, super()._generate(prompts))
+        with self.sharing.sampling():
+            sampled = super()._generate(prompts)
+        return self.guards.sampled(prompts, sampled)
 
     def _vision_of(self, batch: str) -> contextlib.AbstractContextManager[None]:
         return self.vision.generation(batch) if self.vision is not None else contextlib.nullcontext()
@@ -339,7 +343,8 @@ class RLVRTrainer(ResumableTrainer):
             kwargs["compute_entropy"] = True
         reads_states = sampling_pass and self._rewards_certainty
         core = self.accelerator.unwrap_model(model)
-        with SelfCertainty(core, self.temperature, args[2]) if reads_states else contextlib.nullcontext() as certainty:
+        reading = SelfCertainty(core, self.temperature, args[2]) if reads_states else contextlib.nullcontext()
+        with reading as certainty, self.sharing.completions(args[0].size(1) - args[2]):
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if sampling_pass:
             self._sampling_pass = {"logps": logps, "entropies": entropies}
@@ -438,6 +443,8 @@ class RLVRTrainer(ResumableTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if self.vision is not None and "loss" in logs:
             logs |= self.vision.pop_metrics()
+        if "loss" in logs:
+            logs |= self.sharing.pop_metrics()
         super().log(logs, start_time)
         if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
             add_pictures(str(self.args.output_dir), self.state.global_step, list(self._logs["images"]))

@@ -1,0 +1,266 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""Puts packing before the layers of a model's text part, and prompts that are the same into one prefill.
+
+The seam is the `forward` of the text model: what comes in are token embeddings with the pictures' features already in
+place, what goes out are hidden states, and nothing above or below needs to know that only distinct tokens passed.
+"""
+
+import contextlib
+import functools
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import (
+    LlamaModel,
+    MistralModel,
+    Qwen2_5_VLTextModel,
+    Qwen2Model,
+    Qwen2VLTextModel,
+    Qwen3Model,
+    Qwen3VLTextModel,
+)
+from transformers.utils import logging
+
+from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, packed_attention
+from mmr1_trl.trainers.packing.plan import Plan, first_equal, make_plan
+
+
+logger = logging.get_logger(__name__)
+
+TEXT_MODELS = (
+    Qwen2VLTextModel, Qwen2_5_VLTextModel, Qwen3VLTextModel, Qwen2Model, Qwen3Model, LlamaModel, MistralModel,
+)  # fmt: skip
+
+# A batch is packed if at least this share of its tokens need not be computed; with less, packing costs as much.
+WORTH_IT = 0.1
+
+
+class SharedPrompts:
+    """
+    Computes each distinct prompt once per forward pass, and padding not at all.
+
+    Rows share a prompt if the text model would be given the same for it, number by number: embeddings with the
+    pictures' features, positions, and the features that enter deeper layers. Two prompts that differ in their picture
+    only are two prompts, and nothing has to be known of where they come from.
+    """
+
+    def __init__(self) -> None:
+        self.active = False
+        self.asked = 0
+        self.computed = 0
+        self._reported = (0, 0)
+        self._prompt_length: int | None = None  # while forward passes over completions are made
+        self._sampling = False
+
+    def install(self, text_model: Any) -> None:
+        """
+        Put packing before the layers of a text model.
+
+        Args:
+            text_model (one of `TEXT_MODELS`):
+                Its attention is one of `ATTENTIONS`.
+        """
+
+        @functools.wraps(type(text_model).forward)
+        def forward(text_model: Any, *args: Any, **kwargs: Any) -> Any:
+            plain = functools.partial(type(text_model).forward, text_model)
+            if args or (self._prompt_length is None and not self._sampling):
+                return plain(*args, **kwargs)
+            return self._forward(text_model, plain, kwargs)
+
+        text_model.config._attn_implementation = packed_attention(text_model.config._attn_implementation)
+        text_model.forward = types.MethodType(forward, text_model)  # a method, so that a copy's is the copy's
+        self.active = True
+
+    @contextlib.contextmanager
+    def completions(self, prompt_length: int) -> Iterator[None]:
+        """
+        Pack the forward passes that are made inside.
+
+        Args:
+            prompt_length (`int`):
+                Columns of the prompts, padding included.
+        """
+        self._prompt_length = prompt_length
+        try:
+            yield
+        finally:
+            self._prompt_length = None
+
+    @contextlib.contextmanager
+    def sampling(self) -> Iterator[None]:
+        """Compute the keys and values of each distinct prompt once in the generations that are made inside."""
+        self._sampling = True
+        try:
+            yield
+        finally:
+            self._sampling = False
+
+    def _forward(self, text_model: Any, plain: Any, kwargs: dict[str, Any]) -> Any:
+        cache = kwargs.get("cache", kwargs.get("past_key_values"))
+        mask = kwargs.get("attention_mask")
+        prefill = self._prompt_length is None
+        if prefill and (cache is None or cache.get_seq_length() > 0):
+            return plain(**kwargs)
+        if kwargs.get("inputs_embeds") is None:
+            kwargs["inputs_embeds"] = text_model.get_input_embeddings()(kwargs.pop("input_ids"))
+        embeds = kwargs["inputs_embeds"]
+        inputs = _Inputs(embeds, **{name: kwargs.get(name) for name in _Inputs.OPTIONAL})
+        rows, columns = embeds.shape[:2]
+        self.asked += rows * columns
+        self.computed += rows * columns
+        if not isinstance(mask, torch.Tensor) or mask.ndim != 2 or (cache is not None) != prefill:
+            return plain(**kwargs)
+        width = columns if self._prompt_length is None else self._prompt_length
+        owners = inputs.first_equal(mask, width)
+        if prefill:
+            return self._prefill(plain, kwargs, inputs, owners, cache)
+        plan = make_plan(mask, width, owners)
+        if plan.num_tokens > (1 - WORTH_IT) * rows * columns:
+            return plain(**kwargs)
+        self.computed += plan.num_tokens - rows * columns
+        # A mask of four dimensions is taken for one that is ready, and none is made. The plan takes its place.
+        ready = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device)
+        output = plain(**kwargs | inputs.packed(plan) | {"attention_mask": ready, "use_cache": False, PLAN: plan})
+        output.last_hidden_state = plan.unpack(output.last_hidden_state)
+        return output
+
+    def _prefill(self, plain: Any, kwargs: dict[str, Any], inputs: "_Inputs", owners: list[int], cache: Any) -> Any:
+        distinct = sorted(set(owners))
+        if len(distinct) == len(owners):
+            return plain(**kwargs)
+        device = inputs.embeds.device
+        rows = torch.tensor(distinct, device=device)
+        output = plain(**kwargs | inputs.selected(rows) | {"attention_mask": kwargs["attention_mask"][rows]})
+        self.computed -= (len(owners) - len(distinct)) * inputs.embeds.size(1)
+        copies = torch.tensor([distinct.index(owner) for owner in owners], device=device)
+        cache.batch_select_indices(copies)
+        output.last_hidden_state = output.last_hidden_state[copies]
+        return output
+
+    def pop_metrics(self) -> dict[str, float]:
+        """Return the tokens that forward passes were asked for and that were computed since the last call."""
+        if not self.active:
+            return {}
+        asked, computed = self.asked - self._reported[0], self.computed - self._reported[1]
+        self._reported = self.asked, self.computed
+        return {
+            "tokens/asked": asked, "tokens/computed": computed, "tokens/share_saved": 1 - computed / max(1, asked),
+        }  # fmt: skip
+
+
+class _Inputs:
+    """What a text model is given for a batch of rows, beside the mask."""
+
+    OPTIONAL = ("position_ids", "visual_pos_masks", "deepstack_visual_embeds")
+
+    def __init__(
+        self, embeds: torch.Tensor, position_ids: Any, visual_pos_masks: Any, deepstack_visual_embeds: Any
+    ) -> None:
+        self.embeds = embeds
+        batch, length = embeds.shape[:2]
+        if position_ids is None:
+            position_ids = torch.arange(length, device=embeds.device).unsqueeze(0)
+        # (B, L), or (axes, B, L): time, height and width of a picture's tokens, in some families the text's before
+        self.positions = position_ids.expand(*position_ids.shape[:-2], batch, length)
+        self.visual = visual_pos_masks
+        self.deepstack = deepstack_visual_embeds or []
+        if self.visual is not None:
+            # Of each position the number of its features, which are listed row by row.
+            self.features = (self.visual.flatten().cumsum(0) - 1).view_as(self.visual)
+
+    def first_equal(self, mask: torch.Tensor, prompt_length: int) -> list[int]:
+        """For each row the first one with the same prompt."""
+        prompts = self.embeds[:, :prompt_length].detach()
+        positions = self.positions[..., :prompt_length].movedim(-2, 0)
+        # One number of each embedding tells most prompts apart.
+        values = torch.stack((prompts[..., 0].float(), mask[:, :prompt_length].float()), dim=1)
+        keys = [row.tobytes() for row in values.cpu().numpy()]
+
+        def same(one: int, other: int) -> bool:
+            pairs = [(prompts[one], prompts[other]), (positions[one], positions[other])]
+            if self.visual is not None:
+                places = [self.visual[row, :prompt_length] for row in (one, other)]
+                pairs.append((places[0], places[1]))
+                first, second = (self.features[row, :prompt_length][at] for row, at in zip((one, other), places))
+                pairs += [(layer[first], layer[second]) for layer in self.deepstack]
+            return all(torch.equal(*pair) for pair in pairs)
+
+        return first_equal(keys, same)
+
+    def packed(self, plan: Plan) -> dict[str, Any]:
+        """The inputs of a plan's tokens, as one row."""
+        positions = self.positions[..., plan.rows, plan.columns].unsqueeze(-2)
+        packed: dict[str, Any] = {"inputs_embeds": plan.pack(self.embeds), "position_ids": positions}
+        if self.visual is not None:
+            visual = packed["visual_pos_masks"] = plan.pack(self.visual)
+            features = plan.pack(self.features)[visual]
+            packed["deepstack_visual_embeds"] = [layer[features] for layer in self.deepstack]
+        return packed
+
+    def selected(self, rows: torch.Tensor) -> dict[str, Any]:
+        """The inputs of some rows."""
+        selected = {"inputs_embeds": self.embeds[rows], "position_ids": self.positions[..., rows, :]}
+        if self.visual is not None:
+            visual = selected["visual_pos_masks"] = self.visual[rows]
+            features = self.features[rows][visual]
+            selected["deepstack_visual_embeds"] = [layer[features] for layer in self.deepstack]
+        return selected
+
+
+# ---- Set-up ----
+
+
+def prepare_sharing(trainer: Any) -> SharedPrompts:
+    """
+    Let the models of a trainer compute each distinct prompt once.
+
+    Args:
+        trainer ([`RLVRTrainer`]):
+            Trainer whose models are built and not yet wrapped for training.
+
+    Returns:
+        [`SharedPrompts`], not active where models take their own path; the log says why.
+    """
+    sharing = SharedPrompts()
+    if trainer.args.share_prompts == "off":
+        return sharing
+    models = [model for model in (trainer.model, trainer.ref_model) if model is not None]
+    models = [trainer.accelerator.unwrap_model(model) for model in models]
+    if (reason := _reason_against(trainer, models)) is not None:
+        logger.warning(f"share_prompts: prompts are computed for each rollout, because {reason}.")
+        return sharing
+    for model in models:
+        sharing.install(find_text_model(model))
+    return sharing
+
+
+def find_text_model(model: torch.nn.Module) -> Any:
+    """Return the text part of a model, or `None` if it is none of `TEXT_MODELS`."""
+    return next((module for module in model.modules() if type(module) in TEXT_MODELS), None)
+
+
+def _reason_against(trainer: Any, models: list[torch.nn.Module]) -> str | None:
+    args = trainer.args
+    for model in models:
+        text_model = find_text_model(model)
+        if text_model is None:
+            names = ", ".join(family.__name__ for family in TEXT_MODELS)
+            return f"the text part of {type(model).__name__} is none of {names}"
+        config = text_model.config
+        if config._attn_implementation not in ATTENTIONS:
+            return f"attention is {config._attn_implementation!r}, and not one of {', '.join(ATTENTIONS)}"
+        windows = getattr(config, "sliding_window", None) if isinstance(text_model, MistralModel) else None
+        if windows or set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+            return "it has layers that do not see the whole prompt"
+    if args.torch_compile:
+        return "torch.compile would compile anew for each number of tokens"
+    if trainer.tools:
+        return "completions with calls of tools have not been tried"
+    if args.use_transformers_continuous_batching:
+        return "continuous batching has an attention of its own"
+    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
+        return "it has been tried with version 2 of FSDP only (fsdp_version: 2)"
+    return None
