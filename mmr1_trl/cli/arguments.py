@@ -256,7 +256,9 @@ class EvalArguments:
     figures_levels: list[int] | None = field(default=None, metadata={"help": "Difficulty levels of figures."})
     figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
     prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of the pictures, if not recognized."})
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
+    )
     answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
     options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
     image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})

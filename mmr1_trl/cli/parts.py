@@ -222,10 +222,11 @@ def load_rows(
     Raises:
         [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
     """
-    from mmr1_trl.data import load_data
-    from mmr1_trl.data.row_checks import without_control_tokens
+    from transformers import ProcessorMixin
 
-    text_only = data_args.image_column == "none"
+    from mmr1_trl.data import load_data
+    from mmr1_trl.data.row_checks import readable_by, without_control_tokens
+
     rows = load_data(
         data_args.dataset_name,
         split=split,
@@ -238,7 +239,7 @@ def load_rows(
         prompt_style=data_args.prompt_style,
         image_root=data_args.image_root,
         prompt_column=data_args.prompt_column,
-        image_column=None if text_only else data_args.image_column,
+        image_column=data_args.image_column,
         answer_column=data_args.answer_column,
         options_column=data_args.options_column,
         question=data_args.question,
@@ -250,12 +251,12 @@ def load_rows(
         coordinates=coordinates,
         on_bad_row=config.on_bad_row,
     )
-    rows = without_control_tokens(rows, processor, config.on_bad_row, f"{data_args.dataset_name} ({split})")
-    if text_only:
-        return rows.remove_columns("images") if "images" in rows.column_names else rows
-    if "images" not in rows.column_names:
+    name = f"{data_args.dataset_name} ({split})"
+    rows = without_control_tokens(readable_by(processor, rows, name), processor, config.on_bad_row, name)
+    reads_pictures = isinstance(processor, ProcessorMixin)
+    if reads_pictures and data_args.image_column != "none" and "images" not in rows.column_names:
         raise BadInputError(
-            f"{data_args.dataset_name} ({split}): no column looks like pictures; besides prompt and answer there are "
+            f"{name}: no column looks like pictures; besides prompt and answer there are "
             f"{sorted(set(rows.column_names) - PREPARED)}. Name it with --image_column, or train on text alone with "
             "--image_column none."
         )
@@ -348,7 +349,7 @@ def refusals(model: str) -> Iterator[None]:
 
 def load_weights(path: str, name: str, **options: Any) -> Any:
     """
-    Load a vision-language model for generation.
+    Load a model for generation.
 
     Args:
         path (`str`):
@@ -362,10 +363,13 @@ def load_weights(path: str, name: str, **options: Any) -> Any:
         [`BadInputError`]: The weights cannot be read, or their config is none of such a model.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText
 
+    from mmr1_trl.models.processing import auto_class, load_config
+
+    named = {"revision": options["revision"]} if "revision" in options else {}
+    config = load_config(path, options.get("trust_remote_code", False), **named)
     try:
-        return AutoModelForImageTextToText.from_pretrained(path, **options)
+        return auto_class(config).from_pretrained(path, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise cannot_load(name, error) from error
 

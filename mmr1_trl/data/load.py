@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
-from mmr1_trl.data.pictures.images import ImageFolders
+from mmr1_trl.data.pictures.images import ImageFolders, without_images
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.data.sources import BUILDERS, check_dataset_name
 from mmr1_trl.errors import BadInputError, did_you_mean
@@ -59,6 +59,8 @@ def load_data(
         **prepare:
             Further arguments of [`~mmr1_trl.data.prepare.prepare_dataset`], such as `answer_column`.
 
+            `image_column="none"` leaves the pictures out.
+
     Returns:
         [`~datasets.Dataset`]: Training rows, see [`~mmr1_trl.data.prepare.prepare_dataset`].
 
@@ -67,6 +69,13 @@ def load_data(
     """
     if num_rows is not None and num_rows < 1:
         raise BadInputError(f"{num_rows} rows of {name!r} were asked for. Ask for 1 or more, or leave the number out.")
+    if prepare.get("image_column") == "none":
+        prepare |= {"image_column": None}
+        rows = load_data(
+            name, split, config=config, revision=revision, num_rows=num_rows, seed=seed, families=families,
+            levels=levels, prompt_style=prompt_style, image_root=image_root, **prepare,
+        )  # fmt: skip
+        return without_images(rows)
     if name == "figures":
         from mmr1_trl.data.figures import load_figures
 

@@ -11,10 +11,10 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from transformers import ProcessorMixin
 
 from mmr1_trl.data.pictures.images import BadImageError, fit_size, image_counts, open_image, stored_images
 from mmr1_trl.data.token_counts import PromptLengths, prompt_lengths
+from mmr1_trl.models.processing import ProcessingClass
 from mmr1_trl.rewards.scoring import check_gold
 
 
@@ -58,7 +58,7 @@ class RowsReport:
 
 def inspect_rows(
     dataset: Dataset,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
     progress: bool = True,
@@ -165,7 +165,7 @@ def _undecodable(dataset: Dataset, progress: bool) -> dict[int, str]:
 
 
 def summarize_images(
-    lengths: PromptLengths, processor: ProcessorMixin, min_pixels: int | None, max_pixels: int | None
+    lengths: PromptLengths, processor: ProcessingClass, min_pixels: int | None, max_pixels: int | None
 ) -> dict[str, Any]:
     """
     Say what the pixel limits do to the pictures.

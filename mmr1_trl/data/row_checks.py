@@ -9,8 +9,10 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from mmr1_trl.data.pictures.images import image_counts, without_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES
+from mmr1_trl.models.processing import tokenizer_of
 
 
 logger = logging.get_logger(__name__)
@@ -76,6 +78,37 @@ def report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str | None) 
     logger.warning(f"Left out {len(bad)} of {num_rows} rows: {listed}{more}.")
 
 
+def readable_by(processor: Any, dataset: Dataset, name: str) -> Dataset:
+    """
+    Refuse rows with pictures for a text-only model, which would answer without having seen them.
+
+    Args:
+        processor ([`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]):
+            Of the model: a tokenizer is that of a text-only one.
+        dataset ([`~datasets.Dataset`]):
+            The rows.
+        name (`str`):
+            What to call them in a message.
+
+    Returns:
+        [`~datasets.Dataset`]: The rows, for a text-only model without their empty columns of pictures.
+
+    Raises:
+        [`BadInputError`]: The model is text-only, and some row has a picture.
+    """
+    if not isinstance(processor, PreTrainedTokenizerBase):
+        return dataset
+    counts = image_counts(dataset)
+    if with_pictures := sum(count > 0 for count in counts):
+        row = next(row for row, count in enumerate(counts) if count)
+        raise BadInputError(
+            f"{name}: {with_pictures} of {len(counts)} rows have pictures (row {row} is the first), and the model is "
+            "text-only: it would answer without seeing them. Take a vision-language model such as "
+            "Qwen/Qwen2.5-VL-3B-Instruct, leave those rows out, or drop all pictures by --image_column none."
+        )
+    return without_images(dataset)
+
+
 def control_tokens(processor: Any) -> set[str]:
     """
     Return what a processor takes for more than text: the tokens that its tokenizer marks as special, and those that
@@ -85,7 +118,7 @@ def control_tokens(processor: Any) -> set[str]:
         processor ([`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]):
             A model's processor, or its tokenizer.
     """
-    tokenizer = processor if isinstance(processor, PreTrainedTokenizerBase) else processor.tokenizer
+    tokenizer = tokenizer_of(processor)
     added = {token.content: token.special for token in tokenizer.added_tokens_decoder.values()}
     pictures = {token for family in FAMILIES.values() for token in (family.image_token, family.video_token) if token}
     special = {token for token, is_special in added.items() if is_special} | set(tokenizer.all_special_tokens)

@@ -8,12 +8,12 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import ProcessorMixin
 from transformers.utils import logging
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.pictures.images import fit_size, image_counts, image_size, stored_images
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.processing import ProcessingClass, as_written_for, tokenizer_of
 
 
 logger = logging.get_logger(__name__)
@@ -50,7 +50,7 @@ class PromptLengths:
 def image_tokens(
     width: int,
     height: int,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
 ) -> int:
@@ -88,7 +88,7 @@ def image_tokens(
 
 def prompt_lengths(
     dataset: Dataset,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
 ) -> PromptLengths:
@@ -106,18 +106,19 @@ def prompt_lengths(
     Returns:
         [`PromptLengths`]
     """
-    parts: Any = processor
     counts = image_counts(dataset)
     texts = [
         prompt
         if isinstance(prompt, str)
-        else parts.apply_chat_template(
-            prepare_multimodal_messages(prompt, images=["picture"] * count), tokenize=False, add_generation_prompt=True
+        else processor.apply_chat_template(
+            as_written_for(processor, prepare_multimodal_messages(prompt, images=["picture"] * count)),
+            tokenize=False,
+            add_generation_prompt=True,
         )
         for prompt, count in zip(dataset["prompt"][:], counts)
     ]
     # One placeholder token per picture is part of the text and gives way to the picture's own tokens.
-    text = np.array([len(ids) for ids in parts.tokenizer(texts)["input_ids"]], dtype=np.int64) - counts
+    text = np.array([len(ids) for ids in tokenizer_of(processor)(texts)["input_ids"]], dtype=np.int64) - counts
     lengths = PromptLengths(text, np.zeros(len(dataset), dtype=np.int64))
     tokens: dict[tuple[int, int], int] = {}
     for row, images in enumerate(stored_images(dataset)):
@@ -160,7 +161,7 @@ def too_long(lengths: PromptLengths, max_completion_length: int, limit: int) -> 
     )
 
 
-def check_vllm_length(args: Any, processor: ProcessorMixin, **splits: Dataset | dict[str, Dataset] | None) -> None:
+def check_vllm_length(args: Any, processor: ProcessingClass, **splits: Dataset | dict[str, Dataset] | None) -> None:
     """
     Refuse a `vllm_max_model_length` that a prompt and its completion do not fit into.
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset, List, Value
-from transformers import ProcessorMixin
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from mmr1_trl.data.pictures.images import fit_size, image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES
-from mmr1_trl.models.processing import load_config
+from mmr1_trl.models.processing import ProcessingClass, load_config
 from mmr1_trl.rewards.grounding.boxes import COORDINATES, frame_of
 from mmr1_trl.rewards.grounding.functions import detection_reward, iou_reward, point_in_box_reward
 from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
@@ -21,7 +20,7 @@ from mmr1_trl.rewards.types import LOCATED_TYPES, infer_answer_type
 
 
 def seen_size(
-    width: int, height: int, processor: ProcessorMixin, min_pixels: int | None = None, max_pixels: int | None = None
+    width: int, height: int, processor: ProcessingClass, min_pixels: int | None = None, max_pixels: int | None = None
 ) -> tuple[int, int] | None:
     """
     Tell how large a picture is when the model sees it.
@@ -80,7 +79,7 @@ def asks_for_places(reward_funcs: Any) -> bool:
 
 def add_frames(
     dataset: Dataset,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     coordinates: str,
     model_type: Callable[[], str],
     min_pixels: int | None = None,
@@ -175,7 +174,7 @@ def add_frames(
 
 
 def add_training_frames(
-    train_dataset: Dataset, eval_dataset: Any, model: Any, processor: ProcessorMixin, args: Any, reward_funcs: Any
+    train_dataset: Dataset, eval_dataset: Any, model: Any, processor: ProcessingClass, args: Any, reward_funcs: Any
 ) -> tuple[Dataset, Any]:
     """
     Do the same to the rows of a training and of its evaluation.

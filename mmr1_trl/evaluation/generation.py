@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from datasets import Dataset
-from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.pictures.images import (
@@ -21,6 +21,7 @@ from mmr1_trl.data.pictures.images import (
     stored_images,
 )
 from mmr1_trl.engines.picture_tokens import placeholder_ids
+from mmr1_trl.models.processing import ProcessingClass, as_written_for, tokenizer_of
 
 
 @dataclass
@@ -69,7 +70,7 @@ class TransformersGenerator:
             The model, in evaluation mode, and its processor.
     """
 
-    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
+    def __init__(self, model: PreTrainedModel, processor: ProcessingClass) -> None:
         self.model, self.processor = model, processor
 
     def fingerprint(self) -> str:
@@ -182,16 +183,16 @@ def load_batch(
     return skipped
 
 
-def end_token_ids(config: GenerationConfig, processor: ProcessorMixin) -> list[int]:
+def end_token_ids(config: GenerationConfig, processor: ProcessingClass) -> list[int]:
     """The tokens that end a completion: those of the model's generation config and the tokenizer's, as in training."""
     ids = config.eos_token_id
     ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
-    return list(dict.fromkeys([processor.tokenizer.eos_token_id, *ids]))
+    return list(dict.fromkeys([tokenizer_of(processor).eos_token_id, *ids]))
 
 
 def generate(
     model: PreTrainedModel,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     conversations: list[list[dict[str, Any]]],
     *,
     max_new_tokens: int,
@@ -220,15 +221,18 @@ def generate(
     """
     if not conversations:
         return []
+    text_only = isinstance(processor, PreTrainedTokenizerBase)
+    padded: dict[str, Any] = {"padding": True, "padding_side": "left"}
     inputs: Any = processor.apply_chat_template(
-        conversations,
+        [as_written_for(processor, messages) for messages in conversations],
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
-        processor_kwargs={"padding": True, "padding_side": "left"},
+        **(padded if text_only else {"processor_kwargs": padded}),
     )
-    inputs = inputs.to(model.device, dtype=model.dtype)  # leaves integers as they are
+    # Pictures get the model's type; integers stay as they are.
+    inputs = inputs.to(model.device, **({} if text_only else {"dtype": model.dtype}))
     ends = end_token_ids(model.generation_config, processor)
     options: dict[str, Any] = {"do_sample": False}
     if num_samples is not None:
@@ -237,7 +241,7 @@ def generate(
         options["num_return_sequences"] = num_samples
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
-        pad_token_id=processor.tokenizer.pad_token_id,
+        pad_token_id=tokenizer_of(processor).pad_token_id,
         eos_token_id=ends,
         suppress_tokens=placeholder_ids(model.config) or None,
         repetition_penalty=1.0,
@@ -252,8 +256,8 @@ def generate(
     return [completions[start : start + per_prompt] for start in range(0, len(completions), per_prompt)]
 
 
-def _cut(ids: torch.Tensor, ends: list[int], processor: ProcessorMixin) -> Completion:
+def _cut(ids: torch.Tensor, ends: list[int], processor: ProcessingClass) -> Completion:
     is_end = torch.isin(ids, torch.tensor(ends))
     truncated = not bool(is_end.any())
     length = len(ids) if truncated else int(is_end.int().argmax()) + 1
-    return Completion(processor.tokenizer.decode(ids[:length], skip_special_tokens=True), length, truncated)
+    return Completion(tokenizer_of(processor).decode(ids[:length], skip_special_tokens=True), length, truncated)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel
 from transformers.training_args import OptimizerNames
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
-from mmr1_trl.models.processing import generation_prompt
+from mmr1_trl.models.processing import ProcessingClass, auto_class, generation_prompt, tokenizer_of
 from mmr1_trl.rewards.calling import call_reward
 from mmr1_trl.rewards.extraction import whole_reply
 from mmr1_trl.rewards.scoring import row_question, score_answers
@@ -81,7 +81,7 @@ def estimate_memory(
         and activations, since the two are not there at the same time.
     """
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(model_config)
+        model = auto_class(model_config).from_config(model_config)
     text = model_config.get_text_config()
     dtype = {"auto": model_config.dtype, None: torch.float32}.get(model_args.dtype, model_args.dtype)
     size = (getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32).itemsize
@@ -173,7 +173,7 @@ def _installed(package: str) -> bool:
 
 def draw_samples(
     model: PreTrainedModel,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     dataset: Dataset,
     rows: Sequence[int],
     reward_funcs: Sequence[Callable[..., Any]],
@@ -260,7 +260,7 @@ def _call_rewards(
     for function in reward_funcs:
         name = getattr(function, "__name__", type(function).__name__)
         try:
-            rewards[name] = call_reward(function, examples, texts, processor.tokenizer(texts)["input_ids"])
+            rewards[name] = call_reward(function, examples, texts, tokenizer_of(processor)(texts)["input_ids"])
         except BadInputError as error:
             problems.append(f"reward {name} fails: {error}")
     return rewards, problems

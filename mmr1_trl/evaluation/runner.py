@@ -11,11 +11,11 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import ClassLabel, Dataset, Value
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel
 
 from mmr1_trl.data.pictures.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
-from mmr1_trl.data.row_checks import find_control_tokens
+from mmr1_trl.data.row_checks import find_control_tokens, readable_by
 from mmr1_trl.engines.frames import add_frames
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.evaluation.generation import (
@@ -29,14 +29,14 @@ from mmr1_trl.evaluation.generation import (
 from mmr1_trl.evaluation.progress import BatchLog, data_fingerprint
 from mmr1_trl.evaluation.results import EvalResult, summarize
 from mmr1_trl.evaluation.vllm_generation import VLLMGenerator
-from mmr1_trl.models.processing import generation_prompt
+from mmr1_trl.models.processing import ProcessingClass, generation_prompt
 from mmr1_trl.rewards.extraction import whole_reply
 from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
 def evaluate_model(
     model: PreTrainedModel | VLLMGenerator,
-    processor: ProcessorMixin,
+    processor: ProcessingClass,
     dataset: Dataset,
     *,
     num_samples: int = 0,
@@ -111,6 +111,7 @@ def evaluate_model(
         `BadInputError`: If a column is missing, no row can be evaluated, or `log_file` belongs to something else.
     """
     start = time.perf_counter()
+    dataset = readable_by(processor, dataset, "the rows to evaluate on")
     # In vLLM the family is not at hand; the rows of `mmr1 eval` say their frame themselves.
     family = "unknown" if isinstance(model, VLLMGenerator) else model.config.model_type
     dataset = add_frames(dataset, processor, coordinates, lambda: family, min_pixels, max_pixels)

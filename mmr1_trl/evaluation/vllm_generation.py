@@ -4,13 +4,14 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig, ProcessorMixin
+from transformers import AutoConfig, GenerationConfig
 
 from mmr1_trl.engines.checks import check_model, why_it_does_not_start
 from mmr1_trl.engines.installation import check_version
 from mmr1_trl.engines.picture_tokens import without_placeholders
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion, end_token_ids
+from mmr1_trl.models.processing import ProcessingClass, as_written_for, tokenizer_of
 
 
 class VLLMGenerator:
@@ -38,7 +39,7 @@ class VLLMGenerator:
     def __init__(
         self,
         path: str,
-        processor: ProcessorMixin,
+        processor: ProcessingClass,
         *,
         dtype: str,
         trust_remote_code: bool = False,
@@ -113,13 +114,15 @@ class VLLMGenerator:
 
     def _completion(self, one: Any) -> Completion:
         # Not `one.text`: vLLM decodes token by token, and begins with a blank where transformers has none.
-        text = self.processor.tokenizer.decode(one.token_ids, skip_special_tokens=True)
+        text = tokenizer_of(self.processor).decode(one.token_ids, skip_special_tokens=True)
         return Completion(text, len(one.token_ids), one.finish_reason == "length")
 
     def _prompt(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """The tokens with one for each picture, which vLLM's own processor widens, and the pictures."""
-        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        tokenizer = self.processor.tokenizer
+        text: Any = self.processor.apply_chat_template(
+            as_written_for(self.processor, messages), tokenize=False, add_generation_prompt=True
+        )
+        tokenizer = tokenizer_of(self.processor)
         with_bos = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)  # as transformers has it
         ids = tokenizer(text, add_special_tokens=not with_bos)["input_ids"]
         blocks = [

@@ -7,6 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.run_facts import is_text_only, read_json
+from mmr1_trl.run_folder import RUN_FILE
 
 
 ADAPTER = "adapter_config.json"
@@ -47,9 +49,10 @@ def check_model(folder: Path, trust_remote_code: bool = False) -> None:
     Raises:
         [`BadInputError`]: Something does not load, or weights are missing, left over or not finite.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+    from transformers import AutoConfig, GenerationConfig
 
     from mmr1_trl.models import load_processor
+    from mmr1_trl.models.processing import auto_class
 
     if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
         raise BadInputError(
@@ -63,7 +66,7 @@ def check_model(folder: Path, trust_remote_code: bool = False) -> None:
             GenerationConfig.from_pretrained(str(folder)).validate(strict=True)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         with _quiet():
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = auto_class(config).from_pretrained(
                 folder,
                 config=config,
                 device_map="meta",
@@ -127,7 +130,9 @@ def require_public_base(base: str) -> None:
 
 
 def _require_processor_files(folder: Path) -> None:
-    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+    if not is_text_only(folder, read_json(folder / RUN_FILE)) and not any(
+        (folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")
+    ):
         raise BadInputError(
             f"{folder} has no processor (processor_config.json), without which nobody can use the model. Save one "
             "beside the weights with `processor.save_pretrained(folder)`."

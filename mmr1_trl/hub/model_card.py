@@ -12,7 +12,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
 from mmr1_trl.hub.render import existing_license, public_name, readable, repo_name, write_card
-from mmr1_trl.hub.run_facts import ADAPTER_FILE, read_facts, read_json
+from mmr1_trl.hub.run_facts import ADAPTER_FILE, is_text_only, read_facts, read_json
 from mmr1_trl.run_folder import QUICKSTART_FILE, SETTINGS_FILE, TRAINER_STATE, step_of
 
 
@@ -20,6 +20,8 @@ ASSETS = "assets"
 MAIN_CURVES, ALL_CURVES, EXAMPLE = "curves.png", "all_curves.png", "example.png"
 MAIN_PANELS = 6
 # For models that were not trained on the drawn pictures, whose own questions are terse.
+TEXT_QUESTION = "A train of 8 cars carries 42 passengers in each. How many passengers does it carry?"
+_TASKS = {"text-generation": "Text Generation", "image-text-to-text": "Image-Text-to-Text"}
 QUESTION = "How many dots are in the top left part of the picture?"
 
 
@@ -57,15 +59,17 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
     state = read_json(folder / TRAINER_STATE) or read_json(run / TRAINER_STATE)
     step = state.get("global_step", facts.get("step"))
     results = find_results(run, {name, run.resolve().name, folder.resolve().name}, base["name"], step)
-    question, messages, needs = _example(folder / ASSETS, facts.get("prompt_style"))
-    index = [entry for result in results if result["own"] for entry in _index_entries(result)]
+    text_only = is_text_only(folder, facts)
+    question, messages, needs = _example(folder / ASSETS, facts.get("prompt_style"), text_only)
+    task = "text-generation" if text_only else "image-text-to-text"
+    index = [entry for result in results if result["own"] for entry in _index_entries(result, task)]
     data = ModelCardData(
         base_model=base["hub_id"],
         datasets=(facts.get("dataset") or {}).get("hub_id"),
         library_name="peft" if adapter else "transformers",
         license=existing_license(folder),
         model_name=name if index else None,
-        pipeline_tag="image-text-to-text",
+        pipeline_tag=task,
         tags=_tags(facts, adapter),
         eval_results=index or None,
     )
@@ -89,6 +93,7 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
         question=question,
         messages=messages,
         needs=needs,
+        text_only=text_only,
         has_settings=(run / SETTINGS_FILE).is_file(),
         processor_beside=any((folder / file).is_file() for file in ("processor_config.json", "tokenizer_config.json"))
         or not (folder / ADAPTER_FILE).is_file(),
@@ -167,12 +172,12 @@ def _cell(summary: dict[str, Any], key: str) -> str:
     return percent(summary[key], summary["interval"].get(key))
 
 
-def _index_entries(result: dict[str, Any]) -> list[EvalResult]:
+def _index_entries(result: dict[str, Any], task: str) -> list[EvalResult]:
     summary, dataset = result["summary"], result["dataset"]
     known = BENCHMARKS[dataset].sources[0] if result["benchmark"] else (dataset, None, result["split"])
     shared: dict[str, Any] = {
-        "task_type": "image-text-to-text",
-        "task_name": "Image-Text-to-Text",
+        "task_type": task,
+        "task_name": _TASKS[task],
         "dataset_type": known[0],
         "dataset_name": dataset,
         "dataset_config": known[1],
@@ -216,13 +221,17 @@ def _draw_curves(folder: Path, run: Path, whole: bool) -> dict[str, str]:
     return pictures
 
 
-def _example(assets: Path, style_name: str | None) -> tuple[str, list[dict[str, Any]], int]:
+def _example(assets: Path, style_name: str | None, text_only: bool) -> tuple[str, list[dict[str, Any]], int]:
     """
     Draw the picture of the quick start. It is one of the embedded ones, so that no training data goes out with a card.
+    A text-only model is asked without one.
 
     Returns:
         `tuple`: Question, the messages as the model was trained to read them, and how many tokens an answer may need.
     """
+    style = PROMPT_STYLES[style_name if style_name in PROMPT_STYLES else "plain"]
+    if text_only:
+        return TEXT_QUESTION, style.messages(TEXT_QUESTION), 1024
     from mmr1_trl.data.figures import load_figures
 
     row = load_figures("test", num_rows=1)[0]
@@ -233,7 +242,7 @@ def _example(assets: Path, style_name: str | None) -> tuple[str, list[dict[str, 
     else:
         picture = picture.resize((picture.width * 6, picture.height * 6), Resampling.NEAREST)
         question = QUESTION
-        spoken = PROMPT_STYLES[style_name if style_name in PROMPT_STYLES else "plain"].messages(question)
+        spoken = style.messages(question)
     picture.save(assets / EXAMPLE)
     messages: list[dict[str, Any]] = []
     for message in spoken:

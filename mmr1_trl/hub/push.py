@@ -182,14 +182,16 @@ def merged(folder: str | Path) -> Iterator[Path]:
 
 def _merge(folder: Path, base: str, revision: str | None, output: Path) -> None:
     from peft import PeftModel
-    from transformers import AutoModelForImageTextToText
 
-    from mmr1_trl.models import load_processor, resolve_model
+    from mmr1_trl.models import load_config, load_processor, resolve_model
+    from mmr1_trl.models.processing import auto_class
 
     where: dict[str, Any] = {"revision": revision} if revision else {}
     has_processor = (folder / "tokenizer_config.json").is_file()
     try:
-        model: Any = AutoModelForImageTextToText.from_pretrained(resolve_model(base), dtype="auto", **where)
+        model: Any = auto_class(load_config(resolve_model(base), **where)).from_pretrained(
+            resolve_model(base), dtype="auto", **where
+        )
         model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInputError(

@@ -45,6 +45,12 @@ def read_facts(run: Path) -> dict[str, Any]:
     return facts
 
 
+def is_text_only(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether the model in a folder reads no pictures: its config says it, else what its run wrote down."""
+    config = read_json(folder / "config.json")
+    return "vision_config" not in config if config else bool(facts.get("text_only"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file, empty where there is none or it is half-written."""
     try:

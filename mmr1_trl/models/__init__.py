@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "load_config": "mmr1_trl.models.processing",
     "load_processor": "mmr1_trl.models.processing",
+    "build_tiny_lm": "mmr1_trl.models.tiny_lm",
     "build_tiny_vlm": "mmr1_trl.models.tiny_vlm",
     "resolve_model": "mmr1_trl.models.built_in",
     "ColdStartConfig": "mmr1_trl.models.cold_start",
     "train_cold_start": "mmr1_trl.models.cold_start",
 }
 
-__all__ = ["ColdStartConfig", "build_tiny_vlm", "load_config", "load_processor", "resolve_model", "train_cold_start"]
+__all__ = [
+    "ColdStartConfig",
+    "build_tiny_lm",
+    "build_tiny_vlm",
+    "load_config",
+    "load_processor",
+    "resolve_model",
+    "train_cold_start",
+]
 
 if TYPE_CHECKING:
     from mmr1_trl.models.built_in import resolve_model
     from mmr1_trl.models.cold_start import ColdStartConfig, train_cold_start
     from mmr1_trl.models.processing import load_config, load_processor
+    from mmr1_trl.models.tiny_lm import build_tiny_lm
     from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
 

@@ -1,18 +1,68 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Loading processors, with and without torchvision, and never a bare tokenizer in place of one."""
+"""Loading processing classes: a processor, with and without torchvision, or the tokenizer of a text-only model."""
 
 from pathlib import Path
 from typing import Any
 
 import transformers
 from jinja2 import TemplateError
-from transformers import AutoConfig, AutoProcessor, PreTrainedConfig, ProcessorMixin
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
 from mmr1_trl.models.chat_template import try_chat_template
 from mmr1_trl.models.image_only import IMAGE_ONLY
+
+
+ProcessingClass = ProcessorMixin | PreTrainedTokenizerBase  # of a vision-language model, of a text-only one
+
+
+def takes_pictures(config: PreTrainedConfig) -> bool:
+    """Whether a model of this config is a vision-language model; all others are text-only."""
+    return type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING or hasattr(config, "vision_config")
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """Return the auto class that loads a model of this config: with pictures, or of text alone."""
+    return AutoModelForImageTextToText if takes_pictures(config) else AutoModelForCausalLM
+
+
+def tokenizer_of(processor: Any) -> Any:
+    """Return the tokenizer of a processing class: a processor's own, or the tokenizer itself of a text-only model."""
+    return processor if isinstance(processor, PreTrainedTokenizerBase) else processor.tokenizer
+
+
+def as_written_for(processor: Any, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Return messages as the chat template of a processing class takes them: a text-only model's wants texts.
+
+    Args:
+        processor ([`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]):
+            With the template.
+        messages (`list[dict]`):
+            Messages whose contents are texts or blocks; of text alone for a tokenizer.
+
+    Returns:
+        `list[dict]`: The messages as they are, or with the texts of the blocks as contents.
+    """
+    if not isinstance(processor, PreTrainedTokenizerBase):
+        return messages
+    return [
+        message | {"content": "\n".join(block["text"] for block in message["content"])}
+        if isinstance(message["content"], list)
+        else message
+        for message in messages
+    ]
 
 
 def generation_prompt(processor: Any, template_kwargs: Any = None) -> str:
@@ -93,26 +143,28 @@ def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs:
     return config
 
 
-def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: Any) -> ProcessorMixin:
+def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: Any) -> ProcessingClass:
     """
-    Load the processor (tokenizer, image processor, chat template) of a vision-language model.
+    Load the processor (tokenizer, image processor, chat template) of a vision-language model, or the tokenizer of a
+    text-only one.
 
     Without torchvision transformers cannot build the Qwen-VL processors, since they contain a video processor; the
     same class without its video part is loaded then. Images give the same inputs either way.
 
     Args:
         path (`str` or `Path`):
-            Folder or Hub id of a vision-language model, or of an adapter saved with its processor.
+            Folder or Hub id of a model, or of an adapter saved with its processor.
         trust_remote_code (`bool`, *optional*, defaults to `False`):
             Whether to run a processor defined by code on the Hub.
         **kwargs:
             Passed to `from_pretrained`, such as `padding_side`, `revision`, `min_pixels` and `max_pixels`.
 
     Returns:
-        [`~transformers.ProcessorMixin`]: Never a bare tokenizer: that would train on text alone without a word.
+        [`~transformers.ProcessorMixin`] or [`~transformers.PreTrainedTokenizerBase`]: Of a vision-language model never
+        a bare tokenizer: that would train on text alone without a word.
 
     Raises:
-        BadInputError: If the folder has no config, processor or chat template, or the model takes no images.
+        BadInputError: If the folder has no config, processor or chat template, or the model writes no text.
     """
     where = str(path)
     hub_kwargs: dict[str, Any] = {name: kwargs[name] for name in ("revision", "token", "cache_dir") if name in kwargs}
@@ -121,25 +173,30 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         processor = _built_in()[1]
         processor.tokenizer.padding_side = kwargs.get("padding_side", "left")
         return processor
-    if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not hasattr(config, "vision_config"):
+    visual = takes_pictures(config)
+    part = "processor" if visual else "tokenizer"
+    if not visual and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not hasattr(config, "auto_map"):
         raise BadInputError(
-            f"{where!r} is a text-only model (model type {config.model_type!r}); this package trains vision-language "
-            "models, such as 'Qwen/Qwen2.5-VL-3B-Instruct' or the built-in 'figures/tiny'."
+            f"{where!r} is no model that writes text (model type {config.model_type!r}). This package trains "
+            "vision-language models such as 'Qwen/Qwen2.5-VL-3B-Instruct' or the built-in 'figures/tiny', and "
+            "text-only ones such as 'Qwen/Qwen2.5-1.5B-Instruct'."
         )
-    if missing := _missing_files(Path(where)):
-        raise BadInputError(_no_processor(where, f"missing: {missing}"))
+    if missing := _missing_files(Path(where), visual):
+        raise BadInputError(_no_processor(where, f"missing: {missing}", part))
     kwargs.setdefault("padding_side", "left")
     try:
-        processor = processor_class(config.model_type).from_pretrained(  # type: ignore[attr-defined]
-            where, trust_remote_code=trust_remote_code, **kwargs
-        )
+        kind: Any = processor_class(config.model_type) if visual else AutoTokenizer
+        processor = kind.from_pretrained(where, trust_remote_code=trust_remote_code, **kwargs)
     except Exception as error:  # the same, and the tokenizers raise nothing narrower
-        raise BadInputError(_no_processor(where, _first_line(error))) from error
-    if not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None):
+        raise BadInputError(_no_processor(where, _first_line(error), part)) from error
+    if visual and (not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None)):
         raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
-    if not (processor.chat_template or processor.tokenizer.chat_template):
+    tokenizer = tokenizer_of(processor)
+    if not visual and tokenizer.pad_token is None:  # Llama's have none; a processor's is part of its model
+        tokenizer.pad_token = tokenizer.eos_token
+    if not (processor.chat_template or tokenizer.chat_template):
         raise BadInputError(
-            f"The processor of {where!r} has no chat template, so that no prompt can be written. Put the "
+            f"The {part} of {where!r} has no chat template, so that no prompt can be written. Put the "
             "chat_template.jinja of the model that it was trained from beside it."
         )
     try_chat_template(processor, where)
@@ -161,9 +218,10 @@ def _base_model(where: str, hub_kwargs: dict[str, Any]) -> str | None:
     return None if file is None else base_model_of(Path(file))
 
 
-def _missing_files(folder: Path) -> str:
+def _missing_files(folder: Path, visual: bool) -> str:
     """Name what a local folder lacks; transformers would fill some gaps with an empty tokenizer."""
-    groups = [("processor_config.json", "preprocessor_config.json"), ("tokenizer_config.json", "tokenizer.json")]
+    groups = [("processor_config.json", "preprocessor_config.json")] if visual else []
+    groups += [("tokenizer_config.json", "tokenizer.json")]
     if not folder.is_dir():
         return ""
     return "; ".join(" or ".join(group) for group in groups if not any((folder / name).is_file() for name in group))
@@ -174,8 +232,8 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _no_processor(where: str, reason: str) -> str:
+def _no_processor(where: str, reason: str, part: str = "processor") -> str:
     return (
-        f"{where!r} is a model folder without processor ({reason}). Save one beside the weights with "
-        "`processor.save_pretrained(folder)`, or name the folder or Hub id of the model it was trained from."
+        f"{where!r} is a model folder without {part} ({reason}). Save one beside the weights with "
+        f"`{part}.save_pretrained(folder)`, or name the folder or Hub id of the model it was trained from."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import is_peft_available, logging
 
 from mmr1_trl.hub.render import hub_id, public_name
@@ -115,6 +116,7 @@ def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list
         "rows": len(trainer.train_dataset),
         "prompt_style": _prompt_style(trainer.train_dataset),
         "model_type": model.config.model_type,
+        "text_only": isinstance(trainer.processing_class, PreTrainedTokenizerBase),
         "adapter": _adapter(model),
         "parameters": sum(p.numel() for p in model.parameters()),
         "step": trainer.state.global_step,

@@ -15,7 +15,7 @@ from datasets import Dataset, IterableDataset
 from transformers.utils import logging
 
 from mmr1_trl.data.pictures.images import BadImageError, fit_pixels, image_counts, open_image, require_shape
-from mmr1_trl.data.row_checks import without_control_tokens
+from mmr1_trl.data.row_checks import readable_by, without_control_tokens
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -105,11 +105,12 @@ def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) ->
         `tuple[Dataset, Dataset | dict | None]`: Both, without such rows.
 
     Raises:
-        [`BadInputError`]: See [`check_rows`] and [`~mmr1_trl.data.row_checks.without_control_tokens`].
+        [`BadInputError`]: See [`check_rows`] and those of [`~mmr1_trl.data.row_checks`].
     """
 
     def usable(dataset: Any, split: str) -> Any:
         check_rows(dataset, split)
+        dataset = readable_by(processor, dataset, split)
         return without_control_tokens(dataset, processor, on_bad_row, split)
 
     train = usable(train, "train_dataset")

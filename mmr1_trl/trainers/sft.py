@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTTrainer
 
-from mmr1_trl.data.row_checks import without_control_tokens
+from mmr1_trl.data.row_checks import readable_by, without_control_tokens
 from mmr1_trl.trainers.cards import CardMixin
 from mmr1_trl.trainers.checkpoints.whole import WholeCheckpoints
 from mmr1_trl.trainers.guards.exhaustion import saving
@@ -36,6 +36,7 @@ class SupervisedTrainer(CardMixin, WholeCheckpoints, SFTTrainer):  # type: ignor
         # known here what it reads as more than text.
         for name, dataset in (("train_dataset", train_dataset), ("eval_dataset", eval_dataset)):
             if processing_class is not None and isinstance(dataset, Dataset):
+                readable_by(processing_class, dataset, name)
                 without_control_tokens(dataset, processing_class, None, name)
         super().__init__(
             model=model,

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel
 from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.token_counts import check_vllm_length
@@ -33,7 +33,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.advantage_shaping import entropy_bonus
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
-from mmr1_trl.models.processing import generation_prompt
+from mmr1_trl.models.processing import ProcessingClass, generation_prompt
 from mmr1_trl.reporting.terminal import use_table
 from mmr1_trl.rewards.calling import watched
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
@@ -109,7 +109,7 @@ class RLVRTrainer(ResumableTrainer):
         args: RLVRConfig | None = None,
         train_dataset: Dataset | None = None,
         eval_dataset: Any = None,
-        processing_class: ProcessorMixin | None = None,
+        processing_class: ProcessingClass | None = None,
         **kwargs: Any,
     ) -> None:
         if args is None:

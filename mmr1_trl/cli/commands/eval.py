@@ -203,16 +203,17 @@ def _frame_of(args: EvalArguments) -> str | None:
 
 
 def _add_frames(args: EvalArguments, tasks: list[_Task], model: str) -> None:
-    """Give rows that ask for points and boxes their frames, before the weights are loaded."""
+    """Before the weights are loaded: refuse pictures for a text-only model, and give rows for places their frames."""
+    from mmr1_trl.data.row_checks import readable_by
     from mmr1_trl.engines.frames import add_frames, asks_anywhere
     from mmr1_trl.models import load_config, load_processor
 
-    asking = [task for task in tasks if asks_anywhere(task.rows)]
-    if not asking:
-        return
     named = {} if args.model_revision == "main" else {"revision": args.model_revision}
     processor = load_processor(model, trust_remote_code=args.trust_remote_code, **named)
-    for task in asking:
+    for task in tasks:
+        task.rows = readable_by(processor, task.rows, task.title)
+        if not asks_anywhere(task.rows):
+            continue
         task.rows = add_frames(
             task.rows,
             processor,

@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 
 from mmr1_trl.engines.picture_tokens import placeholder_ids
 from mmr1_trl.errors import TrainingStopped
+from mmr1_trl.models.processing import tokenizer_of
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.nonfinite import names
 
@@ -46,7 +47,7 @@ def check_completions(
     ]
     named = []
     for number, position, token in found[:1]:
-        text = trainer.processing_class.tokenizer.convert_ids_to_tokens(token)
+        text = tokenizer_of(trainer.processing_class).convert_ids_to_tokens(token)
         where = "" if rows is None else f"{names(trainer.train_dataset, rows[number : number + 1])}, "
         named.append(
             f"the sampler wrote {text!r} (token {token}), which stands for a picture or video, at "

@@ -10,7 +10,13 @@ import torch
 from datasets import Dataset, List
 from datasets import Image as ImageFeature
 from PIL import Image
-from transformers import AutoModelForImageTextToText, ProcessorMixin, Qwen2Config
+from transformers import (
+    AutoModelForImageTextToText,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+    Qwen2Config,
+    ViTConfig,
+)
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from mmr1_trl.errors import BadInputError
@@ -193,12 +199,19 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch):
         resolve_model("figures/tiny")
 
 
-def test_text_only_model_is_refused(tiny_folder, tmp_path):
+def test_of_text_only_models_the_tokenizer_is_loaded_and_others_are_refused(tiny_folder, tmp_path):
     Qwen2Config().save_pretrained(tmp_path / "text")
+    ViTConfig().save_pretrained(tmp_path / "eye")
+    with pytest.raises(BadInputError, match="without tokenizer"):
+        load_processor(tmp_path / "text")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_folder / name, tmp_path / "text")
-    with pytest.raises(BadInputError, match="text-only model"):
+    with pytest.raises(BadInputError, match="tokenizer of .* has no chat template"):
         load_processor(tmp_path / "text")
+    shutil.copy(tiny_folder / "chat_template.jinja", tmp_path / "text")
+    assert isinstance(load_processor(tmp_path / "text"), PreTrainedTokenizerBase)
+    with pytest.raises(BadInputError, match="no model that writes text"):
+        load_processor(tmp_path / "eye")
 
 
 def test_missing_folder_is_refused(tmp_path):
