@@ -111,8 +111,8 @@ class RLArguments(SourceArguments):
             Leave out training rows whose prompts, pictures included, are longer. They are listed; nothing is cut.
         prompt_style (`str`, *optional*):
             How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
-            `"visual_rft"`, `"boxed"` or `"plain"`. Defaults to `"plain"`; the questions of `figures` say it
-            themselves.
+            `"visual_rft"`, `"boxed"`, `"mmr1_eval"` or `"plain"`. Defaults to `"plain"`; the questions of `figures`
+            say it themselves.
         reward_funcs (`list[str]`, *optional*, defaults to `["accuracy_reward"]`):
             Rewards by name (ours or TRL's) or by dotted path (`my_module.my_reward`). Their weights are TRL's
             `reward_weights`.
@@ -154,7 +154,7 @@ class RLArguments(SourceArguments):
     )
     prompt_style: str | None = field(
         default=None,
-        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed or plain: wording and answer form."},
+        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed, mmr1_eval, plain: wording, answer form."},
     )
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy_reward"],
@@ -264,7 +264,7 @@ class EvalArguments:
     image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
     prompt_style: str | None = field(
         default=None,
-        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed or plain: wording and answer form."},
+        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed, mmr1_eval, plain: wording, answer form."},
     )
     num_samples: int = field(default=0, metadata={"help": "Completions to sample per prompt, beside the greedy one."})
     temperature: float = field(default=1.0, metadata={"help": "Temperature of the samples."})

@@ -12,10 +12,11 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 # Vision-R1-rl, MMR1-RL and multimodal-open-r1, `question` of MMK12 and ChartQA, `query` of ChartQA's other copy,
 # `instruction` of ScreenSpot. Where a set has both, `answer` is the short answer and `solution` the way to it.
 PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction", "messages", "conversations", "message")
-IMAGE_NAMES = ("images", "image", "decoded_image", "image_path")
+IMAGE_NAMES = ("images", "image", "decoded_image", "image_path", "img_filename")
 ANSWER_NAMES = ("answer", "solution", "label", "ground_truth", "gt_answer", "bbox", "box_coordinates")
 OPTION_NAMES = ("options", "choices")
 BOX_NAMES = ("bbox", "box", "gt_bbox", "box_coordinates")
+ACTION_NAMES = ("action", "gt_action")  # beside a box: what is to be done (UI-R1, GUI-R1)
 
 
 @dataclass(frozen=True)

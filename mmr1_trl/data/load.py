@@ -137,6 +137,12 @@ def load_raw(
     repo, _, named_split = name.partition("@")
     try:
         rows = load_dataset(repo, config, split=named_split or split, revision=revision)
+        if rows.column_names == ["image"]:
+            raise BadInputError(
+                f"{repo} loads as bare pictures. If a table such as {split}.json lies beside them, download all of it "
+                f"and name the folder: `hf download {repo} --repo-type dataset --local-dir data/{Path(repo).name}`, "
+                f"then --dataset_name data/{Path(repo).name}."
+            )
         return rows, ImageFolders(own=_downloads(repo))
     except (DatasetsError, OSError, RuntimeError) as error:  # not there, broken, or a script that nobody runs any more
         raise BadInputError(

@@ -8,7 +8,7 @@ from datasets import Dataset, Value
 from mmr1_trl.data.columns import ANSWER_NAMES
 from mmr1_trl.data.pictures.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.methods.label_noise import answer_pool, choose_rows, corrupt_answer, row_rng
+from mmr1_trl.methods.label_noise import PLACES, answer_pool, choose_rows, corrupt_answer, row_rng
 from mmr1_trl.rewards.scoring import make_question
 from mmr1_trl.rewards.types import is_equal
 
@@ -27,7 +27,8 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
         seed (`int`):
             Seed of the noise.
         kind (`str`, *optional*, defaults to `"random"`):
-            `"random"`: a box elsewhere in the picture for grounding, another answer of the same type otherwise.
+            `"random"`: a box elsewhere in the picture for grounding, another for every object of a detection (ours),
+            another answer of the same type otherwise.
             `"near_miss"` (ours): whole numbers move by one or two.
 
     Returns:
@@ -55,11 +56,11 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
     pools = {kind_: answer_pool(a for a, t in zip(clean, types) if t == kind_) for kind_ in set(types)}
 
     noisy = list(clean)
-    any_box = {"point", "box"} & set(types)
+    any_box = set(PLACES) & set(types)
     for row, images in enumerate(stored_images(dataset) if any_box else repeat([], len(dataset))):
         if not chosen[row]:
             continue
-        is_box = types[row] in ("point", "box")
+        is_box = types[row] in PLACES
         size = image_size(images[0], f"row {row}, image 0") if is_box and images else None
         pool = ["no", "yes"] if types[row] == "yes_no" else pools[types[row]]
         if types[row] == "multiple_choice" and (choices := options[row]):

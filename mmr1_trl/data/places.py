@@ -3,8 +3,9 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmr1_trl.errors import BadInputError, did_you_mean
@@ -16,6 +17,8 @@ BOX_FORMATS = ("xyxy", "xywh")
 GOLD_COORDINATES = ("auto", "pixels", "thousandths", "fractions")
 _SLACK, _SLACK_PIXELS = 0.02, 2.0  # of a side: annotations overshoot by so much; what is further outside was misread
 
+# "between 0 and 1000", "from 0 to 1000", "0-1000", "[0, 1000]"
+_THOUSANDTHS = re.compile(r"(?<![\d.,])0 ?(?:and|to|-|–|~|,) ?1,?000(?![\d.,]\d)(?!\d)")
 _UNITS = {
     "pixels": "in pixels of the original picture, which is {0} x {1}",
     "resized": "in pixels",
@@ -55,6 +58,13 @@ class Places:
             if value not in choices and (name, value) != ("coordinates", None):
                 near = did_you_mean(str(value), choices)
                 raise BadInputError(f"{name}={value!r} is not one of {', '.join(choices)}.{near}")
+
+    def as_asked(self, question: str) -> "Places":
+        """The same for one row, whose question may say by itself that places are in thousandths (Visual-RFT's do)."""
+        if not _THOUSANDTHS.search(question):
+            return self
+        gold = "thousandths" if self.gold_coordinates == "auto" else self.gold_coordinates
+        return replace(self, coordinates="thousandths", gold_coordinates=gold)
 
     def unit(self, size: tuple[int, int] | None) -> str:
         """Say to a model in which frame to write, on a picture of this width and height; `""` without either."""

@@ -16,7 +16,7 @@ from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_
 from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
-from mmr1_trl.data.row_checks import report_bad_rows, require_tolerance
+from mmr1_trl.data.row_checks import only_clicks, report_bad_rows, require_tolerance
 from mmr1_trl.data.row_reader import RowReader
 from mmr1_trl.data.turns import unfold
 from mmr1_trl.errors import BadInputError, did_you_mean
@@ -131,6 +131,7 @@ def prepare_dataset(
         options_column=options_column,
         needs_prompt=question is None,
     )
+    dataset = only_clicks(dataset, columns.answer)
     table = dataset.with_format("arrow")[:]
     _check_own_columns(table, tolerance)
     if tolerance is not None:
@@ -154,7 +155,7 @@ def prepare_dataset(
         # Whatever the values of a row bring the code that reads them to, it is this row that cannot be used.
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
             bad[index] = str(error) if isinstance(error, BadInputError) else f"it cannot be read ({error!r:.200})"
-            rows.append(dict.fromkeys(("options", "image_size")) | _NO_ROW)
+            rows.append(dict.fromkeys(("options", "image_size", "coordinates")) | _NO_ROW)
     if columns.image is None and 2 * sum("<image>" in reason for reason in bad.values()) > len(rows):
         raise BadInputError(
             "The questions have <image> markers, and no column looks like pictures; the dataset has "
@@ -166,7 +167,7 @@ def prepare_dataset(
     extra = {"prompt_style": pa.array([style.name] * len(rows), pa.string())}
     if "prompt_style" in dataset.column_names and style.name == "plain":
         extra = {}  # the rows say it themselves
-    asked = [places.coordinates if row["image_size"] else None for row in rows]
+    asked = [row["coordinates"] for row in rows]
     if any(asked):
         extra["coordinates"] = pa.array(asked, pa.string())
     if tolerance is not None:

@@ -18,6 +18,7 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 # never backtracks, so that matching stays linear.
 _THINK = r"\s*+<think>(?:(?!</?think>).)*+</think>"
 _THINK_THEN_ANSWER = rf"{_THINK}\s*+<answer>\s*+(?!</answer>)(?:(?!</?answer>|</?think>).)*+</answer>\s*+"
+_BOXED = r"(?:(?!\\boxed).)*+\\boxed\s*+\{\s*+[^}]++\}.*+"
 _THINK_THEN_BOXED = rf"{_THINK}(?:(?!</?think>|\\boxed).)*+\\boxed\s*+\{{\s*+[^}}]++\}}(?:(?!</?think>).)*+"
 
 
@@ -30,10 +31,11 @@ class PromptStyle:
         name (`str`):
             Name on the command line and in YAML.
         instruction (`str`):
-            Text added to every question. Empty when the questions already carry theirs.
-        placement (`"prefix"`, `"suffix"` or `"system"`):
+            Text added to every question, save those that carry their own: they name all tags (and `\boxed`) that it
+            names. Empty when all of them do.
+        placement (`"prefix"`, `"suffix"`, `"around"` or `"system"`):
             Where the instruction goes: before the question, after it (both in the user's message, joined by a space),
-            or in a system message of its own.
+            around it (it stands in the place of `{question}`), or in a system message of its own.
         completion_pattern (`str`):
             Regular expression that a whole completion must match (dot matches newlines) to count as formatted.
         answer_in (`"answer"` or `"boxed"`):
@@ -42,9 +44,13 @@ class PromptStyle:
 
     name: str
     instruction: str
-    placement: Literal["prefix", "suffix", "system"]
+    placement: Literal["prefix", "suffix", "around", "system"]
     completion_pattern: str
     answer_in: Literal["answer", "boxed"]
+
+    @cached_property
+    def _tags(self) -> set[str]:
+        return set(re.findall(r"<\w+>|\\boxed", self.instruction))
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -63,9 +69,11 @@ class PromptStyle:
         Returns:
             `list[dict[str, str]]`: Messages in the conversational format, the last one from the user.
         """
-        if not self.instruction:
+        if not self.instruction or (self._tags and all(tag in question for tag in self._tags)):
             return [{"role": "user", "content": question}]
         instruction = f"{self.instruction} {unit}" if unit else self.instruction
+        if self.placement == "around":
+            return [{"role": "user", "content": instruction.replace("{question}", question, 1)}]
         if self.placement == "system":
             return [{"role": "system", "content": instruction}, {"role": "user", "content": question}]
         parts = [instruction, question] if self.placement == "prefix" else [question, instruction]
@@ -113,16 +121,23 @@ PROMPT_STYLES = {
             _THINK_THEN_ANSWER,
             "boxed",
         ),
-        # UI-R1 and Visual-RFT are the frameworks under the two-stage-entropy paper (arXiv 2511.07738); our
-        # own wording.
+        # UI-R1 and Visual-RFT are the frameworks under the two-stage-entropy paper (arXiv 2511.07738). UI-R1 by the
+        # wording of its released code, with quotes that are paired and spaces between sentences.
         PromptStyle(
             "ui_r1",
-            "Think about where to act in the screenshot inside <think> </think> tags. Then give the point to click "
-            "as <answer>[x, y]</answer>.",
-            "suffix",
+            "In this UI screenshot, I want to perform the command '{question}'.\n"
+            "Please provide the action to perform (enumerate in ['click', 'open_app', 'scroll', 'navigate_back', "
+            "'input_text']) and the coordinate where the cursor is moved to (integer) if click is performed.\n"
+            "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags. "
+            "The output answer format should be as follows:\n"
+            "<think> ... </think> <answer>[{'action': enum['click', 'open_app', 'scroll', 'navigate_back', "
+            "'input_text'], 'coordinate': [x, y]}]</answer>\n"
+            "Please strictly follow the format.",
+            "around",
             _THINK_THEN_ANSWER,
             "answer",
         ),
+        # Visual-RFT's published rows say it themselves, and get nothing added; for others, our own wording.
         PromptStyle(
             "visual_rft",
             "Write your reasoning inside <think> </think> tags and then only the final answer inside "
@@ -136,7 +151,16 @@ PROMPT_STYLES = {
             "boxed",
             r'Please solve the problem step by step and put your answer in one "\boxed{}".',
             "prefix",
-            r"(?:(?!\\boxed).)*+\\boxed\s*+\{\s*+[^}]++\}.*+",
+            _BOXED,
+            "boxed",
+        ),
+        # MMR1's evaluation (arXiv 2509.21268, Table 8); that it follows the question is ours.
+        PromptStyle(
+            "mmr1_eval",
+            r"Please solve the problem step by step and put your answer in one \boxed{}. If it is a multiple-choice "
+            r"question, only one letter should appear inside the \boxed{}.",
+            "suffix",
+            _BOXED,
             "boxed",
         ),
         # The question as it is; any reply is well formed.
@@ -151,7 +175,8 @@ def get_prompt_style(name: str) -> PromptStyle:
 
     Args:
         name (`str`):
-            `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`, `"visual_rft"`, `"boxed"` or `"plain"`.
+            `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`, `"visual_rft"`, `"boxed"`, `"mmr1_eval"` or
+            `"plain"`.
 
     Returns:
         `PromptStyle`: The style.

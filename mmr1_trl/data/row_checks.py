@@ -2,6 +2,7 @@
 """What makes a row unusable, whatever else is in it, and how that is reported."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from mmr1_trl.data.columns import ACTION_NAMES, BOX_NAMES
 from mmr1_trl.data.pictures.images import image_counts, without_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES
@@ -18,6 +20,7 @@ from mmr1_trl.models.processing import tokenizer_of
 logger = logging.get_logger(__name__)
 
 MAX_PRECISION = 100  # decimals
+_CLICKS = {"click", "left_click", "tap"}
 # Tags that the prompt styles ask for: text, even to a tokenizer that marks them as special.
 _TAGS = {"<think>", "</think>", "<answer>", "</answer>"}
 _TEXT_COLUMNS = ("prompt", "solution", "options", "messages", "completion")
@@ -107,6 +110,41 @@ def readable_by(processor: Any, dataset: Dataset, name: str) -> Dataset:
             "Qwen/Qwen2.5-VL-3B-Instruct, leave those rows out, or drop all pictures by --image_column none."
         )
     return without_images(dataset)
+
+
+def only_clicks(dataset: Dataset, answer_column: str) -> Dataset:
+    """
+    Leave out the rows of a set for pointing that ask for another action than a click, and say which.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows as published.
+        answer_column (`str`):
+            Where the boxes stand. Another column than one for boxes says that the set is none for pointing.
+
+    Returns:
+        [`~datasets.Dataset`]: The rows without an action, or whose action is a click.
+
+    Raises:
+        [`BadInputError`]: There is none.
+    """
+    column = next((name for name in ACTION_NAMES if name in dataset.column_names), None)
+    if column is None or answer_column not in BOX_NAMES:
+        return dataset
+    actions = [value if isinstance(value, str) else None for value in dataset[column][:]]
+    others = [row for row, name in enumerate(actions) if name and name.strip().casefold() not in _CLICKS]
+    if not others:
+        return dataset
+    counts = ", ".join(f"{name} {number}" for name, number in Counter(actions[row] for row in others).most_common())
+    if len(others) == len(dataset):
+        raise BadInputError(f"No row can be used: {column!r} asks for a click in none ({counts}).")
+    dropped = set(others)
+    rows = ", ".join(map(str, others[:10])) + (", ..." if len(others) > 10 else "")
+    logger.warning(
+        f"Left out {len(others)} of {len(dataset)} rows, which ask for another action than a click and so have no "
+        f"place to point at ({column!r}: {counts}; rows {rows})."
+    )
+    return dataset.select([row for row in range(len(dataset)) if row not in dropped])
 
 
 def control_tokens(processor: Any) -> set[str]:

@@ -112,11 +112,12 @@ class RowReader:
         size = None
         if answer_type in LOCATED_TYPES and count and self.images is not None:
             size = image_size(self.images[index].as_py()[0], "image 0")
+        places = self.places.as_asked(question) if answer_type in LOCATED_TYPES else self.places
         if answer_type in LOCATED_TYPES:
-            solution = self.places.gold(solution or self.answers[index], answer_type, size)
+            solution = places.gold(solution or self.answers[index], answer_type, size)
         if options and answer_type == "multiple_choice":
             question = append_options(question, options)
-        messages = build_messages(prompt, question, self.style, self.places.unit(size))
+        messages = build_messages(prompt, question, self.style, places.unit(size))
         for text in (*(message["content"] for message in messages), solution, *(options or ())):
             text.encode()  # JSON can hold half of a character, which neither Arrow nor a tokenizer takes
         return {
@@ -126,6 +127,7 @@ class RowReader:
             "answer_type": answer_type,
             "options": options,
             "image_size": size,
+            "coordinates": places.coordinates if size else None,
         }
 
     def _answer(self, index: int, options: list[str] | None) -> tuple[str, str]:
@@ -141,7 +143,7 @@ class RowReader:
         if self.class_names is not None and answer is not None:
             return self.class_names[answer], answer_type or "class_label"
         gold = gold_text(answer)
-        if answer_type is None and self.images is not None and "{" in gold and read_detections(gold):
+        if answer_type is None and self.images is not None and _is_detections(gold):
             answer_type = "detections"
         inferred = answer_type or _inferred_type(gold, None if options is None else tuple(options))
         return gold, "list" if inferred == "box" and answer_type is None else inferred
@@ -151,6 +153,11 @@ def _is_box(answer: Any) -> bool:
     if isinstance(answer, list):
         return len(answer) == 4 and all(isinstance(number, int | float) for number in answer)
     return isinstance(answer, str) and _inferred_type(answer, None) == "box"
+
+
+def _is_detections(gold: str) -> bool:
+    found = read_detections(gold) if "{" in gold or "bject" in gold else None
+    return found is not None and (bool(found) or "bject" in gold)
 
 
 _inferred_type = lru_cache(maxsize=65_536)(infer_answer_type)

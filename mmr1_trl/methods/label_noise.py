@@ -16,6 +16,9 @@ import numpy as np
 from mmr1_trl.errors import BadInputError
 
 
+PLACES = ("point", "box", "detections")  # answer types whose wrong answers are other places in the picture
+
+
 def row_rng(seed: int, key: Hashable) -> np.random.Generator:
     """
     Random generator that belongs to one row.
@@ -96,6 +99,49 @@ def corrupt_box(
     return [new_x, new_y, new_x + new_width, new_y + new_height]
 
 
+def corrupt_boxes(
+    boxes: Sequence[Sequence[float]], image_size: tuple[int, int], rng: np.random.Generator
+) -> list[list[float]]:
+    """
+    Boxes elsewhere for all objects of a picture. Ours: what the paper does to detection could not be established.
+
+    Each box moves as in [`corrupt_box`], where it is tried again while it overlaps one of the true boxes, so that the
+    place of one object does not become right for another; of 20 tries the one that overlaps them least is taken. A
+    picture without objects gets one box of a quarter of its area, and so does an object that fills it.
+
+    Args:
+        boxes (`list[list[float]]`):
+            True boxes `[x1, y1, x2, y2]` in pixels.
+        image_size (`tuple[int, int]`):
+            Width and height of the image in pixels.
+        rng (`numpy.random.Generator`):
+            Generator of the row.
+
+    Returns:
+        `list[list[float]]`: As many boxes, or one where there were none.
+    """
+    width, height = image_size
+
+    def elsewhere(box: Sequence[float] | None) -> list[float]:
+        if box is not None and list(box) != [0, 0, width, height]:
+            return corrupt_box(box, image_size, rng)
+        left, top = float(rng.random() * width / 2), float(rng.random() * height / 2)
+        return [left, top, left + width / 2, top + height / 2]
+
+    moved = [] if boxes else [elsewhere(None)]
+    for box in boxes:
+        tries = [elsewhere(box) for _ in range(20)]
+        moved.append(min(tries, key=lambda new: max(_shared_part(new, true) for true in boxes)))
+    return moved
+
+
+def _shared_part(box: Sequence[float], other: Sequence[float]) -> float:
+    """The part of `box` that lies in `other`, in [0, 1]."""
+    across = max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
+    down = max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
+    return across * down / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
 def answer_pool(answers: Iterable[str]) -> list[str]:
     """
     The answers to choose a wrong one from, sorted and without repeats, so that the order of the rows plays no part.
@@ -157,11 +203,12 @@ def corrupt_answer(
     kind: str = "random",
 ) -> str:
     """
-    A wrong answer of the same type: a box elsewhere for grounding, another answer of the pool otherwise.
+    A wrong answer of the same type: boxes elsewhere for grounding and detection, another answer of the pool otherwise.
 
     Args:
         answer (`str`):
-            True answer; for `"point"` and `"box"` a JSON list `[x1, y1, x2, y2]` in pixels.
+            True answer; for `"point"` and `"box"` a JSON list `[x1, y1, x2, y2]` in pixels, for `"detections"` one of
+            `{"bbox_2d": [x1, y1, x2, y2], ..}`.
         answer_type (`str`):
             The row's answer type.
         rng (`numpy.random.Generator`):
@@ -179,9 +226,13 @@ def corrupt_answer(
     """
     if kind not in ("random", "near_miss"):
         raise BadInputError(f"Unknown kind of label noise {kind!r}; choose 'random' or 'near_miss'.")
-    if answer_type in ("point", "box"):
+    if answer_type in PLACES:
         if image_size is None:
             raise BadInputError(f"A wrong box for {answer} needs the size of its image.")
+        if answer_type == "detections":
+            found = json.loads(answer)
+            boxes = corrupt_boxes([item["bbox_2d"] for item in found], image_size, rng)
+            return json.dumps([item | {"bbox_2d": box} for item, box in zip(found or [{}], boxes)])
         return json.dumps(corrupt_box(json.loads(answer), image_size, rng))
     if kind == "near_miss" and answer_type == "number" and re.fullmatch(r"[+-]?\d+", answer.strip()):
         return str(near_miss(int(answer), rng))

@@ -263,6 +263,9 @@ _TAGGED = re.compile(
 )
 
 
+_NOTHING = re.compile(r"[\s\"'\[]*+no objects?[\s\"'\].]*+", re.IGNORECASE)
+
+
 def read_gold(text: str) -> Numbers | None:
     """
     Read a gold box or point.
@@ -291,11 +294,14 @@ def read_detections(text: str) -> list[Detection] | None:
             JSON, with or without a code fence or words around it: `[{"bbox_2d": [..], "label": "cat", "confidence":
             0.9}, ..]`, also with the keys `Position` and `Confidence` and single quotes (Visual-RFT), a list of bare
             boxes, or boxes in tags (`<ref>cat</ref><box>[[..]]</box>`, `<|box_start|>(x1,y1),(x2,y2)<|box_end|>`).
+            `No Objects` (Visual-RFT) is an empty list.
 
     Returns:
         `list[Detection]` or `None`: At most 300 detections; `None` when the text is no such list.
     """
     text = text[:MAX_CHARS].translate(_PLAIN)
+    if _NOTHING.fullmatch(text):
+        return []
     if tagged := _TAGGED.findall(text):
         found = [_detection({"box": list(box), "label": label}) for label, boxes in tagged for box in _of_tag(boxes)]
     else:

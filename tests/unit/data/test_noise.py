@@ -2,6 +2,7 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 from datasets import Dataset
 from fixtures import datasets as published
@@ -9,6 +10,9 @@ from fixtures import datasets as published
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.methods.label_noise import corrupt_boxes
+from mmr1_trl.rewards import detection_reward
+from mmr1_trl.rewards.grounding.boxes import box_iou
 from mmr1_trl.rewards.scoring import score_answer
 
 
@@ -61,6 +65,21 @@ def test_wrong_boxes_do_not_touch_the_true_ones():
         a1, b1, a2, b2 = json.loads(row["clean_solution"])
         assert 0 <= x1 < x2 <= 200 and 0 <= y1 < y2 <= 100
         assert x2 <= a1 or a2 <= x1 or y2 <= b1 or b2 <= y1
+
+
+def test_wrong_detections_are_right_for_no_object():
+    """Ours: every object is somewhere else, and where nothing is to be found there is something."""
+    clean = prepared("virft_coco", 16)
+    noisy = apply_label_noise(clean, 1.0, seed=1)
+    for row in noisy:
+        wrong, right = json.loads(row["solution"]), json.loads(row["clean_solution"])
+        assert len(wrong) == max(1, len(right))
+        assert all(box_iou(new["bbox_2d"], old["bbox_2d"]) < 0.5 for new in wrong for old in right)
+        assert all(0 <= n <= side for new in wrong for n, side in zip(new["bbox_2d"], [64, 48] * 2))
+        assert detection_reward([row["clean_solution"]], [row["solution"]]) == [0.0]
+    assert by_id(apply_label_noise(clean.shuffle(seed=7), 0.5, seed=3)) == by_id(apply_label_noise(clean, 0.5, seed=3))
+    full = corrupt_boxes([[0, 0, 64, 48], [0, 0, 30, 20]], (64, 48), np.random.default_rng(0))
+    assert box_iou(full[0], [0, 0, 64, 48]) == pytest.approx(0.25)
 
 
 def test_wrong_classes_are_classes_and_wrong_choices_are_choices():

@@ -101,12 +101,57 @@ def test_the_style_and_the_tolerance_reach_the_rewards_as_columns():
     assert set(prepare_dataset(prepared)["tolerance"]) == {0.05}
 
 
-@pytest.mark.parametrize("style", ["mssr", "mmr1", "ui_r1", "visual_rft", "boxed", "plain"])
+@pytest.mark.parametrize("style", ["mssr", "mmr1", "ui_r1", "visual_rft", "boxed", "mmr1_eval", "plain"])
 def test_the_style_writes_the_prompt(style):
     from mmr1_trl.data.prompt_style import get_prompt_style
 
     for raw, question in ((published.geometry3k(), "Find x0."), (published.contract(), "What is 0 + 1?")):
         assert prepare_dataset(raw, prompt_style=style)[0]["prompt"] == get_prompt_style(style).messages(question)
+
+
+@pytest.mark.parametrize("name", ["virft_pets", "virft_coco"])
+def test_a_question_with_instructions_of_its_own_gets_no_others(name):
+    raw = getattr(published, name)()
+    prepared = prepare_dataset(raw, prompt_style="visual_rft", coordinates="thousandths")
+    assert [content(row) for row in prepared] == raw["problem"][:]
+    assert content(prepare_dataset(raw, prompt_style="boxed")[0]).startswith(
+        "Please solve"
+    )  # it asks for another form
+
+
+def test_a_question_that_says_thousandths_means_the_gold_as_well():
+    prepared = prepare_dataset(published.virft_coco(8, (640, 480)), coordinates="resized")
+    assert set(prepared["coordinates"]) == {"thousandths"} and set(prepared["answer_type"]) == {"detections"}
+    assert json.loads(prepared[0]["solution"]) == [{"bbox_2d": [64.0, 48.0, 192.0, 192.0]}]
+    assert prepared[7]["solution"] == "[]"  # No Objects
+    again = prepare_dataset(prepared)
+    assert again["solution"][:] == prepared["solution"][:]
+    for said, frame in {
+        "between 0 and 1000": "thousandths", "from 0 to 1,000": "thousandths", "in [0, 1000]": "thousandths",
+        "0-1000": "thousandths", "from 0 to 10000": "pixels", "0.0 and 1000.5": "pixels", "10 and 1000": "pixels",
+    }.items():  # fmt: skip
+        raw = published.make(
+            [{"question": f"Where? Numbers {said}.", "bbox": [10, 20, 30, 40], "image": published.picture(0)}],
+            question=Value("string"), bbox=List(Value("int64")), image=Image(),
+        )  # fmt: skip
+        assert prepare_dataset(raw, prompt_style="ui_r1", coordinates="pixels")["coordinates"][:] == [frame], said
+
+
+def test_rows_that_ask_for_other_actions_than_clicks_are_left_out_by_name(tmp_path, caplog):
+    prepared = load_data(str(published.write_ui_r1(tmp_path)), prompt_style="ui_r1", coordinates="resized")
+    assert len(prepared) == 6 and set(prepared["answer_type"]) == {"point"}
+    assert "2 of 8 rows" in caplog.text and "scroll 1, open_app 1; rows 3, 7" in caplog.text
+    assert content(prepared[0]).startswith(
+        "In this UI screenshot, I want to perform the command 'open the settings, 0'."
+    )
+    assert prepared[3]["prompt"][0]["content"].count("open the settings, 4'") == 1
+    numbers = {"instruction": Value("string"), "gt_bbox": List(Value("float64")), "gt_action": Value("string")}
+    rows = [{"instruction": "go", "gt_bbox": [-100.0, -100.0], "gt_action": "scroll"}]
+    raw = published.make([row | {"image": published.picture()} for row in rows], image=Image(), **numbers)
+    with pytest.raises(BadInputError, match="'gt_action' asks for a click in none .scroll 1"):
+        prepare_dataset(raw, answer_column="gt_bbox")
+    with pytest.raises(BadInputError, match="no gold answer|not a list of four"):  # a column `action` of another set
+        prepare_dataset(raw.rename_column("gt_bbox", "answer").rename_column("gt_action", "action"), answer_type="box")
 
 
 def test_content_blocks_are_flattened():

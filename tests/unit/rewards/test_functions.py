@@ -85,7 +85,9 @@ def test_format_reward_follows_the_style(name):
     assert rewards.format_reward([formatted, _messages(formatted)], prompt_style=name) == [1.0, 1.0]
     if broken:
         doubled = formatted.replace("<think>", "<think><think>")
-        wrong = [broken, "", "5"] + ([doubled] if name != "boxed" else [])  # which has no thoughts to be doubled
+        wrong = [broken, "", "5"] + (
+            [doubled] if "<think>" in get_prompt_style(name).instruction or name == "figures" else []
+        )  # which has no thoughts to be doubled
         assert rewards.format_reward(wrong, prompt_style=name) == [0.0] * len(wrong)
     assert rewards.accuracy_reward([formatted], ["5"]) == [1.0]
 
