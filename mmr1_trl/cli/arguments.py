@@ -65,15 +65,25 @@ class SourceArguments:
 class SFTArguments(SourceArguments):
     """
     What `mmr1 sft` trains on. A dataset other than `figures` comes in one of TRL's shapes (`messages`, or `prompt` and
-    `completion`, with `images`).
+    `completion`, with `images`), or as conversations, whose last turn is what to imitate.
 
     Args:
+        prompt_column (`str`, *optional*):
+            Column of the conversations; by default `conversations`, where the rows have none of TRL's shapes.
+        image_column (`str`, *optional*):
+            Column of the pictures; the usual names are recognized. `none` for text alone.
         figures_traces (`str`, *optional*, defaults to `"mixed"`):
             How the written-out answers of `figures` are drawn: `"mixed"` (ways of unequal worth, the last stage of the
             cold start), `"clean"` (every one right and worked out step by step) or `"cold_start"` (all three stages of
             the cold start from random weights, with steps and learning rates of their own).
     """
 
+    prompt_column: str | None = field(
+        default=None, metadata={"help": "Column of conversations that end with a reply, if not called so."}
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
+    )
     figures_traces: str = field(
         default="mixed",
         metadata={

@@ -124,7 +124,7 @@ def corrupt_boxes(
 
     def elsewhere(box: Sequence[float] | None) -> list[float]:
         if box is not None and list(box) != [0, 0, width, height]:
-            return corrupt_box(box, image_size, rng)
+            return [float(number) for number in corrupt_box(box, image_size, rng)]
         left, top = float(rng.random() * width / 2), float(rng.random() * height / 2)
         return [left, top, left + width / 2, top + height / 2]
 

@@ -9,10 +9,12 @@ import signal
 
 import pytest
 import torch
+from fixtures import datasets as published
 from safetensors.torch import load_file
 
 from mmr1_trl.cli import main
 from mmr1_trl.data.figures import TraceMixture
+from mmr1_trl.data.supervised import load_supervised
 from mmr1_trl.models import cold_start, load_processor, resolve_model
 from mmr1_trl.trainers.sft import SupervisedTrainer
 
@@ -66,13 +68,14 @@ def test_no_rows_are_refused(folder, capsys, number):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ('"0.png"', r"the column 'images' holds Value\('string'\). It must hold a list"),
+        ("7", r"Column 'images' holds int64, not images or paths. Name another one with --image_column"),
         ('["0.png"]', r"rows.jsonl row 1, image 0: the file '0.png' is empty \(zero bytes\)"),
+        ('"0.png"', r"rows.jsonl row 1, image 0: the file '0.png' is empty \(zero bytes\)"),
     ],
 )
 def test_pictures_that_cannot_be_read_are_refused(folder, capsys, images, message):
     (folder / "0.png").touch()
-    first = "[]" if images.startswith("[") else images
+    first = "[]" if images.startswith("[") else "null"
     rows = [f'{{"prompt": "1 plus 1 ?", "completion": "2", "images": {entry}}}\n' for entry in (first, images)]
     (folder / "rows.jsonl").write_text("".join(rows))
     assert main([*OWN_OPTIONS, "--dataset_name", "rows.jsonl", "--output_dir", "own"]) == 2
@@ -93,6 +96,34 @@ def test_another_kind_of_checkpoint_is_refused(folder, capsys, files, message):
         (folder / "other" / name).write_text("{}")
     assert main([*OWN_OPTIONS, "--output_dir", "own", "--resume_from_checkpoint", "other"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_conversations_as_they_are_published(folder, capsys):
+    """MMR1-SFT's shape: only the reply is learned, and the pictures are where a flag says."""
+    (folder / "set").mkdir()
+    published.write_mmr1_sft(folder / "set")
+    rows = json.loads((folder / "set/sft.json").read_text())
+    for row in rows:
+        row["photo"] = row.pop("images")[0]
+    (folder / "set/other.json").write_text(json.dumps(rows))
+    words = [*OWN_OPTIONS[:-1], "none", "--output_dir", "own", "--dataset_name", "set/other.json"]
+    assert main(words) == 2
+    assert (
+        "1 <image> markers, and there are 0 images; name their column with --image_column" in capsys.readouterr().err
+    )
+    assert main([*words, "--image_column", "photos"]) == 2
+    assert "--image_column photos: there is no such column. Did you mean 'photo'?" in capsys.readouterr().err
+    trained = load_supervised("set/other.json", image_column="photo")
+    assert trained.column_names == ["prompt", "completion", "images"]
+    assert trained[1]["prompt"][0]["content"].startswith("Solve it") and trained[1]["images"][0].size == (56, 42)
+    assert trained[1]["completion"][0]["content"].endswith(r"<answer>\boxed{2}</answer>")
+    for change, message in (
+        ({"conversations": rows[0]["conversations"][:1]}, "row 0: no conversation of texts that ends with a reply"),
+        ({"photo": "nowhere.png"}, "row 0, image 0: there is no file"),
+    ):
+        (folder / "set/other.json").write_text(json.dumps([rows[0] | change, rows[1]]))
+        assert main([*words, "--image_column", "photo"]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_an_adapter_is_no_model_to_start_from(folder, capsys):
@@ -160,7 +191,7 @@ def test_a_signal_saves_and_the_resumed_run_is_the_same(folder, monkeypatch, cap
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("../0.png", "rows.jsonl row 1, image 0: the path '../0.png' leads out of"),
+        ("../0.png", "rows.jsonl (train): row 1, image 0: the path '../0.png' leads out of"),
         ("/dev/zero", "rows.jsonl row 1, image 0: '/dev/zero' is not a regular file"),
         ("https://a.org/0.png", "is an address"),
     ],

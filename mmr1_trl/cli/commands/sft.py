@@ -75,11 +75,12 @@ def _train(settings: Settings) -> int:
 
     check_training(config)
     name, options = require_model(model_args), adapters(model_args)
+    first = config.process_index == 0
     with config.main_process_first(desc="loading the dataset"):
-        train_rows = _rows(data_args, data_args.dataset_train_split, data_args.num_train_rows)
+        train_rows = _rows(data_args, data_args.dataset_train_split, data_args.num_train_rows, first)
         eval_rows = None
         if config.eval_strategy != "no":
-            eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows)
+            eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows, first)
     _require_texts(train_rows.column_names, config.dataset_text_field, data_args.dataset_name)
     use_hub(config)
     config.resume_from_checkpoint = _checkpoint(config)
@@ -144,53 +145,31 @@ def _checkpoint(config: Any) -> str | None:
     return checkpoint
 
 
-def _rows(data_args: Any, split: str, num_rows: int | None) -> Any:
+def _rows(data_args: Any, split: str, num_rows: int | None, look_at_pictures: bool) -> Any:
     """Return rows in one of TRL's shapes for supervised training, with pictures that decode on reading."""
-    from datasets import Dataset, DatasetInfo, Image, List
-
-    from mmr1_trl.data.pictures.columns import picture_lists
-    from mmr1_trl.data.pictures.images import ImageFolders, image_size, stored_images
-
-    if num_rows is not None and num_rows < 1:
-        raise BadInputError(
-            f"{num_rows} rows of {data_args.dataset_name!r} were asked for. Ask for 1 or more, or leave the number "
-            "out."
-        )
-    folders = ImageFolders()
-    if data_args.dataset_name == "figures":
-        from mmr1_trl.data.figures import TraceMixture, figures_traces
-
-        if split != data_args.dataset_train_split:
-            raise BadInputError("figures has written-out answers for training only; leave eval_strategy at 'no'.")
-        rows = figures_traces(
-            seed=data_args.figures_seed,
-            mixture=TraceMixture(direct=0.0, shortcut=0.0, slip=0.0) if data_args.figures_traces == "clean" else None,
-            families=data_args.figures_families,
-            levels=data_args.figures_levels,
-            **({} if num_rows is None else {"num_rows": num_rows}),
-        )
-    else:
-        from mmr1_trl.data.load import load_raw
+    if data_args.dataset_name != "figures":
+        from mmr1_trl.data.supervised import load_supervised
 
         look_up(data_args.dataset_name, "dataset", data_args.dataset_revision)
-        rows, folders = load_raw(data_args.dataset_name, split, data_args.dataset_config, data_args.dataset_revision)
-        rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
-    if "images" not in rows.column_names:
-        return rows
-    try:
-        stored = rows.cast_column("images", List(Image(decode=False)))
-    except (TypeError, ValueError) as error:
-        raise BadInputError(
-            f"{data_args.dataset_name}: the column 'images' holds {rows.features['images']}. It must hold a list of "
-            "pictures or paths in every row, of a row with one picture a list of one."
-        ) from error
-    table = stored.with_format("arrow")[:]
-    lists, bad = picture_lists(stored, table, "images", folders.starting_from(data_args.image_root))
-    for row, reason in bad.items():
-        raise BadInputError(f"{data_args.dataset_name} row {row}, {reason}")
-    table = table.set_column(table.column_names.index("images"), "images", lists)
-    stored = Dataset(table, info=DatasetInfo(features=stored.features))
-    for row, images in enumerate(stored_images(stored)):
-        for i, image in enumerate(images):
-            image_size(image, f"{data_args.dataset_name} row {row}, image {i}")  # raises before the model is loaded
-    return stored.cast_column("images", List(Image()))
+        return load_supervised(
+            data_args.dataset_name,
+            split,
+            config=data_args.dataset_config,
+            revision=data_args.dataset_revision,
+            num_rows=num_rows,
+            prompt_column=data_args.prompt_column,
+            image_column=data_args.image_column,
+            image_root=data_args.image_root,
+            look_at_pictures=look_at_pictures,
+        )
+    from mmr1_trl.data.figures import TraceMixture, figures_traces
+
+    if split != data_args.dataset_train_split:
+        raise BadInputError("figures has written-out answers for training only; leave eval_strategy at 'no'.")
+    return figures_traces(
+        seed=data_args.figures_seed,
+        mixture=TraceMixture(direct=0.0, shortcut=0.0, slip=0.0) if data_args.figures_traces == "clean" else None,
+        families=data_args.figures_families,
+        levels=data_args.figures_levels,
+        **({} if num_rows is None else {"num_rows": num_rows}),
+    )
