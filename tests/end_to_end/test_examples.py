@@ -5,11 +5,13 @@ import os
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from packaging.requirements import Requirement
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -24,6 +26,21 @@ def test_a_script_trains_with_a_shipped_config(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(script), *words])
     runpy.run_path(str(script), run_name="__main__")
     assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_the_job_asks_for_extras_that_exist_and_hands_its_words_on(tmp_path, monkeypatch):
+    script = EXAMPLES / "hf_job.py"
+    header = script.read_text().split("# ///")[1].removeprefix(" script\n")
+    metadata = tomllib.loads("\n".join(line.removeprefix("# ") for line in header.splitlines()))
+    project = tomllib.loads((EXAMPLES.parent / "pyproject.toml").read_text())["project"]
+    (requirement,) = map(Requirement, metadata["dependencies"])
+    assert requirement.name == project["name"] and requirement.extras <= set(project["optional-dependencies"])
+    assert metadata["requires-python"] == project["requires-python"]
+    words = ["--config", "figures/mssr", *TINY, "--output_dir", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", [str(script), *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(script), run_name="__main__")
+    assert end.value.code == 0 and (tmp_path / "run" / "model.safetensors").is_file()
 
 
 @pytest.mark.slow
