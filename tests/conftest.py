@@ -30,6 +30,18 @@ def environment() -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(autouse=True)
+def cards_without_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the curves of a tiny run takes longer than the run. A test that looks at them asks for `curves`."""
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr("mmr1_trl.hub.model_card._draw_curves", lambda *args: {})
+
+
+@pytest.fixture
+def curves() -> None:
+    """Model cards with their curves."""
+
+
 @pytest.fixture
 def make_rows() -> Any:
     return picture_rows

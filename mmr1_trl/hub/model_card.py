@@ -86,7 +86,7 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
         merged=bool(facts.get("adapter")) and not adapter,
         step=step,
         seconds=next((e["train_runtime"] for e in state.get("log_history", []) if "train_runtime" in e), None),
-        curves=_draw_curves(folder, run, whole=step is None or step >= facts.get("planned_steps", 0)),
+        curves=_draw_curves(folder, run, step is None or step >= facts.get("planned_steps", 0), repo_id is not None),
         table=_results_table(results),
         results=results,
         notes={result["dataset"]: BENCHMARKS[result["dataset"]].note for result in results if result["benchmark"]},
@@ -203,8 +203,13 @@ def _tags(facts: dict[str, Any], adapter: Any) -> list[str]:
     return [*dict.fromkeys([*tags, *(["lora"] if adapter else []), *facts.get("tags", [])])]
 
 
-def _draw_curves(folder: Path, run: Path, whole: bool) -> dict[str, str]:
-    """Draw what was logged so far; no picture of an empty log, and the large one only of a `whole` run."""
+def _draw_curves(folder: Path, run: Path, whole: bool, uploaded: bool) -> dict[str, str]:
+    """
+    Draw what was logged so far. A run in progress is not kept waiting for a picture unless it is `uploaded`, and the
+    large picture is only of a `whole` run. There is none of an empty log.
+    """
+    if not (whole or uploaded):
+        return {}
     from mmr1_trl.reporting.curves import draw_curves, present_panels
     from mmr1_trl.reporting.runs import load_run
 

@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Training curves: one small panel per quantity, runs overlaid, seeds of one configuration as a band."""
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from PIL import Image
 
+from mmr1_trl import __version__
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.reporting.runs import Run, group_runs
 
@@ -85,7 +88,7 @@ def draw_curves(
     runs: Sequence[Run], path: str | Path, columns: int = 3, x_axis: str = "steps", limit: int | None = None
 ) -> Path:
     """
-    Draw every panel that at least one run has values for into one PNG.
+    Draw every panel that at least one run has values for into one PNG. One that shows the same already is left alone.
 
     Args:
         runs (`Sequence[Run]`):
@@ -108,6 +111,10 @@ def draw_curves(
     groups = group_runs(runs)
     panels = present_panels(runs)[:limit]
     rows = -(-len(panels) // columns)
+    path = Path(path)
+    shown = _digest(panels, groups, columns, x_axis)
+    if _shows(path) == shown:
+        return path
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.0 * columns, 2.6 * rows + 0.4), layout="constrained", facecolor="white")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -119,10 +126,31 @@ def draw_curves(
         if len(groups) > 1:
             lines = [Line2D([], [], color=COLORS[i % len(COLORS)], label=label) for i, label in enumerate(groups)]
             figure.legend(handles=lines, loc="outside upper right", ncols=min(4, len(groups)))
-        path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        figure.savefig(path, dpi=130, metadata={"Description": shown})
     return path
+
+
+def _digest(panels: Sequence[Panel], groups: Mapping[str, Sequence[Run]], columns: int, x_axis: str) -> str:
+    """Stands for all that a picture of these runs shows, and for the version that draws it."""
+    values = [
+        (panel.title, label, run.series(panel.keys, x_axis))
+        for panel in panels
+        for label, runs in groups.items()
+        for run in runs
+    ]
+    return hashlib.sha256(repr((__version__, columns, x_axis, values)).encode()).hexdigest()
+
+
+def _shows(path: Path) -> str | None:
+    """The digest of what a picture shows, as it was written into its header; `None` if this is no such picture."""
+    try:
+        with Image.open(path) as picture:
+            shown = picture.info.get("Description")
+            picture.verify()
+    except (OSError, SyntaxError):  # not there, or cut off in the middle
+        return None
+    return shown
 
 
 def draw_svgs(runs: Sequence[Run], x_axis: str = "steps") -> dict[str, str]:

@@ -60,8 +60,8 @@ class CardMixin:
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
     ) -> None:
         """
-        Write `README.md`, `mmr1_run.json`, the curves and the log history so far into the output folder. Whatever goes
-        wrong is warned about once; no training fails because of its card.
+        Write `README.md`, `mmr1_run.json` and the log history so far into the output folder; the curves at the end,
+        and whenever they are uploaded. Whatever goes wrong is warned about once; no training fails because of it.
 
         Args:
             model_name (`str`, *optional*):

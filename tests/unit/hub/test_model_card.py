@@ -105,7 +105,7 @@ def test_the_header_is_valid_and_complete(tmp_path, facts):
     assert "license" not in header
 
 
-def test_what_the_page_says(tmp_path, facts):
+def test_what_the_page_says(tmp_path, facts, curves):
     folder = run_folder(tmp_path, facts)
     add_evaluation(folder / "eval")
     add_evaluation(folder / "before", model="Qwen/Qwen2.5-VL-3B-Instruct")
@@ -121,6 +121,12 @@ def test_what_the_page_says(tmp_path, facts):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     assert "assets/curves.png" in text and "assets/example.png" in text
     assert "None" not in text and "\n\n\n" not in text and str(tmp_path) not in text
+
+
+def test_a_run_in_progress_waits_for_no_picture_unless_it_is_uploaded(tmp_path, facts, curves):
+    folder = run_folder(tmp_path, facts, planned_steps=100)
+    assert "curves" not in write_model_card(folder).read_text()
+    assert "assets/curves.png" in write_model_card(folder, repo_id="someone/geo-mssr").read_text()
 
 
 def test_only_evaluations_of_this_model_at_this_step_count(tmp_path, facts):
@@ -176,9 +182,8 @@ def _leaves(value, path=()):
         yield path
 
 
-def test_no_value_of_a_run_file_leaves_its_place(tmp_path, facts, monkeypatch):
+def test_no_value_of_a_run_file_leaves_its_place(tmp_path, facts):
     """Whatever one value is replaced by, the card shows it as text, or says that it cannot be shown."""
-    monkeypatch.setattr(model_card, "_draw_curves", lambda *args, **kwargs: {})
     hostile = "<script>alert(1)</script>`\n```\n# d [x](javascript:y) {{ 7*7 }} | ![z](http://q)"
     switches = {"value_tracker": True, "shaping": True, "sampling": "variance_aware", "schedule": "two_stage"}
     more = {"vas_refresh": "full", "vas_rollouts": 4, "vas_update_steps": 3, "vas_outcome_weight": 0.8,

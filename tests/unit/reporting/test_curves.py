@@ -113,6 +113,23 @@ def test_curves_are_drawn_for_what_was_logged(tmp_path):
         assert (np.abs(pixels.astype(int) - color).sum(-1) < 12).sum() > 300
 
 
+def test_a_picture_of_the_same_values_is_not_drawn_again(tmp_path):
+    path = tmp_path / "curves.png"
+
+    short, long = (load_run(write_run(tmp_path / f"{steps}/run", steps=steps)) for steps in (5, 6))
+
+    def draws(run, **options):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        draw_curves([run], path, **options)
+        return path.stat().st_mtime_ns != before
+
+    assert draws(short) and not draws(short)
+    assert draws(long) and draws(long, limit=2) and draws(long, columns=2) and not draws(long, columns=2)
+    drawn = path.read_bytes()
+    path.write_bytes(drawn[: len(drawn) // 2])
+    assert draws(long, columns=2) and path.read_bytes() == drawn
+
+
 def test_svgs_follow_the_page_and_do_not_share_ids(tmp_path):
     drawings = draw_svgs([load_run(write_run(tmp_path / "run"))])
     assert list(drawings) == ["Reward", "Token entropy (nats)", "Forgetting factor ρ"]
