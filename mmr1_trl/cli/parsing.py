@@ -21,7 +21,9 @@ from typing import Any, NoReturn
 
 from mmr1_trl.cli.config_file import config_path_of, read_config, read_json_mapping
 from mmr1_trl.cli.launch import HUB_TOKEN
+from mmr1_trl.cli.parser import Parser
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.trainers.gone_options import GONE, without_gone
 
 
 FILES = ("deepspeed", "fsdp_config", "accelerator_config")  # options that take a JSON object or the path of one
@@ -111,7 +113,8 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
             file, a YAML file that is not a mapping.
     """
     config_path = config_path_of(argv)
-    config = read_config(config_path, command)
+    config = without_gone(read_config(config_path, command))
+    argv = _words_without_gone(argv)
     parser = _make_parser(command, load_classes(), about)
     if {"-h", "--help"} & set(argv):
         parser.print_help()
@@ -134,6 +137,15 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
     origins = {name: origin for name, origin in origins.items() if name in values}
     _read_mappings(values, origins, _hints(parser))
     return Settings(command, tuple(parser.dataclass_types), values, origins, launch_args, config_path)
+
+
+def _words_without_gone(argv: list[str]) -> list[str]:
+    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    for name in GONE:
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}")
+    given, words = parser.parse_known_args(argv)
+    without_gone(vars(given))
+    return words
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -41,15 +41,12 @@ class EntropySchedule:
             Size of the coefficient while entropy is minimized. The paper's value could not be established.
         switch_fraction (`float`, *optional*, defaults to `0.8`):
             Share of the steps that belong to the first stage. The paper's best of 0.5, 0.7, 0.8 and 0.9.
-        ramp_steps (`int`, *optional*, defaults to `0`):
-            Number of steps of a linear change-over after the switch. 0 is the paper's hard switch.
     """
 
     kind: str
     explore_coef: float
     exploit_coef: float
     switch_fraction: float = 0.8
-    ramp_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in _STAGES:
@@ -62,8 +59,6 @@ class EntropySchedule:
             )
         if not 0.0 <= self.switch_fraction <= 1.0:
             raise BadInputError(f"switch_fraction={self.switch_fraction} must lie between 0 and 1. The paper has 0.8.")
-        if self.ramp_steps < 0:
-            raise BadInputError(f"ramp_steps={self.ramp_steps} must not be negative.")
 
     @property
     def is_oracle(self) -> bool:
@@ -94,12 +89,5 @@ class EntropySchedule:
             `float`: Positive to maximize entropy, negative to minimize it, 0 to leave it alone.
         """
         stages = _NOISY_STAGES.get(self.kind, _STAGES[self.kind]) if noisy else _STAGES[self.kind]
-        first, second = (self._coefficient(direction) for direction in stages)
-        late = step - self.switch_step(max_steps)
-        if late < 0:
-            return first
-        share = min((late + 1) / (self.ramp_steps + 1), 1.0)
-        return (1.0 - share) * first + share * second
-
-    def _coefficient(self, direction: int) -> float:
+        direction = stages[self.stage(step, max_steps) - 1]
         return direction * (self.explore_coef if direction > 0 else self.exploit_coef)

@@ -163,24 +163,6 @@ def min_max_scale(scores: torch.Tensor) -> torch.Tensor:
     return (scores - scores.min()) / (scores.max() - scores.min() + 1e-8)
 
 
-def mix_with_previous(previous: torch.Tensor, scores: torch.Tensor, momentum: float) -> torch.Tensor:
-    """
-    Momentum over refreshes: `momentum * previous + (1 - momentum) * scores`.
-
-    Args:
-        previous (`torch.Tensor` of shape `(P,)`):
-            Weights of the last refresh.
-        scores (`torch.Tensor` of shape `(P,)`):
-            Weights of this refresh.
-        momentum (`float`):
-            0 forgets the past (the released YAML); 1 never changes anything (the default of the released code).
-
-    Returns:
-        `torch.Tensor` of shape `(P,)`.
-    """
-    return momentum * previous + (1.0 - momentum) * scores
-
-
 def walk_permutation(permutation: torch.Tensor, position: int, count: int) -> tuple[torch.Tensor, int]:
     """
     The uniform part of a batch as a walk through one permutation that is never shuffled again.

@@ -157,7 +157,7 @@ def _known(values: Sequence[float | None] | None, reward: str) -> Sequence[float
     if values is None:
         raise BadInputError(
             f"{reward} reads the policy's own distributions, which are there only while an RLVRTrainer trains or "
-            "evaluates: `mmr1 eval`, `mmr1 score`, vas_refresh='full' or 'subset' and tracker_initial_rollouts cannot "
+            "evaluates: `mmr1 eval`, `mmr1 score`, vas_refresh='full' and tracker_initial_rollouts cannot "
             "use it."
         )
     return values

@@ -100,13 +100,12 @@ def refresh_is_due(step: int, last: int | None, every: int) -> bool:
 
 def rollouts_per_refresh(config: Any, num_prompts: int) -> int:
     """Rollouts of one refresh of the scores."""
-    share = config.vas_subset_fraction if config.vas_refresh == "subset" else 1.0
-    return max(1, round(share * num_prompts)) * config.vas_rollouts
+    return num_prompts * config.vas_rollouts
 
 
 def _refreshes(config: Any, generations: int) -> int:
     """Count the refreshes of a run: a generation batch is the only moment for one, however many updates it has."""
-    if config.prompt_sampling != "variance_aware" or config.vas_refresh not in ("full", "subset"):
+    if config.prompt_sampling != "variance_aware" or config.vas_refresh != "full":
         return 0
     last = 0 if config.prompt_scores else None  # pass rates from elsewhere stand in for the one before the first step
     refreshes = 0
@@ -132,7 +131,7 @@ def describe_cost(config: Any, plan: Plan, num_prompts: int) -> str:
     """
     mode = "uncertainty" if config.prompt_sampling == "uncertainty" else config.vas_refresh
     training = f"training makes about {plan.training_rollouts:,}"
-    if mode not in ("full", "subset"):
+    if mode != "full":
         return f"VAS ({mode}): no rollouts for scoring; {training}."
     each = rollouts_per_refresh(config, num_prompts)
     return (

@@ -36,9 +36,9 @@ TRACKER = (
 SHAPING = ("shaping_alpha", "shaping_kappa", "entropy_source")
 SAMPLING = (
     "prompt_sampling", "vas_weighted_fraction", "vas_refresh", "vas_update_steps", "vas_rollouts",
-    "vas_subset_fraction", "vas_outcome_weight", "vas_diversity_weight", "vas_diversity_metric", "vas_variant",
+    "vas_outcome_weight", "vas_diversity_weight", "vas_diversity_metric", "vas_variant",
 )  # fmt: skip
-SCHEDULE = ("entropy_schedule", "explore_coef", "exploit_coef", "switch_fraction", "ramp_steps")
+SCHEDULE = ("entropy_schedule", "explore_coef", "exploit_coef", "switch_fraction")
 
 
 class CardMixin:

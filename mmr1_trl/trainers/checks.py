@@ -25,6 +25,7 @@ from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_
 from mmr1_trl.trainers.best_model import check_metric
 from mmr1_trl.trainers.budget import check_batch_sizes
 from mmr1_trl.trainers.completions import MEANS
+from mmr1_trl.trainers.gone_options import GONE
 from mmr1_trl.trainers.rows import RowReader, check_enough_rows, check_rows, prompt_slots
 from mmr1_trl.trainers.score_table import PromptTable, read_prompt_table
 
@@ -35,7 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "tracker_kl_source": ("reference", "policy"),
     "entropy_source": ("full", "sampled_token"),
     "prompt_sampling": ("uniform", "variance_aware", "uncertainty"),
-    "vas_refresh": ("online", "full", "subset", "off"),
+    "vas_refresh": ("online", "full", "off"),
     "vas_diversity_metric": DIVERSITY_METRICS,
     "vas_variant": ("paper", "released_code"),
     "entropy_schedule": (
@@ -87,7 +88,7 @@ SAMPLING = TRAINING | {
     "label_noise": (0.0, 1.0), "label_noise_seed": SEED,
 }  # fmt: skip
 VAS = {
-    "vas_weighted_fraction": (0.0, 1.0), "vas_momentum": (0.0, 1.0), "vas_subset_fraction": (1e-9, 1.0),
+    "vas_weighted_fraction": (0.0, 1.0),
     "vas_outcome_weight": (0.0, math.inf), "vas_diversity_weight": (0.0, math.inf),
     "vas_update_steps": (1, math.inf), "vas_rollouts": (2, math.inf),
 }  # fmt: skip
@@ -120,6 +121,8 @@ def check_before(args: Any) -> None:
     Raises:
         [`BadInputError`]: With the valid values.
     """
+    if args.vas_refresh == "subset":
+        raise BadInputError(f"vas_refresh='subset' is gone. {GONE['vas_subset_fraction'][1]}")
     _check_choices(args, CHOICES)
     check_training(args)
     # To vLLM -1 is a top_k of all tokens; transformers has 0 for that and fails on -1.
@@ -135,7 +138,7 @@ def check_before(args: Any) -> None:
             "good ones. MSSR's alpha = 0.4 and kappa = 2.0 are swapped in its text."
         )
     EntropySchedule(  # says what is wrong with the coefficients
-        args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction, args.ramp_steps
+        args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction
     )
     low, high = args.entropy_low, args.entropy_high
     if low is not None and high is not None and low >= high:
@@ -248,9 +251,7 @@ def _check_sampling(args: Any) -> None:
         raise BadInputError(
             f"vas_variant='released_code' re-scores every prompt: set vas_refresh='full', not {args.vas_refresh!r}."
         )
-    if args.vas_momentum and args.vas_variant != "released_code":
-        raise BadInputError("vas_momentum is part of vas_variant='released_code'; the paper has none.")
-    if args.use_vllm and args.vas_refresh in ("full", "subset") and args.vas_rollouts % int(args.num_generations or 1):
+    if args.use_vllm and args.vas_refresh == "full" and args.vas_rollouts % int(args.num_generations or 1):
         raise BadInputError(
             f"With vLLM the rollouts of a prompt come in groups of num_generations: vas_rollouts="
             f"{args.vas_rollouts} is no multiple of {args.num_generations}."

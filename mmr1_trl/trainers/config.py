@@ -9,6 +9,7 @@ from trl import GRPOConfig
 
 from mmr1_trl.trainers.best_model import choose_metric
 from mmr1_trl.trainers.checks import check_after, check_before
+from mmr1_trl.trainers.gone_options import refuse_gone
 
 
 class _SingleGeneration(int):
@@ -78,14 +79,12 @@ class RLVRConfig(GRPOConfig):
             Share of each generation batch that is drawn by score, with replacement; the rest is uniform.
         vas_refresh (`str`, *optional*, defaults to `"online"`):
             Where the scores come from: `"online"` (ours: from the rollouts that training makes anyway), `"full"` (the
-            paper: `vas_rollouts` rollouts for every prompt, before training and every `vas_update_steps` steps),
-            `"subset"` (as `"full"`, for a rotating share of the prompts) or `"off"` (from `prompt_scores`, fixed).
+            paper: `vas_rollouts` rollouts for every prompt, before training and every `vas_update_steps` steps) or
+            `"off"` (from `prompt_scores`, fixed).
         vas_update_steps (`int`, *optional*, defaults to `35`):
-            Optimizer steps between two refreshes of `"full"` and `"subset"`.
+            Optimizer steps between two refreshes of `"full"`.
         vas_rollouts (`int`, *optional*, defaults to `32`):
             Rollouts per prompt in a refresh, and in `mmr1 score`.
-        vas_subset_fraction (`float`, *optional*, defaults to `0.125`):
-            Share of the prompts that a refresh of `"subset"` scores (ours).
         vas_outcome_weight (`float`, *optional*, defaults to `0.8`):
             Weight of the outcome variance `p(1 - p)` in the score.
         vas_diversity_weight (`float`, *optional*):
@@ -96,9 +95,7 @@ class RLVRConfig(GRPOConfig):
             `"edit_distance"`.
         vas_variant (`str`, *optional*, defaults to `"paper"`):
             `"released_code"` follows the released code of MMR1 where it parts from the paper: self-BLEU of padded
-            rollouts that is not inverted, scores scaled to 0..1, one permutation for the uniform part, momentum.
-        vas_momentum (`float`, *optional*, defaults to `0.0`):
-            Share of the old scores in the new ones at a refresh of `"released_code"`.
+            rollouts that is not inverted, scores scaled to 0..1, one permutation for the uniform part.
 
         > Parameters that control entropy shaping
 
@@ -126,8 +123,6 @@ class RLVRConfig(GRPOConfig):
             Coefficient while entropy is minimized. Ours, from the same sweep.
         switch_fraction (`float`, *optional*, defaults to `0.8`):
             Share of the optimizer steps after which a two-stage schedule turns.
-        ramp_steps (`int`, *optional*, defaults to `0`):
-            Steps of a linear change-over after the switch (ours); 0 is the paper's hard switch.
         entropy_low (`float`, *optional*), entropy_high (`float`, *optional*):
             Band in nats that the mean token entropy should stay in (ours), whatever the schedule. It is looked at
             whenever metrics are logged.
@@ -227,17 +222,12 @@ class RLVRConfig(GRPOConfig):
     vas_refresh: str = field(
         default="online",
         metadata={
-            "help": "Scores come from training's own rollouts ('online'), from rollouts for all prompts ('full') or "
-            "for a rotating share ('subset'), or from prompt_scores ('off')."
+            "help": "Scores come from training's own rollouts ('online'), from rollouts for all prompts ('full'), or "
+            "from prompt_scores ('off')."
         },
     )
-    vas_update_steps: int = field(
-        default=35, metadata={"help": "Optimizer steps between two refreshes of 'full' and 'subset'."}
-    )
+    vas_update_steps: int = field(default=35, metadata={"help": "Optimizer steps between two refreshes of 'full'."})
     vas_rollouts: int = field(default=32, metadata={"help": "Rollouts per prompt in a refresh and in `mmr1 score`."})
-    vas_subset_fraction: float = field(
-        default=0.125, metadata={"help": "Share of the prompts that a refresh of 'subset' scores."}
-    )
     vas_outcome_weight: float = field(default=0.8, metadata={"help": "Weight of p(1 - p) in the score."})
     vas_diversity_weight: float | None = field(
         default=None,
@@ -250,9 +240,6 @@ class RLVRConfig(GRPOConfig):
     vas_variant: str = field(
         default="paper",
         metadata={"help": "'released_code' follows MMR1's code where it parts from the paper."},
-    )
-    vas_momentum: float = field(
-        default=0.0, metadata={"help": "Share of the old scores at a refresh of 'released_code'."}
     )
     entropy_shaping: bool = field(
         default=False, metadata={"help": "Whether to add min(alpha * H, |A| / kappa) to each token's advantage."}
@@ -279,9 +266,6 @@ class RLVRConfig(GRPOConfig):
     )
     switch_fraction: float = field(
         default=0.8, metadata={"help": "Share of the optimizer steps after which a two-stage schedule turns."}
-    )
-    ramp_steps: int = field(
-        default=0, metadata={"help": "Steps of a linear change-over of a two-stage schedule; 0 switches hard."}
     )
     entropy_low: float | None = field(
         default=None, metadata={"help": "Lower end in nats of the band that token entropy should stay in."}
@@ -336,6 +320,10 @@ class RLVRConfig(GRPOConfig):
         default=False,
         metadata={"help": "Print all metrics of a log step, not a line of the main ones; files hold all either way."},
     )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "RLVRConfig":
+        refuse_gone(kwargs)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if self.bf16 is None and not self.fp16 and (self.use_cpu or not torch.accelerator.is_available()):

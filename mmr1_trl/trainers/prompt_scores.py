@@ -16,7 +16,6 @@ from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.value_tracker import ValueTracker
 from mmr1_trl.methods.variance_promotion import (
     min_max_scale,
-    mix_with_previous,
     padded_self_bleu,
     variance_promotion_score,
 )
@@ -59,7 +58,7 @@ class PromptScores:
     """
     Scores of all prompts, from where `prompt_sampling` and `vas_refresh` say.
 
-    - `"full"`, `"subset"`: rollouts for all prompts, or for a rotating share, every `vas_update_steps` steps;
+    - `"full"`: rollouts for all prompts every `vas_update_steps` steps;
     - `"online"`: forgetting counts of the training rollouts. The outcome variance is its expectation under the Beta
       distribution of a prompt's counts and of the population's prior, so that a prompt which failed twice is given up
       only where most prompts always fail or always succeed. Counts and diversity fade back to those of an unknown
@@ -148,7 +147,7 @@ class PromptScores:
     def _start_from(self, table: PromptTable) -> None:
         if self.mode == "off" and table.pass_rates.isnan().all():
             self.scores = self._fill_unknown(table.scores)
-        elif self.mode in ("full", "subset", "off"):
+        elif self.mode in ("full", "off"):
             self.scores = self._combine()
             self.last_refresh = 0
         elif self.own_tracker is not None:
@@ -171,7 +170,7 @@ class PromptScores:
             `torch.Tensor` of shape `(num_rows,)`: The weights of the rows.
         """
         self.batch = trainer.prompt_source.batches_drawn
-        if self.mode in ("full", "subset"):
+        if self.mode == "full":
             if self.origin is None:
                 self.origin = weights_digest(trainer.accelerator.unwrap_model(trainer.model))
             step = trainer.state.global_step
@@ -295,7 +294,7 @@ class PromptScores:
     # ---- Refreshes ----
 
     def _refresh(self, trainer: "RLVRTrainer", step: int) -> None:
-        prompts = self._share()
+        prompts = range(len(self.scores))
         # An interrupted refresh goes on from its journal; so does a run that was killed later, before it could save
         # a checkpoint. Which weights are scored follows from the run's first weights and the step.
         identity = trainer.run_identity() | {
@@ -309,7 +308,7 @@ class PromptScores:
         }
         records = score_prompts(
             trainer,
-            prompts.tolist(),
+            list(prompts),
             self.args.vas_rollouts,
             tag=step,
             measure=self.measure,
@@ -328,14 +327,6 @@ class PromptScores:
         self.last_refresh = step
         self.reports.append({"step": step, "prompts": len(prompts)})
 
-    def _share(self) -> torch.Tensor:
-        """The prompts of the next refresh: all, or the next part of a walk through a fixed permutation."""
-        if self.mode == "full":
-            return torch.arange(len(self.scores))
-        order = torch.randperm(len(self.scores), generator=torch.Generator().manual_seed(self.args.seed))
-        count = max(1, round(self.args.vas_subset_fraction * len(order)))
-        return order.roll(-self.refreshes * count)[:count]
-
     def _combine(self) -> torch.Tensor:
         scores = self._fill_unknown(
             variance_promotion_score(
@@ -347,8 +338,6 @@ class PromptScores:
         )
         if self.args.vas_variant == "released_code":
             scores = min_max_scale(scores)
-            if self.last_refresh is not None:
-                scores = mix_with_previous(self.scores, scores, self.args.vas_momentum)
         return scores
 
     @staticmethod

@@ -133,7 +133,7 @@ class RLVRTrainer(ResumableTrainer):
         train_dataset, slots, table = checked.rows, checked.slots, checked.table
         num_prompts = int(slots.max()) + 1
         self.entropy_schedule = EntropySchedule(
-            args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction, args.ramp_steps
+            args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction
         )
         check_vllm_length(args, processing_class, train_dataset=train_dataset, eval_dataset=eval_dataset)
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:

@@ -33,15 +33,15 @@ CASES = {
     "full-released-code": (
         VASTrainer,
         VASConfig,
-        VAS | SCORING | MID | {"vas_refresh": "full", "vas_variant": "released_code", "vas_momentum": 0.5},
+        VAS | SCORING | MID | {"vas_refresh": "full", "vas_variant": "released_code"},
         3,
     ),
-    "subset-iterations": (
+    "full-iterations": (
         VASTrainer,
         VASConfig,
         VAS
         | SCORING
-        | {"vas_refresh": "subset", "num_iterations": 2, "steps_per_generation": 2, "gradient_accumulation_steps": 1},
+        | {"vas_refresh": "full", "num_iterations": 2, "steps_per_generation": 2, "gradient_accumulation_steps": 1},
         3,
     ),
     "mssr-online": (

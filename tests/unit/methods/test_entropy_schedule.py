@@ -27,13 +27,6 @@ def test_the_ablations():
     assert coefficients("none") == [0.0] * 10
 
 
-def test_ramp_goes_linearly_from_one_coefficient_to_the_other():
-    expected = [0.3] * 5 + [0.2, 0.1, 0.0, -0.1, -0.1]
-    assert [pytest.approx(x, abs=1e-12) for x in expected] == [
-        EntropySchedule("two_stage", 0.3, 0.1, switch_fraction=0.5, ramp_steps=3)(step, 10) for step in range(10)
-    ]
-
-
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
 def test_the_first_stage_has_its_share_of_the_steps_exactly(fraction):
     schedule = EntropySchedule("two_stage", 1.0, 1.0, switch_fraction=fraction)
@@ -47,7 +40,6 @@ def test_the_first_stage_has_its_share_of_the_steps_exactly(fraction):
         {"explore_coef": -0.1},
         {"exploit_coef": -0.1},
         {"switch_fraction": 80},
-        {"ramp_steps": -1},
     ],
 )
 def test_bad_settings(kwargs):

@@ -15,7 +15,6 @@ from mmr1_trl.methods.variance_promotion import (
     draw_prompts,
     draw_weighted,
     min_max_scale,
-    mix_with_previous,
     outcome_variance,
     padded_self_bleu,
     variance_promotion_score,
@@ -120,14 +119,10 @@ def test_released_code_padded_self_bleu():
     assert self_bleu(rollouts) == 0.0
 
 
-def test_released_code_scaling_and_momentum():
+def test_released_code_scaling():
     scaled = min_max_scale(torch.tensor([0.2, 0.1, 0.6]))
     torch.testing.assert_close(scaled, torch.tensor([0.2, 0.0, 1.0]))
     assert min_max_scale(torch.full((3,), 0.4)).tolist() == [0.0, 0.0, 0.0]
-    old = torch.tensor([1.0, 0.0, 0.5])
-    torch.testing.assert_close(mix_with_previous(old, scaled, 0.25), torch.tensor([0.4, 0.0, 0.875]))
-    torch.testing.assert_close(mix_with_previous(old, scaled, 0.0), scaled)
-    torch.testing.assert_close(mix_with_previous(old, scaled, 1.0), old)
 
 
 def test_released_code_walk_skips_the_tail_and_keeps_its_order():

@@ -58,7 +58,7 @@ def test_initial_rollouts_are_made_for_prompts_not_for_rows(make_trainer, make_r
 
 
 # Of `update_steps` 1 and windows of two updates only every second step has a generation batch, and so a refresh.
-@pytest.mark.parametrize("refresh", ["full", "subset", "online"])
+@pytest.mark.parametrize("refresh", ["full", "online"])
 @pytest.mark.parametrize("update_steps", [1, 3])
 def test_scoring_rollouts_equal_a_real_run(refresh, update_steps, make_trainer, make_rows, capsys):
     trainer = make_trainer(
@@ -71,7 +71,6 @@ def test_scoring_rollouts_equal_a_real_run(refresh, update_steps, make_trainer, 
         vas_refresh=refresh,
         vas_update_steps=update_steps,
         vas_rollouts=2,
-        vas_subset_fraction=0.25,
     )
     plan = plan_run(trainer.args, 12, 8)
     trainer.train()

@@ -56,10 +56,8 @@ def fake_trainer(num_generations, num_weighted=1):
         (VASConfig, {"vas_outcome_weight": 0.0, "vas_diversity_weight": 0.0}, "both 0"),
         (VASConfig, {"vas_update_steps": 0}, "vas_update_steps"),
         (VASConfig, {"vas_rollouts": 1}, "vas_rollouts"),
-        (VASConfig, {"vas_subset_fraction": 0.0}, "vas_subset_fraction"),
         (VASConfig, {"vas_refresh": "off"}, "mmr1 score"),
         (VASConfig, {"vas_variant": "released_code"}, "vas_refresh='full'"),
-        (VASConfig, {"vas_momentum": 0.5}, "released_code"),
         (VASConfig, {"prompt_sampling": "uncertainty"}, "value_tracker"),
         (VASConfig, {"num_generations": 8}, "none of them by score"),
         (RLVRConfig, {"vas_refresh": "full"}, "no effect"),
@@ -236,7 +234,7 @@ def test_fixed_scores_and_unknown_prompts():
 
 def test_released_code_by_hand():
     args = config(
-        vas_refresh="full", vas_variant="released_code", vas_momentum=0.25, vas_outcome_weight=1.0,
+        vas_refresh="full", vas_variant="released_code", vas_outcome_weight=1.0,
         vas_diversity_weight=1.0, max_completion_length=4,
     )  # fmt: skip
     scores = PromptScores(torch.arange(3), args, 3, pad_token_id=9)
@@ -249,18 +247,7 @@ def test_released_code_by_hand():
     scores.last_refresh = 0
     assert scores.scores.tolist() == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
     scores.pass_rates = torch.tensor([0.0, 0.5, 0.5], dtype=torch.float64)  # 1, 0.75, 0.5 -> 1, 0.5, 0
-    assert scores._combine().tolist() == pytest.approx([1.0, 0.375, 0.0], abs=1e-6)
-
-
-def test_subset_walks_through_all_prompts():
-    args = config(vas_refresh="subset", vas_subset_fraction=0.3)
-    scores = PromptScores(torch.arange(10), args, 3, 0)
-    shares = []
-    for _ in range(4):
-        shares.append(set(scores._share().tolist()))
-        scores.refreshes += 1
-    assert [len(share) for share in shares] == [3, 3, 3, 3]
-    assert set.union(*shares) == set(range(10)) and not shares[0] & shares[1]
+    assert scores._combine().tolist() == pytest.approx([1.0, 0.5, 0.0], abs=1e-6)
 
 
 def test_small_functions():
@@ -442,7 +429,7 @@ def test_given_pass_rates_stand_in_for_the_first_refresh(make_trainer, make_rows
     assert trainer.scores.scoring_rollouts == 32
 
 
-@pytest.mark.parametrize("mode", ["online", "full", "subset"])
+@pytest.mark.parametrize("mode", ["online", "full"])
 def test_groups_of_one_and_more_work_with_mssr(make_trainer, mode):
     from mmr1_trl import MSSRTrainer
 
