@@ -24,14 +24,22 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.cold_start import (
     ColdStartConfig,
     ColdStartStage,
+    charts_stages,
     cold_start_path,
+    digits_stages,
     shapes_stages,
     uneven_stages,
 )
 
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "starts.json"
-KINDS = {"cold": lambda: ColdStartConfig().stages, "uneven": uneven_stages, "shapes": shapes_stages}
+KINDS = {
+    "cold": lambda: ColdStartConfig().stages,
+    "uneven": uneven_stages,
+    "shapes": shapes_stages,
+    "digits": digits_stages,
+    "charts": charts_stages,
+}
 
 
 def config_of(name: str) -> ColdStartConfig:

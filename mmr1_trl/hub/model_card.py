@@ -13,6 +13,7 @@ from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
 from mmr1_trl.hub.render import existing_license, public_name, readable, repo_name, write_card
 from mmr1_trl.hub.run_facts import ADAPTER_FILE, is_text_only, read_facts, read_json
+from mmr1_trl.models.cache import is_built_in
 from mmr1_trl.run_folder import QUICKSTART_FILE, SETTINGS_FILE, TRAINER_STATE, step_of
 
 
@@ -80,7 +81,7 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
         name=name,
         repo_id=repo_id,
         facts=facts,
-        base=base,
+        base=base | {"built_in": is_built_in(base["name"])},
         dataset=facts.get("dataset") or {"name": "", "hub_id": None},
         adapter=adapter,
         merged=bool(facts.get("adapter")) and not adapter,

@@ -16,7 +16,9 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 TINY, COLD_START = "figures/tiny", "figures/cold_start"
 SPREAD_START, UNEVEN_START = "figures/spread_start", "figures/uneven_start"
 SHAPES_START = "figures/shapes_start"
-BUILT_IN = (TINY, COLD_START, SPREAD_START, UNEVEN_START, SHAPES_START)
+DIGITS_START, CHARTS_START = "figures/digits_start", "figures/charts_start"
+STARTS = (COLD_START, SPREAD_START, UNEVEN_START, SHAPES_START, DIGITS_START, CHARTS_START)
+BUILT_IN = (TINY, *STARTS)
 _HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 
 

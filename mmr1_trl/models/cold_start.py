@@ -24,6 +24,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
 from mmr1_trl.data.figures import HABITS, MIXED, SPREAD, UNEVEN, TraceMixture, figures_traces
+from mmr1_trl.data.figures.questions import CHART_FAMILIES, DIGIT_FAMILIES
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 
@@ -86,6 +87,21 @@ def spread_stages() -> tuple[ColdStartStage, ...]:
 def uneven_stages() -> tuple[ColdStartStage, ...]:
     """Stages of `figures/uneven_start`: the same abilities, known in two families and hidden in the others."""
     return (*_default_stages()[:2], ColdStartStage(UNEVEN, steps=250, learning_rate=6e-4, num_rows=8000))
+
+
+def digits_stages() -> tuple[ColdStartStage, ...]:
+    """Stages of `figures/digits_start`: those of `figures/cold_start`, about handwritten digits."""
+    return _about(("digits_range",), DIGIT_FAMILIES)
+
+
+def charts_stages() -> tuple[ColdStartStage, ...]:
+    """Stages of `figures/charts_start`: those of `figures/cold_start`, about bar charts of real tables."""
+    return _about(("charts_range",), CHART_FAMILIES)
+
+
+def _about(first: tuple[str, ...], families: tuple[str, ...]) -> tuple[ColdStartStage, ...]:
+    reading, *answering = _default_stages()
+    return (replace(reading, families=first), *(replace(stage, families=families) for stage in answering))
 
 
 def shapes_stages() -> tuple[ColdStartStage, ...]:

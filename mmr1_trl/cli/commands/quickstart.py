@@ -13,7 +13,7 @@ from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.cli.parts import spare_threads
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.run_folder import QUICKSTART_FILE, complete_checkpoints, locked, write_json
 
 
@@ -21,6 +21,14 @@ _ABOUT = (
     "Train a small but real vision-language model by MSSR on pictures drawn here, and show what it learned on "
     "held-out ones. Needs no download and no accelerator. Interrupted, it goes on where it was when called again."
 )
+
+
+# Config and cold start of each kind of pictures.
+_PICTURES = {
+    "tiles": ("figures/mssr", "figures/cold_start"),
+    "digits": ("figures/digits", "figures/digits_start"),
+    "charts": ("figures/charts", "figures/charts_start"),
+}
 
 
 class _NotTrained(Exception):
@@ -36,24 +44,36 @@ class QuickstartArguments:
         output_dir (`str`, *optional*, defaults to `"runs/quickstart"`):
             Where everything is written.
         max_steps (`int`, *optional*):
-            Optimizer steps of the training; by default as many as the config `figures/mssr` says.
+            Optimizer steps of the training; by default as many as the config says.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the training and of the held-out pictures.
         eval_rows (`int`, *optional*, defaults to `600`):
             Held-out prompts of the evaluations before and after.
-        model (`str`, *optional*, defaults to `"figures/cold_start"`):
-            The model to start from.
+        pictures (`str`, *optional*, defaults to `"tiles"`):
+            `"tiles"`, `"digits"` (handwritten ones) or `"charts"` (of real tables).
+        model (`str`, *optional*):
+            The model to start from; by default the cold start of the pictures.
     """
 
     output_dir: str = field(default="runs/quickstart", metadata={"help": "Where everything is written."})
     max_steps: int | None = field(default=None, metadata={"help": "Optimizer steps; the config's by default."})
     seed: int = field(default=0, metadata={"help": "Seed of the training and of the held-out pictures."})
     eval_rows: int = field(default=600, metadata={"help": "Held-out prompts of both evaluations."})
-    model: str = field(default="figures/cold_start", metadata={"help": "The model to start from."})
+    pictures: str = field(
+        default="tiles",
+        metadata={"help": "What is shown: 'tiles', 'digits' (handwritten) or 'charts' (of real tables)."},
+    )
+    model: str | None = field(
+        default=None, metadata={"help": "The model to start from; by default the cold start of the pictures."}
+    )
 
     def __post_init__(self) -> None:
         if self.eval_rows < 1 or (self.max_steps is not None and self.max_steps < 1):
             raise BadInputError("--eval_rows and --max_steps must be at least 1.")
+        if self.pictures not in _PICTURES:
+            near = did_you_mean(self.pictures, _PICTURES)
+            raise BadInputError(f"--pictures {self.pictures}: known are {', '.join(_PICTURES)}.{near}")
+        self.model = self.model or _PICTURES[self.pictures][1]
 
 
 def run(argv: list[str]) -> int:
@@ -73,7 +93,7 @@ def _run(args: QuickstartArguments, folder: Path, argv: list[str]) -> int:
     spare_threads(args.model)
     try:
         state.once("cold start", lambda: _cold_start(args))
-        state.once("evaluation before", lambda: _evaluate(args, args.model, folder / "before"))
+        state.once("evaluation before", lambda: _evaluate(args, str(args.model), folder / "before"))
         state.once("training", lambda: _train(args))
         state.once("evaluation after", lambda: _evaluate(args, str(folder / "train"), folder / "after"))
         _report(folder, state)
@@ -97,6 +117,7 @@ class _State:
         self.settings = settings = {name: value for name, value in settings.items() if name != "output_dir"}
         if self.path.is_file():
             stored = json.loads(self.path.read_text(encoding="utf-8"))
+            stored["settings"] = {"pictures": "tiles"} | stored["settings"]  # of before there were others
             changed = [
                 f"{name} {stored['settings'][name]}" for name in settings if stored["settings"][name] != settings[name]
             ]
@@ -130,16 +151,18 @@ class _State:
 def _cold_start(args: QuickstartArguments) -> None:
     from mmr1_trl.models import resolve_model
 
-    print(f"start model {args.model}: {resolve_model(args.model)}")
+    print(f"start model {args.model}: {resolve_model(str(args.model))}")
 
 
 def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
     from mmr1_trl.cli.commands.eval import load_model
     from mmr1_trl.data.figures import load_figures
+    from mmr1_trl.data.figures.questions import FAMILIES
     from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.evaluation.runner import evaluate_model
 
-    dataset = load_figures(split="test", num_rows=args.eval_rows, seed=args.seed)
+    families = [family for family in FAMILIES if family.startswith(args.pictures)] or None
+    dataset = load_figures(split="test", num_rows=args.eval_rows, seed=args.seed, families=families)
     model, processor = load_model(model_name)
     result = evaluate_model(
         model,
@@ -162,7 +185,8 @@ def _train(args: QuickstartArguments) -> None:
     from mmr1_trl.cli.commands.train import train
 
     folder = Path(args.output_dir) / "train"
-    words = ["--config", "figures/mssr", "--model_name_or_path", args.model, "--output_dir", str(folder)]
+    config, _ = _PICTURES[args.pictures]
+    words = ["--config", config, "--model_name_or_path", str(args.model), "--output_dir", str(folder)]
     words += ["--seed", str(args.seed), "--log_completions", "true", "--num_completions_to_print", "0"]
     if args.max_steps is not None:
         words += ["--max_steps", str(args.max_steps)]

@@ -2,9 +2,10 @@
 """
 The procedural figures: small pictures with questions whose answers can be checked, drawn on the spot from a seed.
 
-Twelve families at four levels. Five ask for two or three steps over four tiles that are named by their place; two name
-the tiles by color, which the tiny model does not learn to resolve, so that accuracy has a ceiling there; the others
-count, locate, compare, name and point.
+Twelve drawn families at four levels. Five ask for two or three steps over four tiles that are named by their place;
+two name the tiles by color, which the tiny model does not learn to resolve, so that accuracy has a ceiling there; the
+others count, locate, compare, name and point. Nine more ask the questions of the first five about pictures of real
+things (`real.py`): handwritten digits and charts of real tables.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from mmr1_trl.data.figures.questions import (
     LEVELS,
     POSITION_FAMILIES,
     Question,
+    asked,
     draw_family,
     shortcut,
     slip,
@@ -52,7 +54,7 @@ class TraceMixture:
         slip (`float`, *optional*, defaults to `0.0`):
             Probability that a step-by-step answer misreads one fact, and is consistent with the misreading.
         swapped (`tuple[str, ...]`, *optional*, defaults to `()`):
-            Families in which the shares of `direct` and `shortcut` change places.
+            Families (by what they ask) in which the shares of `direct` and `shortcut` change places.
     """
 
     direct: float = 0.0
@@ -139,8 +141,9 @@ def load_figures(
             Which rows.
         families (`Sequence[str]`, *optional*):
             Any of `"add"`, `"gap"`, `"sum3"`, `"range"`, `"times"` (tiles named by place), `"color_add"`,
-            `"color_gap"` (named by color), `"count"`, `"locate"`, `"longest"`, `"classify"` and `"point"`. Defaults
-            to the first five.
+            `"color_gap"` (named by color), `"count"`, `"locate"`, `"longest"`, `"classify"`, `"point"`; the first
+            five again as `"digits_add"`, ... (handwritten digits); `"charts_add"`, `"charts_gap"`, `"charts_sum3"`
+            and `"charts_range"` (bar charts of real tables). Defaults to the first five.
         levels (`Sequence[int]`, *optional*):
             Any of 1 to 4. Defaults to all.
 
@@ -205,7 +208,7 @@ def figures_traces(
     for row, (draw, slip_draw) in zip(rows, draws):
         facts, shares = row.question.facts, _mixture_of(row, mixture)
         direct, both = shares.direct, shares.direct + shares.shortcut
-        if row.family in shares.swapped:
+        if asked(row.family) in shares.swapped:
             direct = shares.shortcut
         style = "direct" if draw < direct else "shortcut" if draw < both else "steps"
         thoughts, answer = shortcut(row.family, facts) if style == "shortcut" else steps(row.family, facts)
@@ -308,8 +311,8 @@ def _candidates(
     questions: list[Any] = [None] * _CHUNK
     for index, family in enumerate(families):
         spots = np.flatnonzero(family_index == index)
-        images[spots], asked = draw_family(family, rng, level[spots])
-        for spot, question in zip(spots.tolist(), asked):
+        images[spots], drawn = draw_family(family, rng, level[spots], split)
+        for spot, question in zip(spots.tolist(), drawn):
             questions[spot] = question
     for spot, question in enumerate(questions):
         digest = _digest(images[spot], question.text)

@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmr1_trl.data.figures.draw import COLORS, SHAPES, draw_bars, draw_shapes, draw_tiles
+from mmr1_trl.data.figures.real import BARS, TALLEST, chart_values, draw_chart, draw_digits
 
 
 PLACES = ("topleft", "topright", "bottomleft", "bottomright")
 POSITION_FAMILIES = ("add", "gap", "sum3", "range", "times")
 COLOR_FAMILIES = ("color_add", "color_gap")
 SHAPE_FAMILIES = ("count", "locate", "longest", "classify", "point")
-FAMILIES = (*POSITION_FAMILIES, *COLOR_FAMILIES, *SHAPE_FAMILIES)
+# The same questions about handwritten digits, and about bar charts of real tables.
+DIGIT_FAMILIES = tuple(f"digits_{name}" for name in POSITION_FAMILIES)
+CHART_FAMILIES = ("charts_add", "charts_gap", "charts_sum3", "charts_range")
+FAMILIES = (*POSITION_FAMILIES, *COLOR_FAMILIES, *SHAPE_FAMILIES, *DIGIT_FAMILIES, *CHART_FAMILIES)
 LEVELS = (1, 2, 3, 4)
 
 # The largest value of a tile, by level.
@@ -48,7 +52,12 @@ class Question(NamedTuple):
 Batch = tuple[NDArray[np.uint8], list[Question]]
 
 
-def draw_family(family: str, rng: np.random.Generator, levels: NDArray[np.int64]) -> Batch:
+def asked(family: str) -> str:
+    """What a family asks, whatever its pictures are: `"digits_add"` and `"charts_add"` ask what `"add"` asks."""
+    return family.split("_")[1] if family in (*DIGIT_FAMILIES, *CHART_FAMILIES, *COLOR_FAMILIES) else family
+
+
+def draw_family(family: str, rng: np.random.Generator, levels: NDArray[np.int64], split: str = "train") -> Batch:
     """
     Draw one picture and ask one question per entry of `levels`.
 
@@ -59,12 +68,14 @@ def draw_family(family: str, rng: np.random.Generator, levels: NDArray[np.int64]
             Source of everything random.
         levels (`np.ndarray` of shape `(N,)`):
             Difficulty from 1 to 4.
+        split (`str`, *optional*, defaults to `"train"`):
+            Whose handwriting and tables are drawn, in the families that have some.
 
     Returns:
         `tuple`: The pictures `(N, 56, 56, 3)` as uint8, and the `N` questions.
     """
-    if family in POSITION_FAMILIES or family in COLOR_FAMILIES:
-        return _tiles(family, rng, levels)
+    if asked(family) in POSITION_FAMILIES:
+        return _tiles(family, rng, levels, split)
     return {"count": _count, "locate": _find, "point": _find, "longest": _longest, "classify": _classify}[family](
         family, rng, levels
     )
@@ -83,10 +94,10 @@ def steps(family: str, facts: tuple[int, ...]) -> tuple[str, str]:
     Returns:
         `tuple[str, str]`: The thoughts and the answer.
     """
-    match family, facts:
-        case "add" | "color_add", (a, b):
+    match asked(family), facts:
+        case "add", (a, b):
             return f"{a} + {b}", str(a + b)
-        case "gap" | "color_gap", (a, b):
+        case "gap", (a, b):
             return f"{a} - {b}", str(abs(a - b))
         case "times", (a, b):
             return f"{a} * {b}", str(a * b)
@@ -120,10 +131,10 @@ def shortcut(family: str, facts: tuple[int, ...]) -> tuple[str, str]:
     Returns:
         `tuple[str, str]`: The thoughts and the answer.
     """
-    match family, facts:
-        case "add" | "color_add", (a, _):
+    match asked(family), facts:
+        case "add", (a, _):
             return f"{a}", str(a)
-        case "gap" | "color_gap", (_, b):
+        case "gap", (_, b):
             return f"{b}", str(b)
         case "times", (a, b):
             return f"{a} + {b}", str(a + b)
@@ -169,7 +180,7 @@ def slip(family: str, facts: tuple[int, ...], rng: np.random.Generator) -> tuple
     elif family == "point":
         new = (old + 28) % 56
     else:
-        low, high = (0, 4) if family == "count" else (1, 6)
+        low, high = (0, 4) if family == "count" else (0, TALLEST[-1]) if family in CHART_FAMILIES else (1, 6)
         new = old + 1 if old == low or (old < high and rng.random() < 0.5) else old - 1
     return (*facts[:spot], new, *facts[spot + 1 :])
 
@@ -178,21 +189,30 @@ def _permutations(rng: np.random.Generator, count: int, items: int) -> NDArray[n
     return np.argsort(rng.random((count, items)), axis=1)
 
 
-def _tiles(family: str, rng: np.random.Generator, levels: NDArray[np.int64]) -> Batch:
+def _tiles(family: str, rng: np.random.Generator, levels: NDArray[np.int64], split: str) -> Batch:
+    """Four values, as blocks or pips, as handwritten digits, or as the bars of a chart."""
     count = len(levels)
-    values = 1 + (rng.random((count, 4)) * _LARGEST[levels - 1, None]).astype(np.int64)
+    if family in CHART_FAMILIES:
+        values = chart_values(rng, levels, split)
+    else:
+        values = 1 + (rng.random((count, 4)) * _LARGEST[levels - 1, None]).astype(np.int64)
     colors, order = _permutations(rng, count, 4), _permutations(rng, count, 4)
-    images = draw_tiles(rng, values, colors, rng.integers(0, 3, count))
-    names: list[tuple[str, ...]] = [PLACES] * count
+    if family in CHART_FAMILIES:
+        images = draw_chart(rng, values)
+    elif family in DIGIT_FAMILIES:
+        images = draw_digits(rng, values, colors, split)
+    else:
+        images = draw_tiles(rng, values, colors, rng.integers(0, 3, count))
+    names: list[tuple[str, ...]] = [BARS if family in CHART_FAMILIES else PLACES] * count
     if family in COLOR_FAMILIES:
         names = [tuple(COLORS[color] for color in row) for row in colors.tolist()]
     questions = []
     for value, name, picks in zip(values.tolist(), names, order.tolist()):
         a, b, c = (name[pick] for pick in picks[:3])
-        match family:
-            case "add" | "color_add":
+        match asked(family):
+            case "add":
                 text, used = f"add {a} and {b} ?", picks[:2]
-            case "gap" | "color_gap":
+            case "gap":
                 text, used = f"gap {a} to {b} ?", picks[:2]
             case "times":
                 text, used = f"multiply {a} and {b} ?", picks[:2]

@@ -29,6 +29,8 @@ COMMANDS = {
     "noise_point": "two-stage",
     "noise_classify": "two-stage",
     "all_three": "mssr",
+    "digits": "mssr",
+    "charts": "mssr",
     "mssr_24gb": "mssr",
     "mssr_server": "mssr",
 }

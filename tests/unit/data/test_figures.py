@@ -12,7 +12,18 @@ from PIL import Image
 
 from mmr1_trl.data.figures import SPREAD, UNEVEN, TraceMixture, figure_split, figures_traces, load_figures
 from mmr1_trl.data.figures.draw import COLORS
-from mmr1_trl.data.figures.questions import FAMILIES, LEVELS, PLACES, POSITION_FAMILIES, slip, steps
+from mmr1_trl.data.figures.questions import (
+    CHART_FAMILIES,
+    DIGIT_FAMILIES,
+    FAMILIES,
+    LEVELS,
+    PLACES,
+    POSITION_FAMILIES,
+    asked,
+    slip,
+    steps,
+)
+from mmr1_trl.data.figures.real import BARS, handwriting, tables
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.tiny_tokenizer import build_tokenizer
 
@@ -116,26 +127,67 @@ def _tile_colors(pixels: np.ndarray) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("family", [*POSITION_FAMILIES, "color_add", "color_gap"])
+def _bar_heights(pixels: np.ndarray) -> list[int]:
+    mask = _foreground(pixels)
+    return [_components(mask[:, x : x + 14]) for x in range(0, 56, 14)]
+
+
+def _written(pixels: np.ndarray, split: str) -> list[int]:
+    """Read each tile as the handwritten digit of the split that its ink agrees with, wherever in the tile it is."""
+    ink, labels = handwriting(split)
+    wanted = np.kron(ink, np.ones((3, 3))).reshape(len(ink), -1)
+    wanted = wanted - wanted.mean(axis=1, keepdims=True)
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    values, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    distance = np.abs(pixels.astype(float) - values[counts.argmax()]).sum(-1)
+    found = []
+    for y, x in ((0, 0), (0, 28), (28, 0), (28, 28)):
+        spots = [distance[y + i : y + i + 24, x + j : x + j + 24].ravel() for i in (1, 2, 3) for j in (1, 2, 3)]
+        seen = np.array([(s - s.mean()) / np.linalg.norm(s - s.mean()) for s in spots])
+        likeness = (wanted @ seen.T).max(axis=1)
+        assert likeness.max() > 0.99
+        found.append(int(labels[likeness.argmax()]))
+    return found
+
+
+@pytest.mark.parametrize("family", [*POSITION_FAMILIES, "color_add", "color_gap", *DIGIT_FAMILIES, *CHART_FAMILIES])
 def test_tile_answers_follow_from_the_pixels(family):
-    for row in load_figures("train", 120, families=[family], seed=11):
+    kind = family.split("_")[0]
+    tallest = {1: 3, 2: 5, 3: 8, 4: 12} if kind == "charts" else {1: 3, 2: 4, 3: 5, 4: 6}
+    for row in load_figures("train", 60, families=[family], seed=11):
         pixels, words = np.asarray(row["images"][0]), row["prompt"][0]["content"].split()
-        names = _tile_colors(pixels) if family.startswith("color") else list(PLACES)
-        values = _tile_values(pixels)
-        if family.startswith("color"):
+        names = {"color": _tile_colors, "charts": lambda _: list(BARS)}.get(kind, lambda _: list(PLACES))(pixels)
+        values = {"charts": _bar_heights, "digits": lambda p: _written(p, "train")}.get(kind, _tile_values)(pixels)
+        if kind == "color":
             assert sorted(names) == sorted(COLORS)
         read = [values[names.index(word)] for word in words if word in names]
-        match family:
-            case "add" | "color_add" | "sum3":
+        match family.split("_")[-1]:
+            case "add" | "sum3":
                 expected = sum(read)
-            case "gap" | "color_gap":
+            case "gap":
                 expected = abs(read[0] - read[1])
             case "times":
                 expected = read[0] * read[1]
             case _:
                 expected = max(values) - min(values)
         assert row["solution"] == str(expected)
-        assert max(values) <= {1: 3, 2: 4, 3: 5, 4: 6}[row["level"]]
+        assert max(values) <= tallest[row["level"]]
+
+
+def test_real_pictures_show_in_each_split_what_the_others_never_show():
+    shown = {split: {i.tobytes() for i in handwriting(split)[0]} for split in ("train", "validation", "test")}
+    assert not shown["train"] & shown["test"] and not shown["train"] & shown["validation"]
+    assert all(set(handwriting(split)[1].tolist()) == {1, 2, 3, 4, 5, 6} for split in shown)
+    for row in load_figures("test", 20, families=["digits_range"]):
+        values = _written(np.asarray(row["images"][0]), "test")
+        assert row["solution"] == str(max(values) - min(values))
+    for table in tables():  # a chart shows four successive entries of a table, in units that its largest entry sets
+        assert table["source"].endswith("public domain") and len(table["labels"]) == len(table["values"])
+    for level, units in {1: 3, 4: 12}.items():
+        every = [[round(v * units / max(t["values"]) + 1e-9) for v in t["values"]] for t in tables()]
+        runs = {tuple(values[i : i + 4]) for values in every for i in range(len(values) - 3)}
+        for row in load_figures("train", 40, families=["charts_range"], levels=[level]):
+            assert tuple(_bar_heights(np.asarray(row["images"][0]))) in runs
 
 
 def test_count_and_locate_and_point_follow_from_the_pixels():
@@ -203,7 +255,7 @@ def test_mixture_shares_are_kept():
 def test_a_slip_changes_one_fact_and_the_trace(family):
     rng = np.random.default_rng(0)
     facts = {"range": (3, 5, 1, 6), "sum3": (1, 6, 3), "count": (0, 4, 1, 2), "locate": (2,), "classify": (5,)}.get(
-        family, (3, 1)
+        asked(family), (3, 1)
     )
     for _ in range(50):
         slipped = slip(family, facts, rng)

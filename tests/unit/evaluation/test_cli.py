@@ -131,6 +131,11 @@ def test_a_quickstart_whose_training_stopped_trains_again(tmp_path, monkeypatch,
 def test_quickstart_refuses_bad_numbers():
     with pytest.raises(BadInputError, match="at least 1"):
         QuickstartArguments(eval_rows=0)
+    with pytest.raises(BadInputError, match="--pictures digit: .*Did you mean 'digits'"):
+        QuickstartArguments(pictures="digit")
+    assert QuickstartArguments().model == "figures/cold_start"
+    assert QuickstartArguments(pictures="charts").model == "figures/charts_start"
+    assert QuickstartArguments(pictures="charts", model="mine").model == "mine"
     assert main(["quickstart", "--max_step", "3"]) == 2
 
 
