@@ -63,8 +63,8 @@ class QuickstartArguments:
         default="tiles",
         metadata={"help": "What is shown: 'tiles', 'digits' (handwritten) or 'charts' (of real tables)."},
     )
-    model: str | None = field(
-        default=None, metadata={"help": "The model to start from; by default the cold start of the pictures."}
+    model: str = field(
+        default="", metadata={"help": "The model to start from; by default the cold start of the pictures."}
     )
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ def _run(args: QuickstartArguments, folder: Path, argv: list[str]) -> int:
     spare_threads(args.model)
     try:
         state.once("cold start", lambda: _cold_start(args))
-        state.once("evaluation before", lambda: _evaluate(args, str(args.model), folder / "before"))
+        state.once("evaluation before", lambda: _evaluate(args, args.model, folder / "before"))
         state.once("training", lambda: _train(args))
         state.once("evaluation after", lambda: _evaluate(args, str(folder / "train"), folder / "after"))
         _report(folder, state)
@@ -151,7 +151,7 @@ class _State:
 def _cold_start(args: QuickstartArguments) -> None:
     from mmr1_trl.models import resolve_model
 
-    print(f"start model {args.model}: {resolve_model(str(args.model))}")
+    print(f"start model {args.model}: {resolve_model(args.model)}")
 
 
 def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
@@ -186,7 +186,7 @@ def _train(args: QuickstartArguments) -> None:
 
     folder = Path(args.output_dir) / "train"
     config, _ = _PICTURES[args.pictures]
-    words = ["--config", config, "--model_name_or_path", str(args.model), "--output_dir", str(folder)]
+    words = ["--config", config, "--model_name_or_path", args.model, "--output_dir", str(folder)]
     words += ["--seed", str(args.seed), "--log_completions", "true", "--num_completions_to_print", "0"]
     if args.max_steps is not None:
         words += ["--max_steps", str(args.max_steps)]
