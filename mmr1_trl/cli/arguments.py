@@ -110,6 +110,9 @@ class RLArguments(SourceArguments):
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
             `"auto"`, which goes by an answer 0 or one equal to the number of choices and refuses what neither decides.
+        answer_lists (`str`, *optional*, defaults to `"auto"`):
+            Whether lists in the answer column are several right answers (`"alternatives"`, DocVQA and VQAv2) or the
+            `"parts"` of one; `"auto"`: alternatives in a column whose name ends with `answers`.
         box_format (`str`, *optional*, defaults to `"xyxy"`):
             How gold boxes are written: `"xyxy"` or `"xywh"`.
         gold_coordinates (`str`, *optional*, defaults to `"auto"`):
@@ -144,6 +147,13 @@ class RLArguments(SourceArguments):
             "help": "Whether answers beside choices are the number of the right one; auto where a 0 or the number of "
             "choices decides it.",
             "choices": ["auto", "zero_based", "one_based", "off"],
+        },
+    )
+    answer_lists: str = field(
+        default="auto",
+        metadata={
+            "help": "Whether lists of answers are alternatives or parts of one; auto: alternatives in `..answers`.",
+            "choices": ["auto", "alternatives", "parts"],
         },
     )
     box_format: str = field(
@@ -221,6 +231,8 @@ class EvalArguments:
             How gold boxes are written, and in which frame the model writes points and boxes, as in training.
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one, as in training.
+        answer_lists (`str`, *optional*, defaults to `"auto"`):
+            Whether lists of answers are alternatives or parts of one, as in training.
         min_pixels, max_pixels (`int`, *optional*):
             Limits of a picture's size, as in training.
         dtype (`str`, *optional*):
@@ -290,6 +302,13 @@ class EvalArguments:
             "help": "Whether answers beside choices are the number of the right one; auto where a 0 or the number of "
             "choices decides it.",
             "choices": ["auto", "zero_based", "one_based", "off"],
+        },
+    )
+    answer_lists: str = field(
+        default="auto",
+        metadata={
+            "help": "Whether lists of answers are alternatives or parts of one; auto: alternatives in `..answers`.",
+            "choices": ["auto", "alternatives", "parts"],
         },
     )
     box_format: str = field(

@@ -22,7 +22,7 @@ from mmr1_trl.run_folder import require_whole
 
 # columns that `load_data` adds to those of the dataset
 PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id", "prompt_style", "image_size", "tolerance"}
-PREPARED |= {"coordinates"}
+PREPARED |= {"coordinates", "accepted_answers"}
 SMALL = 2**24  # bytes of weights below which a second thread does not pay
 
 
@@ -246,6 +246,7 @@ def load_rows(
         answer_type=data_args.answer_type,
         tolerance=data_args.tolerance,
         answer_index=data_args.answer_index,
+        answer_lists=data_args.answer_lists,
         box_format=data_args.box_format,
         gold_coordinates=data_args.gold_coordinates,
         coordinates=coordinates,

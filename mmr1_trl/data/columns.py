@@ -13,8 +13,9 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 # `instruction` of ScreenSpot. Where a set has both, `answer` is the short answer and `solution` the way to it.
 PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction", "messages", "conversations", "message")
 IMAGE_NAMES = ("images", "image", "decoded_image", "image_path", "img_filename")
-ANSWER_NAMES = ("answer", "solution", "label", "ground_truth", "gt_answer", "bbox", "box_coordinates")
+ANSWER_NAMES = ("answer", "answers", "solution", "label", "ground_truth", "gt_answer", "bbox", "box_coordinates")
 OPTION_NAMES = ("options", "choices")
+ACCEPTED = "accepted_answers"  # all answers that are right, in rows that have several
 BOX_NAMES = ("bbox", "box", "gt_bbox", "box_coordinates")
 ACTION_NAMES = ("action", "gt_action")  # beside a box: what is to be done (UI-R1, GUI-R1)
 

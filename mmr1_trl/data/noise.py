@@ -3,9 +3,9 @@
 
 from itertools import repeat
 
-from datasets import Dataset, Value
+from datasets import Dataset, List, Value
 
-from mmr1_trl.data.columns import ANSWER_NAMES
+from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES
 from mmr1_trl.data.pictures.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import PLACES, answer_pool, choose_rows, corrupt_answer, row_rng
@@ -33,6 +33,7 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
 
     Returns:
         [`~datasets.Dataset`]: The rows with `solution` corrupted, the true answer in `clean_solution`, and `is_noisy`.
+        A wrong answer is none of the `accepted_answers`, which a corrupted row loses (`clean_accepted_answers`).
         Columns that hold the true answer under another name are gone: no reward shall read it by mistake.
 
     Raises:
@@ -53,6 +54,9 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
     options: list[list[str] | None] = [None] * len(dataset)
     if "options" in dataset.column_names:
         options = dataset["options"][:]
+    accepted: list[list[str] | None] = [None] * len(dataset)
+    if ACCEPTED in dataset.column_names:
+        accepted = dataset[ACCEPTED][:]
     pools = {kind_: answer_pool(a for a, t in zip(clean, types) if t == kind_) for kind_ in set(types)}
 
     noisy = list(clean)
@@ -67,7 +71,8 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
             # A wrong choice must be one of the question's own, or it gives itself away.
             letters = [chr(ord("A") + index) for index in range(len(choices))]
             pool = choices if clean[row] in choices else letters
-        question, rng = make_question(clean[row], types[row], options[row]), row_rng(seed, ids[row])
+        question = make_question(clean[row], types[row], options[row], accepted=accepted[row])
+        rng = row_rng(seed, ids[row])
         try:
             noisy[row] = corrupt_answer(clean[row], types[row], rng, pool, size, kind)
             while not is_box and is_equal(question, noisy[row], _not_by_algebra):  # "B" is no error for "(B)"
@@ -80,6 +85,10 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
         for name, feature in dataset.features.items()
         if name in ANSWER_NAMES or (isinstance(feature, Value) and [str(value) for value in dataset[name][:]] == clean)
     ]
+    if ACCEPTED in dataset.column_names:  # of a wrong answer there is but the one
+        wrong = [None if flag else answers for flag, answers in zip(chosen, accepted)]
+        dataset = dataset.rename_column(ACCEPTED, f"clean_{ACCEPTED}")
+        dataset = dataset.add_column(ACCEPTED, wrong, feature=List(Value("string")))
     return (
         dataset.remove_columns(repeated)  # `solution` is one of them
         .add_column("solution", noisy, feature=Value("string"))

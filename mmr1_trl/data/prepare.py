@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
+from mmr1_trl.data.accepted import ANSWER_LISTS
 from mmr1_trl.data.choices import ANSWER_INDICES
-from mmr1_trl.data.columns import ColumnMap, image_feature_columns, recognize_columns
+from mmr1_trl.data.columns import ACCEPTED, ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.places import Places
@@ -55,6 +56,7 @@ def prepare_dataset(
     gold_coordinates: str = "auto",
     coordinates: str | None = None,
     answer_index: str = "auto",
+    answer_lists: str = "auto",
     image_root: str | os.PathLike[str] | ImageFolders | None = None,
     on_bad_row: str = "error",
 ) -> Dataset:
@@ -89,6 +91,9 @@ def prepare_dataset(
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
             `"auto"` (see [`~mmr1_trl.data.choices.index_base`]). They become letters.
+        answer_lists (`str`, *optional*, defaults to `"auto"`):
+            Whether lists in the answer column hold several right answers (`"alternatives"`) or the parts of one
+            (`"parts"`); `"auto"`: alternatives in a column whose name ends with `answers`.
         image_root (`str`, `os.PathLike` or [`~mmr1_trl.data.pictures.images.ImageFolders`], *optional*):
             Folder that relative image paths start from and stay below, and, of a dataset that is not from this
             machine, the folders that absolute ones may lead into.
@@ -99,6 +104,7 @@ def prepare_dataset(
     Returns:
         [`~datasets.Dataset`]: The columns `prompt` (messages whose contents are strings), `images` (list of
         `Image(decode=False)`; absent when no row has one), `solution`, `answer_type`, `options` (when there are any),
+        `accepted_answers` (all that are right, in rows with several),
         `image_size` (width and height of the first image, where points or boxes are asked for), `coordinates` (in what
         the prompt asks for them, if it says so), `prompt_id` (unique,
         stable under shuffling and splitting), `prompt_style` (its name, for the format reward), and the columns that
@@ -111,6 +117,7 @@ def prepare_dataset(
         ("on_bad_row", on_bad_row, ("error", "skip")),
         ("answer_type", answer_type or "text", ANSWER_TYPES),
         ("answer_index", answer_index, ANSWER_INDICES),
+        ("answer_lists", answer_lists, ANSWER_LISTS),
     ):
         if value not in choices:
             raise BadInputError(f"{name}={value!r} is not one of {', '.join(choices)}.{did_you_mean(value, choices)}")
@@ -143,7 +150,9 @@ def prepare_dataset(
         if not isinstance(folders, ImageFolders):
             folders = ImageFolders(None if folders is None else os.fspath(folders))
         images, bad = picture_lists(dataset, table, columns.image, folders)
-    reader = RowReader(table, dataset.features, columns, images, style, question, answer_type, tolerance, places)
+    reader = RowReader(
+        table, dataset.features, columns, images, style, question, answer_type, tolerance, places, answer_lists
+    )
     reader.find_indices(answer_index)
 
     rows: list[dict[str, Any]] = []
@@ -155,7 +164,7 @@ def prepare_dataset(
         # Whatever the values of a row bring the code that reads them to, it is this row that cannot be used.
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
             bad[index] = str(error) if isinstance(error, BadInputError) else f"it cannot be read ({error!r:.200})"
-            rows.append(dict.fromkeys(("options", "image_size", "coordinates")) | _NO_ROW)
+            rows.append(dict.fromkeys(("options", "image_size", "coordinates", ACCEPTED)) | _NO_ROW)
     if columns.image is None and 2 * sum("<image>" in reason for reason in bad.values()) > len(rows):
         raise BadInputError(
             "The questions have <image> markers, and no column looks like pictures; the dataset has "
@@ -192,6 +201,11 @@ def _check_own_columns(table: pa.Table, tolerance: float | None) -> None:
         kind = table.schema.field(name).type if name in table.column_names else pa.null()
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_nested(kind):
             raise BadInputError(f"Column {name!r} holds {kind}, not numbers for the rewards. Rename or drop it.")
+    if ACCEPTED in table.column_names and (kind := table.schema.field(ACCEPTED).type) != pa.list_(pa.string()):
+        if not pa.types.is_null(kind):
+            raise BadInputError(
+                f"Column {ACCEPTED!r} holds {kind}, not lists of texts for the rewards. Rename or drop it."
+            )
     if "prompt_id" in table.column_names and (empty := table.column("prompt_id").null_count):
         row = table.column("prompt_id").is_null().index(True).as_py()
         raise BadInputError(
@@ -218,9 +232,10 @@ def _build(
     if any(row["image_size"] for row in rows):
         features["image_size"] = List(Value("int64"))
         data["image_size"] = pa.array([row["image_size"] for row in rows], pa.list_(pa.int64()))
-    if any(row["options"] for row in rows):
-        features["options"] = List(Value("string"))
-        data["options"] = pa.array([row["options"] for row in rows], pa.list_(pa.string()))
+    for name in ("options", ACCEPTED):
+        if any(row[name] for row in rows):
+            features[name] = List(Value("string"))
+            data[name] = pa.array([row[name] for row in rows], pa.list_(pa.string()))
     if "prompt_id" not in dataset.column_names:
         features["prompt_id"], data["prompt_id"] = Value("string"), pa.array(ids, pa.string())
     for name, values in extra.items():

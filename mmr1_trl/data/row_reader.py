@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Features
 
+from mmr1_trl.data.accepted import lists_are_alternatives, read_accepted
 from mmr1_trl.data.choices import index_base, letter_of
-from mmr1_trl.data.columns import BOX_NAMES, ColumnMap
+from mmr1_trl.data.columns import ACCEPTED, BOX_NAMES, ColumnMap
 from mmr1_trl.data.pictures.images import image_size
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle
@@ -43,6 +44,7 @@ class RowReader:
         answer_type: str | None,
         tolerance: float | None,
         places: Places,
+        answer_lists: str = "auto",
     ) -> None:
         self.unreadable: dict[int, str] = {}
 
@@ -63,11 +65,15 @@ class RowReader:
         self.tolerances, self.precisions = values("tolerance" if tolerance is None else None), values("precision")
         self.images = images
         self.counts = None if images is None else pc.list_value_length(images).to_pylist()
+        self.alternatives = lists_are_alternatives(columns.answer, answer_lists)
+        # Rows that were prepared before have their other answers in a column of their own.
+        self.accepted = None if self.alternatives else values(ACCEPTED)
         feature = features[columns.answer]
         self.class_names = feature.names if isinstance(feature, ClassLabel) else None
         # When nobody says what answers are: four numbers in brackets are boxes where most answers are, else lists.
         self.place = "point" if columns.answer in BOX_NAMES else None
-        if self.place is None and images is not None and 2 * sum(map(_is_box, self.answers)) > len(self.answers):
+        lists = self.place is None and not self.alternatives
+        if lists and images is not None and 2 * sum(map(_is_box, self.answers)) > len(self.answers):
             self.place = "box"
         self.style, self.question, self.answer_type, self.places = style, question, answer_type, places
 
@@ -108,17 +114,23 @@ class RowReader:
             raise BadInputError(f"the question has {markers} <image> markers, and there are {count} images")
         require_tolerance(None if self.tolerances is None else self.tolerances[index])
         require_precision(None if self.precisions is None else self.precisions[index])
-        solution, answer_type = self._answer(index, options)
+        accepted: list[str] = [] if self.accepted is None else self.accepted[index] or []
+        answer = self.answers[index]
+        if self.alternatives:
+            accepted = read_accepted(answer, self._declared_type(index), options)
+            answer = accepted[0]
+        solution, answer_type = self._answer(index, answer, options)
         size = None
         if answer_type in LOCATED_TYPES and count and self.images is not None:
             size = image_size(self.images[index].as_py()[0], "image 0")
         places = self.places.as_asked(question) if answer_type in LOCATED_TYPES else self.places
         if answer_type in LOCATED_TYPES:
-            solution = places.gold(solution or self.answers[index], answer_type, size)
+            solution = places.gold(solution or answer, answer_type, size)
+            accepted = []  # a place has a tolerance of its own
         if options and answer_type == "multiple_choice":
             question = append_options(question, options)
         messages = build_messages(prompt, question, self.style, places.unit(size))
-        for text in (*(message["content"] for message in messages), solution, *(options or ())):
+        for text in (*(message["content"] for message in messages), solution, *accepted, *(options or ())):
             text.encode()  # JSON can hold half of a character, which neither Arrow nor a tokenizer takes
         return {
             "prompt": messages,
@@ -126,16 +138,19 @@ class RowReader:
             "solution": solution,
             "answer_type": answer_type,
             "options": options,
+            "accepted_answers": accepted if len(accepted) > 1 else None,
             "image_size": size,
             "coordinates": places.coordinates if size else None,
         }
 
-    def _answer(self, index: int, options: list[str] | None) -> tuple[str, str]:
-        """Return the gold, `""` for a box that is still to be brought into pixels, and its type."""
-        answer = self.answers[index]
+    def _declared_type(self, index: int) -> str | None:
         stored = None if self.types is None else self.types[index]
         # Some benchmarks have a column of that name with words of their own ("integer", "free_form").
-        answer_type = self.answer_type or (stored if stored in ANSWER_TYPES else None)
+        return self.answer_type or (stored if stored in ANSWER_TYPES else None)
+
+    def _answer(self, index: int, answer: Any, options: list[str] | None) -> tuple[str, str]:
+        """Return the gold, `""` for a box that is still to be brought into pixels, and its type."""
+        answer_type = self._declared_type(index)
         if answer_type in ("point", "box") or (answer_type is None and self.place):
             return "", answer_type or str(self.place)
         if options and self.index_base is not None and answer_type in (None, "multiple_choice"):

@@ -51,7 +51,7 @@ def export_lmms_eval(
     logs = [
         {
             "doc_id": prediction.get("doc_id", prediction["row"]),
-            "target": prediction["solution"],
+            "target": prediction.get("accepted_answers") or prediction["solution"],
             "input": prediction["question"],
             "resps": [[answer_text(prediction, rows)]],
             "filtered_resps": [answer_text(prediction, rows)],
@@ -105,7 +105,9 @@ def export_vlmevalkit(
     rows = []
     for prediction in _greedy(predictions):
         index = prediction.get("published_id", prediction["row"])
-        row = {"index": index, "question": prediction["question"], "answer": prediction["solution"]}
+        # Scorers of sets with several answers (DocVQA, TextVQA) read a list as Python writes it.
+        answer = prediction.get("accepted_answers") or prediction["solution"]
+        row = {"index": index, "question": prediction["question"], "answer": answer}
         if tables is not None:
             row |= json.loads(tables[prediction["row"]])
         rows.append(row | {"prediction": answer_text(prediction), "completion": prediction["completion"]})

@@ -164,7 +164,7 @@ def evaluate_model(
         raise BadInputError(f"None of the {len(dataset)} rows can be evaluated.{first}")
 
     columns = [*categories, *(column for shared in groups.values() for column in shared)]
-    columns += [column for column in ("doc_id", "published_id") if column in dataset.column_names]
+    columns += [column for column in ("doc_id", "published_id", "accepted_answers") if column in dataset.column_names]
     predictions = _score(
         dataset, completions, list(dict.fromkeys(columns)), is_formatted, generation_prompt(processor)
     )

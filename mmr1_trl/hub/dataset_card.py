@@ -19,6 +19,7 @@ COLUMNS = {
     "prompt": "the question as messages, in the wording that training uses",
     "images": "its pictures, encoded, inside the file",
     "solution": "the answer that a completion is checked against",
+    "accepted_answers": "all answers that are right, in rows that have several",
     "answer_type": "how the answer is compared",
     "options": "the choices, where there are any",
     "prompt_id": "names the prompt; scores and resumed runs find it by this",
@@ -112,7 +113,7 @@ def _read(files: list[Path]) -> Dataset:
     """The columns that the card counts and hashes; no pictures."""
     import pyarrow as pa
 
-    wanted = ("prompt", "solution", "prompt_id", "answer_type", "prompt_style")
+    wanted = ("prompt", "solution", "prompt_id", "answer_type", "prompt_style", "accepted_answers")
     try:
         schema = pq.read_schema(files[0])
         columns = [name for name in wanted if name in schema.names]

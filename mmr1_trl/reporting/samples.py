@@ -92,7 +92,9 @@ def evaluation_samples(
         ]
         shared = next(iter(greedy.values()))[row]
         tag = " · ".join(f"{name} {shared[name]}" for name in ("family", "level") if name in shared)
-        samples.append(Sample(first.picture(row), shared["question"], str(shared["solution"]), answers, tag))
+        accepted = shared.get("accepted_answers")
+        right = str(shared["solution"]) if accepted is None else " | ".join(accepted)
+        samples.append(Sample(first.picture(row), shared["question"], right, answers, tag))
     return samples
 
 

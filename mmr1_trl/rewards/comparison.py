@@ -68,6 +68,8 @@ class Question:
             Number of decimals to which numbers are rounded before the comparison (MathVista).
         frame (`Frame`):
             What the coordinates of an answer mean; those of the gold are pixels of the stored picture.
+        others (`tuple[Question, ...]`):
+            The same with the other accepted answers as golds: an answer that is right by one of them is right.
     """
 
     gold: str
@@ -76,6 +78,7 @@ class Question:
     tolerance: float | None = None
     precision: int | None = None
     frame: Frame = STORED_PIXELS
+    others: tuple["Question", ...] = ()
 
 
 # Multiple choice, yes/no, words

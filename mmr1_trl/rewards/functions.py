@@ -16,6 +16,10 @@ from mmr1_trl.rewards.values.words import normalize_label
 Completions = Sequence[str | list[dict]]
 LogExtra = Callable[[str, list], None] | None
 LogMetric = Callable[[str, float], None] | None
+_QUESTION_COLUMNS = (
+    "solution", "answer_type", "options", "tolerance", "precision", "accepted_answers", "coordinates", "image_size",
+    "seen_size",
+)  # fmt: skip
 _NOT_COMPARED = ("no answer", "too long", "unreadable")
 
 
@@ -26,12 +30,13 @@ def _question(
     options: tuple[str, ...] | None,
     tolerance: float | None,
     precision: float | None,
+    accepted: tuple[str, ...],
     *place: Any,
 ) -> Question | None:
     if gold is None or check_gold(gold, answer_type, options):
         return None
-    names = ("solution", "answer_type", "options", "tolerance", "precision", "coordinates", "image_size", "seen_size")
-    return row_question(dict(zip(names, (gold, answer_type, options, tolerance, precision, *place))))
+    values = (gold, answer_type, options, tolerance, precision, accepted, *place)
+    return row_question(dict(zip(_QUESTION_COLUMNS, values, strict=True)))
 
 
 def whole_replies(completions: Completions, generation_prompt: Sequence[str] | None) -> list[str]:
@@ -53,6 +58,8 @@ def accuracy_reward(
     precision: Sequence[float | None] | None = None,
     prompt_style: str | Sequence[str] = "figures",
     clean_solution: Sequence[str] | None = None,
+    accepted_answers: Sequence[Sequence[str] | None] | None = None,
+    clean_accepted_answers: Sequence[Sequence[str] | None] | None = None,
     coordinates: str | Sequence[str | None] | None = None,
     image_size: Sequence[Sequence[int] | None] | None = None,
     seen_size: Sequence[Sequence[int] | None] | None = None,
@@ -85,6 +92,8 @@ def accuracy_reward(
             Style whose format `rewards/accuracy_given_format` is conditioned on.
         clean_solution (`Sequence[str]`, *optional*):
             Dataset column with the true answers when `solution` holds noisy ones. It is logged, not rewarded.
+        accepted_answers (`Sequence[Sequence[str]]`, *optional*), clean_accepted_answers (the same, *optional*):
+            Dataset columns with all answers that are right (DocVQA, VQAv2), beside `solution` and `clean_solution`.
         coordinates, image_size, seen_size (*optional*):
             Dataset columns about points and boxes, see [`point_in_box_reward`].
         generation_prompt (`Sequence[str]`, *optional*), log_extra, log_metric (`Callable`, *optional*):
@@ -104,7 +113,8 @@ def accuracy_reward(
     empty: list[None] = [None] * number
     written = [coordinates] * number if isinstance(coordinates, str) else coordinates
     sizes = [[None if size is None else tuple(size) for size in column or empty] for column in (image_size, seen_size)]
-    columns = [column or empty for column in (answer_type, options, tolerance, precision, written)]
+    accepted = [tuple(answers or ()) for answers in accepted_answers or empty]
+    columns = [column or empty for column in (answer_type, options, tolerance, precision, accepted, written)]
     questions = [
         _question(None if gold is None else str(gold), kind, tuple(choices or ()), *rest)
         for gold, kind, choices, *rest in zip(solution, *columns, *sizes, strict=True)
@@ -130,6 +140,7 @@ def accuracy_reward(
             log_metric("rewards/accuracy_given_format", sum(formatted) / len(formatted))
         if clean_solution is not None:
             places: dict[str, Any] = {"coordinates": coordinates, "image_size": image_size, "seen_size": seen_size}
+            places["accepted_answers"] = clean_accepted_answers
             clean = accuracy_reward(completions, clean_solution, answer_type, options, tolerance, precision, **places)
             scored = [reward for reward in clean if reward is not None]
             if scored:

@@ -2,6 +2,7 @@
 """Score completions against gold answers: extract one answer, compare it once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from mmr1_trl.rewards.comparison import Question
@@ -50,6 +51,7 @@ def score_answer(
     tolerance: float | None = None,
     precision: int | None = None,
     frame: Frame = STORED_PIXELS,
+    accepted: Sequence[str] | None = None,
 ) -> Score:
     r"""
     Score one completion.
@@ -69,6 +71,8 @@ def score_answer(
             Decimals to round to before comparing (MathVista).
         frame (`Frame`, *optional*):
             What the coordinates of a predicted point or box mean. Pixels of the stored picture by default.
+        accepted (`Sequence[str]`, *optional*):
+            Other answers that are right as well.
 
     Returns:
         `Score`: correct, extracted, reason.
@@ -79,7 +83,8 @@ def score_answer(
     Score(correct=1.0, extracted='\\frac{3}{4}', reason='equal')
     ```
     """
-    return score_answers([completion], [make_question(gold, answer_type, options, tolerance, precision, frame)])[0]
+    question = make_question(gold, answer_type, options, tolerance, precision, frame, accepted)
+    return score_answers([completion], [question])[0]
 
 
 def score_answers(
@@ -100,7 +105,7 @@ def score_answers(
         `list[Score]`: One per completion.
     """
     scores: list[Score | None] = []
-    postponed: list[tuple[Question, str]] = []
+    postponed: list[list[tuple[Question, str]]] = []  # of each such answer the accepted ones that it may be equal to
     for completion, question in zip(completions, questions, strict=True):
         located = question.answer_type in LOCATED_TYPES
         text = completion_text(completion)
@@ -110,17 +115,27 @@ def score_answers(
         elif len(answer) > MAX_ANSWER_CHARS and not located:
             scores.append(Score(0.0, answer[:MAX_ANSWER_CHARS], "too long"))
         else:
-            try:
-                equal = is_equal(question, answer, _postpone)
-                scores.append(Score(float(equal), answer, "equal" if equal else "different"))
-            except _NeedsAlgebra:
+            equal, undecided = False, []
+            for gold in (replace(question, others=()), *question.others):
+                try:
+                    equal = equal or is_equal(gold, answer, _postpone)
+                except _NeedsAlgebra:
+                    undecided.append((gold, answer))
+            if undecided and not equal:
                 scores.append(None)
-                postponed.append((question, answer))
+                postponed.append(undecided)
+            else:
+                scores.append(Score(float(equal), answer, "equal" if equal else "different"))
     if not postponed:
         return [score for score in scores if score is not None]
-    verdicts = zip(postponed, (pool or default_pool()).compare(postponed))
-    return [score or _verdict_score(*next(verdicts)) for score in scores]
+    verdicts = iter((pool or default_pool()).compare([task for tasks in postponed for task in tasks]))
+    decided = (_best([(task[1], next(verdicts)) for task in tasks]) for tasks in postponed)
+    return [score or next(decided) for score in scores]
 
 
-def _verdict_score(task: tuple[Question, str], status: str) -> Score:
-    return Score(float(status == "equal"), task[1], status)
+def _best(verdicts: list[tuple[str, str]]) -> Score:
+    """The score of an answer by its comparisons: equal by one of them, else what kept one from finishing."""
+    answer, statuses = verdicts[0][0], [status for _, status in verdicts]
+    if "equal" in statuses:
+        return Score(1.0, answer, "equal")
+    return Score(0.0, answer, next((status for status in statuses if status != "different"), "different"))

@@ -75,7 +75,7 @@ LOCATED_TYPES = ("point", "box", "detections")
 
 def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
     """
-    Compare one extracted answer with the gold.
+    Compare one extracted answer with the gold, and where that differs with the other accepted answers.
 
     Args:
         question (`Question`):
@@ -90,7 +90,9 @@ def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
     """
     if len(answer) > MAX_ANSWER_CHARS and question.answer_type != "detections":
         return False
-    return TYPES[question.answer_type].equal(question, answer, math_equal)
+    return TYPES[question.answer_type].equal(question, answer, math_equal) or any(
+        is_equal(other, answer, math_equal) for other in question.others
+    )
 
 
 _LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*", re.DOTALL)
@@ -168,11 +170,19 @@ def make_question(
     tolerance: float | None = None,
     precision: float | None = None,
     frame: Frame = STORED_PIXELS,
+    accepted: Sequence[str] | None = None,
 ) -> Question:
-    """Build a `Question`: unwrap the gold and infer its type when there is none (arguments as in [`Question`])."""
+    """
+    Build a `Question`: unwrap the gold and infer its type when there is none (arguments as in [`Question`]).
+
+    `accepted` are other answers that are right as well. Each has the type of the gold where that was declared, else
+    what it says itself: "2" is a number and "two people" a text.
+    """
     options = tuple(map(str, options or ()))
     gold = str(gold) if answer_type in LOCATED_TYPES else unwrap_gold(str(gold))
-    answer_type = answer_type or infer_answer_type(gold, options)
+    others = [other for other in accepted or () if other and other != gold]
+    inferred = infer_answer_type(gold, options) if others or not answer_type else None
+    answer_type = answer_type or str(inferred)
     if answer_type not in TYPES:
         raise BadInputError(
             f"Unknown answer type {answer_type!r}.{did_you_mean(answer_type, ANSWER_TYPES)} "
@@ -181,13 +191,16 @@ def make_question(
     # Tolerance and precision come from float columns, where an empty cell may be NaN.
     tolerance, precision = (None if number is None or isnan(number) else number for number in (tolerance, precision))
     digits = None if precision is None else int(precision)
-    return Question(gold, answer_type, options, tolerance, digits, frame)
+    others_type = None if answer_type == inferred else answer_type
+    rest = (options, tolerance, precision, frame)
+    questions = [make_question(other, others_type, *rest) for other in dict.fromkeys(others)]
+    return Question(gold, answer_type, options, tolerance, digits, frame, tuple(questions))
 
 
 def row_question(row: Mapping[str, Any]) -> Question:
     """Build the `Question` of a prepared row from the columns that it has."""
     cells: dict[str, Any] = {name: row.get(name) for name in ("answer_type", "options", "tolerance", "precision")}
-    question = make_question(row["solution"], **cells)
+    question = make_question(row["solution"], **cells, accepted=row.get("accepted_answers"))
     if question.answer_type not in LOCATED_TYPES:
         return question
     return replace(question, frame=frame_of(row.get("coordinates"), row.get("image_size"), row.get("seen_size")))

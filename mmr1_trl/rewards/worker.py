@@ -143,7 +143,7 @@ def _serve(requests: Any, reply: Any, busy: mmap.mmap, deadline: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, deadline)
         try:
             fields = request["question"]
-            question = Question(**fields | {"options": tuple(fields["options"]), "frame": STORED_PIXELS})
+            question = Question(**fields | {"options": tuple(fields["options"]), "frame": STORED_PIXELS, "others": ()})
             status = "equal" if is_equal(question, request["answer"], math_equal) else "different"
         except MemoryError:
             status = "memory"

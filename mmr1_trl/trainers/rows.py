@@ -159,7 +159,9 @@ def fingerprint(dataset: Dataset) -> str:
     Returns:
         `str`: 32 hexadecimal digits.
     """
-    columns = [name for name in ("prompt", "solution", "prompt_id") if name in dataset.column_names]
+    columns = [
+        name for name in ("prompt", "solution", "prompt_id", "accepted_answers") if name in dataset.column_names
+    ]
     digest = hashlib.blake2b(digest_size=16)
     for row in dataset.select_columns(columns):
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())

@@ -39,13 +39,15 @@ OPTIONS = {
     """),
     SFTArguments: (SourceArguments, "figures_traces"),
     RLArguments: (SourceArguments, """
-        prompt_column image_column answer_column options_column question answer_type answer_index box_format
+        prompt_column image_column answer_column options_column question answer_type answer_index answer_lists
+        box_format
         gold_coordinates tolerance max_prompt_tokens prompt_style reward_funcs
     """),
     EvalArguments: (object, """
         model model_revision dataset_name dataset_revision benchmarks benchmarks_folder dataset_config dataset_split
         num_rows figures_families figures_levels figures_seed prompt_column image_column answer_column options_column
-        image_root prompt_style num_samples temperature max_new_tokens batch_size seed by answer_index box_format
+        image_root prompt_style num_samples temperature max_new_tokens batch_size seed by answer_index answer_lists
+        box_format
         gold_coordinates coordinates min_pixels max_pixels dtype trust_remote_code use_cpu use_vllm
         vllm_gpu_memory_utilization vllm_tensor_parallel_size vllm_max_model_length export output_dir
     """),

@@ -185,7 +185,7 @@ def _tasks(args: EvalArguments) -> list[_Task]:
         return tasks
     columns = ("prompt_column", "image_column", "answer_column", "options_column")
     options: dict[str, Any] = {"config": args.dataset_config, "revision": args.dataset_revision}
-    names = ("prompt_style", "image_root", "answer_index", "box_format", "gold_coordinates", *columns)
+    names = ("prompt_style", "image_root", "answer_index", "answer_lists", "box_format", "gold_coordinates", *columns)
     options |= {name: getattr(args, name) for name in names}
     if args.dataset_name == "figures":
         return [figures(output, **options)]
