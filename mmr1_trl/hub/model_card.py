@@ -95,10 +95,22 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
         messages=messages,
         needs=needs,
         text_only=text_only,
+        spent=_spent(run),
         has_settings=(run / SETTINGS_FILE).is_file(),
         processor_beside=any((folder / file).is_file() for file in ("processor_config.json", "tokenizer_config.json"))
         or not (folder / ADAPTER_FILE).is_file(),
     )
+
+
+def _spent(run: Path) -> Any:
+    """What the run has spent, `None` where its folder has no log."""
+    from mmr1_trl.reporting.compute import spent
+    from mmr1_trl.reporting.runs import load_run
+
+    try:
+        return spent(load_run(run))
+    except BadInputError:
+        return None
 
 
 def find_results(run: Path, names: set[str], base: str, step: int | None) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.compare import Comparison, compare
+from mmr1_trl.reporting.compute import FLOPS, compute_table, unfair
 from mmr1_trl.reporting.curves import draw_svgs
 from mmr1_trl.reporting.page import Gauge, Report, Sample
 from mmr1_trl.reporting.runs import Run, group_runs
@@ -106,7 +107,7 @@ def training_report(title: str, run: Run, before: Evaluation, after: Evaluation)
         title=title,
         summary=comparison_sentence(comparison) + skipped_sentence(after.summary),
         gauges=before_after_gauges(before.summary, after.summary),
-        tables=before_after_tables(before.summary, after.summary),
+        tables=[*before_after_tables(before.summary, after.summary), compute_table([run])],
         curves=draw_svgs([run]),
         maps=score_map_svgs([run]),
         groups=[run.name],
@@ -114,7 +115,7 @@ def training_report(title: str, run: Run, before: Evaluation, after: Evaluation)
             **compared_samples({"before": before, "after": after}, comparison),
             **run_samples(run),
         },
-        notes=[RULE_BASED, INTERVALS, BANDS],
+        notes=[RULE_BASED, INTERVALS, BANDS, FLOPS],
     )
 
 
@@ -140,16 +141,17 @@ def runs_report(runs: Sequence[Run], x_axis: str = "steps") -> Report:
         prefix = f"{members[0].name}: " if len(runs) > 1 else ""
         samples |= {prefix + title: rows for title, rows in run_samples(members[0]).items()}
     maps = score_map_svgs(runs, x_axis)
+    staged = any(run.series(("entropy/coef",))[0] for run in runs)
     return Report(
         title=" · ".join(groups) if len(groups) < 5 else f"{len(groups)} configurations",
-        summary=f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {length}.",
-        tables=[runs_table(runs)],
+        summary=f"{len(runs)} run{'s' if len(runs) > 1 else ''}, {length}. {unfair(runs)}".strip(),
+        tables=[runs_table(runs), compute_table(runs)],
         curves=draw_svgs(runs, x_axis),
         over={"steps": "optimizer steps", "rollouts": "all rollouts, those for scoring included"}[x_axis],
         maps=maps,
         groups=[f"{label} ({len(members)} seeds)" if len(members) > 1 else label for label, members in groups.items()],
         samples=samples,
-        notes=[BANDS] + [STAGES] * any(run.series(("entropy/coef",))[0] for run in runs) + [SCORES] * bool(maps),
+        notes=[BANDS, FLOPS] + [STAGES] * staged + [SCORES] * bool(maps),
     )
 
 
