@@ -26,7 +26,8 @@ ARGUMENTS = (
     "num_train_epochs", "generation_batch_size", "num_generations", "steps_per_generation", "num_iterations",
     "per_device_train_batch_size", "gradient_accumulation_steps", "loss_type", "scale_rewards", "beta", "epsilon",
     "epsilon_high", "delta", "entropy_coef", "temperature", "top_p", "top_k", "max_completion_length", "max_length",
-    "min_pixels", "max_pixels", "freeze_vision_tower", "gradient_checkpointing", "bf16", "fp16", "use_vllm", "seed", "label_noise",
+    "min_pixels", "max_pixels", "freeze_vision_tower", "gradient_checkpointing", "bf16", "fp16", "use_vllm", "seed",
+    "label_noise",
 )  # fmt: skip
 TRACKER = (
     "tracker_forgetting", "tracker_rho_min", "tracker_rho_max", "tracker_target_kl", "tracker_kl_window",
