@@ -17,9 +17,20 @@ class Family:
         coordinates (`str`, *optional*):
             Frame of the boxes and points that the model writes: `"resized"` (pixels of the picture that its processor
             made), `"thousandths"` or `"fractions"` of the picture. `None` where it could not be established, or where
-            the model writes y first, which the rewards do not read (Gemma, PaliGemma).
+            the model writes y first (`y_first`).
+        y_first (`bool`, *optional*, defaults to `False`):
+            Whether the model was taught to write y before x, which the rewards do not read.
         expansion_start (`str`, *optional*):
             Token that the tokens of a picture begin with, where that is not `image_token` itself.
+        tower (`tuple[str, ...]`, *optional*, defaults to `("visual",)`):
+            Modules that make features of pictures (and sound), as the model names them.
+        merger (`tuple[str, ...]`, *optional*, defaults to `("visual.merger",)`):
+            What makes the language model's inputs of those features: modules, and parameters beside them.
+        size_counts (`bool`, *optional*, defaults to `True`):
+            Whether a smaller picture becomes fewer tokens. Elsewhere the processor brings every picture to sizes of
+            its own, and `max_pixels` saves nothing.
+        padded_per_prompt (`bool`, *optional*, defaults to `False`):
+            Whether the processor returns one row of pixels per prompt, filled up to the most pictures of any.
         not_by_vllm (`str`, *optional*):
             Why a training cannot sample by vLLM, tried with a real one; `None` where it can.
     """
@@ -27,21 +38,61 @@ class Family:
     image_token: str
     video_token: str | None = None
     coordinates: str | None = None
+    y_first: bool = False
     expansion_start: str | None = None
+    tower: tuple[str, ...] = ("visual",)
+    merger: tuple[str, ...] = ("visual.merger",)
+    size_counts: bool = True
+    padded_per_prompt: bool = False
     not_by_vllm: str | None = None
 
 
-# By `config.model_type`.
+def _qwen(coordinates: str, *more: str) -> Family:
+    return Family("<|image_pad|>", "<|video_pad|>", coordinates, merger=("visual.merger", *more))
+
+
+_DEEPSTACK = "visual.deepstack_merger_list"
+_PROJECTOR, _NEWLINE = "multi_modal_projector", "image_newline"
+_UNTRIED = "how it takes this family's pictures has not been tried"
+_RENAMED = "its vision tower's weights have other names there, and cannot be renewed"
+
+# By `config.model_type`. There is a tiny build of each (`tiny_vlm`), and `docs/families.md` says what was tried on it.
 FAMILIES: dict[str, Family] = {
-    "qwen2_vl": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
-    "qwen2_5_vl": Family("<|image_pad|>", "<|video_pad|>", "resized"),
-    "qwen3_vl": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
-    "qwen3_vl_moe": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
-    "qwen3_5": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
-    "qwen3_5_moe": Family("<|image_pad|>", "<|video_pad|>", "thousandths"),
-    "internvl": Family("<IMG_CONTEXT>", None, "thousandths", expansion_start="<img>"),
+    "qwen2_vl": _qwen("thousandths"),
+    "qwen2_5_vl": _qwen("resized"),
+    "qwen3_vl": _qwen("thousandths", _DEEPSTACK),
+    "qwen3_vl_moe": _qwen("thousandths", _DEEPSTACK),
+    "qwen3_5": _qwen("thousandths"),
+    "qwen3_5_moe": _qwen("thousandths"),
     "glm4v": Family("<|image|>", "<|video|>", "thousandths"),
     "glm4v_moe": Family("<|image|>", "<|video|>", "thousandths"),
-    "llava": Family("<image>", not_by_vllm="its vision tower's weights have other names there, and cannot be renewed"),
-    "idefics3": Family("<image>", expansion_start="<fake_token_around_image>"),
-}
+    "gemma3": Family(
+        "<image_soft_token>", y_first=True, expansion_start="<start_of_image>", tower=("vision_tower",),
+        merger=(_PROJECTOR,), size_counts=False, not_by_vllm=_UNTRIED,
+    ),
+    "gemma4": Family(
+        "<|image|>", "<|video|>", y_first=True, expansion_start="<|image>", tower=("vision_tower", "audio_tower"),
+        merger=("embed_vision", "embed_audio"), size_counts=False, not_by_vllm=_UNTRIED,
+    ),
+    "internvl": Family(
+        "<IMG_CONTEXT>", None, "thousandths", expansion_start="<img>", tower=("vision_tower",), merger=(_PROJECTOR,),
+        size_counts=False,
+    ),
+    "llava": Family(
+        "<image>", tower=("vision_tower",), merger=(_PROJECTOR,), size_counts=False, not_by_vllm=_RENAMED
+    ),
+    "llava_next": Family(
+        "<image>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), not_by_vllm=_UNTRIED
+    ),
+    "llava_onevision": Family(
+        "<image>", "<video>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), not_by_vllm=_UNTRIED
+    ),
+    "idefics3": Family(
+        "<image>", expansion_start="<fake_token_around_image>", tower=("vision_model",), merger=("connector",),
+        size_counts=False, padded_per_prompt=True,
+    ),
+    "smolvlm": Family(
+        "<image>", expansion_start="<fake_token_around_image>", tower=("vision_model",), merger=("connector",),
+        size_counts=False, padded_per_prompt=True, not_by_vllm=_UNTRIED,
+    ),
+}  # fmt: skip

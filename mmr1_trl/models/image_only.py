@@ -1,61 +1,86 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""The processors of the Qwen-VL families without their video part, for environments without torchvision."""
+"""Processors without their parts for videos and sound, for environments without torchvision."""
 
+import inspect
+from functools import cache
 from typing import Any
 
 import transformers
-from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from transformers import ProcessorMixin
 
 from mmr1_trl.errors import BadInputError
 
 
-class _ImageOnlyMixin:
+class _ImageOnly(ProcessorMixin):
     """
-    A Qwen processor without the video part, whose class can only be built where torchvision is installed.
+    What a processor without its parts for videos and sound becomes: those can only be built where torchvision is.
 
-    transformers reads the parts of a processor from the signature of `__init__`, hence one without `video_processor`.
+    It comes between a family's processor class and [`~transformers.ProcessorMixin`], which reads the parts of a
+    processor from the signature of `__init__`.
     """
 
-    def __init__(
-        self,
-        image_processor: Any = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
-        chat_template: str | None = None,
-        **kwargs: Any,
-    ):
-        if tokenizer is None:
-            raise BadInputError("A processor needs a tokenizer.")
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.vision_start_token, self.vision_end_token = "<|vision_start|>", "<|vision_end|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        self.vision_start_token_id = tokenizer.convert_tokens_to_ids(self.vision_start_token)
-        self.vision_end_token_id = tokenizer.convert_tokens_to_ids(self.vision_end_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        left = {name: value for name, value in kwargs.items() if name not in _OTHER_PARTS}
+        super().__init__(*args, **left)  # positional ones beyond the parts that are left are not looked at
+
+    @classmethod
+    def validate_init_kwargs(cls, processor_config: Any, valid_kwargs: Any) -> Any:
+        """Divide what a file says into arguments of `__init__` and others; upstream does by the code of `__init__`."""
+        return ProcessorMixin.validate_init_kwargs(processor_config, [*inspect.signature(cls.__init__).parameters])
 
     def to_dict(self) -> dict[str, Any]:
         """Serialize with a video part, which the class of the same name wants where torchvision is installed."""
-        output = ProcessorMixin.to_dict(self)  # type: ignore[arg-type]
+        output = super().to_dict()
         image_config = {k: v for k, v in output["image_processor"].items() if k != "image_processor_type"}
-        kind = "Qwen3VLVideoProcessor" if isinstance(self, transformers.Qwen3VLProcessor) else "Qwen2VLVideoProcessor"
-        return output | {"video_processor": image_config | {"video_processor_type": kind}}
+        name = type(self).__name__.removesuffix("Processor").replace("Qwen2_5_VL", "Qwen2VL")
+        return output | {"video_processor": image_config | {"video_processor_type": f"{name}VideoProcessor"}}
 
 
-# The subclasses carry the upstream names, because `save_pretrained` writes the class name into the files: a folder
-# that is saved here then loads with plain `AutoProcessor` elsewhere.
-class Qwen2VLProcessor(_ImageOnlyMixin, transformers.Qwen2VLProcessor): ...
+_OTHER_PARTS = ("video_processor", "feature_extractor")
 
 
-class Qwen2_5_VLProcessor(_ImageOnlyMixin, transformers.Qwen2_5_VLProcessor): ...
+@cache
+def image_only(name: str) -> type[ProcessorMixin]:
+    """
+    Return the class of a family's processor without its parts for videos and sound.
 
+    Args:
+        name (`str`):
+            Name of the class in transformers, such as `"Qwen2_5_VLProcessor"`. The class here has the same, because
+            `save_pretrained` writes it into the files: a folder that is saved here then loads with plain
+            `AutoProcessor` elsewhere.
+    """
+    upstream: Any = getattr(transformers, name)
+    signature = inspect.signature(upstream.__init__)
+    left = [parameter for parameter in signature.parameters.values() if parameter.name not in _OTHER_PARTS]
+    signature = signature.replace(parameters=left)
 
-class Qwen3VLProcessor(_ImageOnlyMixin, transformers.Qwen3VLProcessor): ...
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs).arguments
+        if given.get("tokenizer") is None:
+            raise BadInputError("A processor needs a tokenizer.")
+        options = given.pop("kwargs", {})
+        others = {other: None for other in _OTHER_PARTS if other in inspect.signature(upstream.__init__).parameters}
+        upstream.__init__(**given, **others, **options)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    methods = {"__init__": __init__, "__module__": __name__, "__doc__": upstream.__doc__}
+    # That of SmolVLM asks for the video part even where there is no video.
+    methods["apply_chat_template"] = ProcessorMixin.apply_chat_template
+    return type(name, (upstream, _ImageOnly), methods)
 
 
 # By `config.model_type`.
-IMAGE_ONLY: dict[str, type[ProcessorMixin]] = {
-    "qwen2_vl": Qwen2VLProcessor,
-    "qwen2_5_vl": Qwen2_5_VLProcessor,
-    "qwen3_vl": Qwen3VLProcessor,
-    "qwen3_vl_moe": Qwen3VLProcessor,
+IMAGE_ONLY = {
+    "qwen2_vl": "Qwen2VLProcessor",
+    "qwen2_5_vl": "Qwen2_5_VLProcessor",
+    "qwen3_vl": "Qwen3VLProcessor",
+    "qwen3_vl_moe": "Qwen3VLProcessor",
+    "qwen3_5": "Qwen3VLProcessor",
+    "qwen3_5_moe": "Qwen3VLProcessor",
+    "glm4v": "Glm4vProcessor",
+    "gemma4": "Gemma4Processor",
+    "internvl": "InternVLProcessor",
+    "llava_onevision": "LlavaOnevisionProcessor",
+    "smolvlm": "SmolVLMProcessor",
 }

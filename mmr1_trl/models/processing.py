@@ -21,7 +21,7 @@ from transformers.utils import find_adapter_config_file, is_torchvision_availabl
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
 from mmr1_trl.models.chat_template import try_chat_template
-from mmr1_trl.models.image_only import IMAGE_ONLY
+from mmr1_trl.models.image_only import IMAGE_ONLY, image_only
 
 
 ProcessingClass = ProcessorMixin | PreTrainedTokenizerBase  # of a vision-language model, of a text-only one
@@ -100,9 +100,12 @@ def processor_class(model_type: str) -> type:
             `config.model_type`, such as `"qwen2_5_vl"`.
 
     Returns:
-        `type`: [`~transformers.AutoProcessor`], or for a Qwen-VL model without torchvision the image-only processor.
+        `type`: [`~transformers.AutoProcessor`], or without torchvision, of families whose processors cannot be built
+        then, the same class for images alone.
     """
-    return AutoProcessor if is_torchvision_available() else IMAGE_ONLY.get(model_type, AutoProcessor)
+    if is_torchvision_available() or model_type not in IMAGE_ONLY:
+        return AutoProcessor
+    return image_only(IMAGE_ONLY[model_type])
 
 
 def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs: Any) -> PreTrainedConfig:

@@ -1,8 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """A word-level tokenizer and a chat template for the tiny models: built in memory, one token per word."""
 
+from typing import Any
+
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen3_5Tokenizer
 
 
 PAD, UNK, EOS, ASSISTANT = "<|pad|>", "<unk>", "<|im_end|>", "<|im_start|>"
@@ -27,7 +29,7 @@ COMMON_WORDS = (
 ).split()
 
 
-def build_tokenizer(extra_special_tokens: list[str]) -> PreTrainedTokenizerFast:
+def build_tokenizer(image_tokens: list[str] | dict[str, str]) -> PreTrainedTokenizerFast:
     """
     Build the tokenizer of the tiny models.
 
@@ -35,13 +37,17 @@ def build_tokenizer(extra_special_tokens: list[str]) -> PreTrainedTokenizerFast:
     becomes `<unk>`. Decoding joins the tokens with blanks: `<think> 3 + 5 </think> <answer> 8 </answer>`.
 
     Args:
-        extra_special_tokens (`list[str]`):
-            The image tokens of the model family, such as `["<image>"]`.
+        image_tokens (`list[str]` or `dict[str, str]`):
+            The image tokens of the model family, such as `["<image>"]`; by name where its processor asks the tokenizer
+            for them, such as `{"image_token": "<image_soft_token>"}`.
 
     Returns:
         [`~transformers.PreTrainedTokenizerFast`]: Pads on the left, as generation needs it.
     """
-    special = [PAD, UNK, EOS, ASSISTANT, *extra_special_tokens]
+    extra: list[str] | dict[str, str] = [ASSISTANT, *image_tokens]
+    if isinstance(image_tokens, dict):
+        extra = {"assistant_token": ASSISTANT, **image_tokens}
+    special = [PAD, UNK, EOS, *(extra.values() if isinstance(extra, dict) else extra)]
     words = [*special, *TAGS, *NUMBERS, *PUNCTUATION, *FIGURE_WORDS, *COMMON_WORDS]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
@@ -53,11 +59,44 @@ def build_tokenizer(extra_special_tokens: list[str]) -> PreTrainedTokenizerFast:
         pad_token=PAD,
         unk_token=UNK,
         eos_token=EOS,
-        extra_special_tokens=[ASSISTANT, *extra_special_tokens],
+        extra_special_tokens=extra,
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
     )
+
+
+def build_byte_tokenizer(image_tokens: list[str]) -> PreTrainedTokenizerFast:
+    """
+    Build a tokenizer of one token per byte, for the families whose tokenizer class transformers insists on.
+
+    Args:
+        image_tokens (`list[str]`):
+            As for [`build_tokenizer`].
+
+    Returns:
+        [`~transformers.PreTrainedTokenizerFast`]: A [`~transformers.Qwen3_5Tokenizer`], padding on the left.
+    """
+    vocabulary = {letter: index for index, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    return Qwen3_5Tokenizer(
+        vocab=vocabulary,
+        pad_token=PAD,
+        unk_token=UNK,
+        eos_token=EOS,
+        extra_special_tokens=[ASSISTANT, *image_tokens],
+        padding_side="left",
+        model_max_length=2048,
+    )
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return what a language model's config says about the tokenizer."""
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def chat_template(image_placeholder: str) -> str:

@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from transformers import TrainerCallback
 from trl.extras import profiling
 
-from mmr1_trl.trainers.vision.cache import is_frozen
+from mmr1_trl.trainers.vision.freezing import is_frozen
 
 
 # What TRL times by itself (`profiling/Time taken: ...`) -> the part it belongs to; a contract test looks for them.

@@ -56,7 +56,8 @@ from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fin
 from mmr1_trl.trainers.scoring import Rollouts, initial_pass_rates, rollouts_made
 from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
 from mmr1_trl.trainers.vas_callback import VASCallback
-from mmr1_trl.trainers.vision.cache import keep_adapters_out, prepare_vision, restore_pictures
+from mmr1_trl.trainers.vision.cache import prepare_vision, restore_pictures
+from mmr1_trl.trainers.vision.freezing import keep_adapters_out
 from mmr1_trl.trainers.vision.mixed import allow_rows_without_pictures
 
 

@@ -14,11 +14,24 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from mmr1_trl.models.tiny_vlm import FAMILIES as TINY
 from mmr1_trl.trainers.vision import cache as vision_cache
-from mmr1_trl.trainers.vision.cache import VisionCache, freeze_vision_tower, is_frozen, spare_frozen_towers
+from mmr1_trl.trainers.vision.cache import VisionCache
+from mmr1_trl.trainers.vision.freezing import freeze_vision_tower, is_frozen, spare_frozen_towers
 
 
-HOOKED = ("qwen2_vl", "qwen2_5_vl", "llava", "idefics3")
-QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+# Whose towers gradient checkpointing hooks into.
+HOOKED = {
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "gemma3",
+    "internvl",
+    "llava",
+    "llava_next",
+    "llava_onevision",
+    "idefics3",
+    "smolvlm",
+}
+# Whose projection is a part of the tower, so that what comes before it can be kept.
+IN_TOWER = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "glm4v"}
 
 
 def pictures(sizes, seed=0):
@@ -27,10 +40,14 @@ def pictures(sizes, seed=0):
 
 
 def batch_of(processor, images):
-    """One prompt per picture, tokenized, with whatever the image processor makes of the pictures."""
-    prompts = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "upleft ?"}]}]] * len(images)
+    """One prompt per picture or list of pictures, tokenized, with what the image processor makes of them."""
+    images = [each if isinstance(each, list) else [each] for each in images]
+    prompts = [
+        [{"role": "user", "content": [*[{"type": "image"}] * len(each), {"type": "text", "text": "upleft ?"}]}]
+        for each in images
+    ]
     texts = processor.apply_chat_template(prompts, add_generation_prompt=True)
-    return processor(images=[[i] for i in images], text=texts, padding=True, padding_side="left", return_tensors="pt")
+    return processor(images=images, text=texts, padding=True, padding_side="left", return_tensors="pt")
 
 
 def part_of(name):
@@ -38,7 +55,7 @@ def part_of(name):
     return "tower" if is_frozen(name, False) else "merger" if is_frozen(name, True) else "text"
 
 
-@pytest.mark.parametrize("family", [*TINY, "qwen2_vl"])
+@pytest.mark.parametrize("family", TINY)
 def test_names_of_towers_and_mergers(family):
     model = build(family)[0]
     parts = {"tower": 0, "merger": 0, "text": 0}
@@ -49,7 +66,7 @@ def test_names_of_towers_and_mergers(family):
     assert parts["text"] == text + (0 if model.config.tie_word_embeddings else model.lm_head.weight.numel())
 
 
-@pytest.mark.parametrize("family", [*TINY, "qwen2_vl"])
+@pytest.mark.parametrize("family", TINY)
 @pytest.mark.parametrize("freeze_merger", [True, False])
 def test_gradient_checkpointing_stays_out_of_a_frozen_tower(family, freeze_merger):
     """If the first assertion fails, transformers hooks the towers of other families than it did."""
@@ -59,7 +76,7 @@ def test_gradient_checkpointing_stays_out_of_a_frozen_tower(family, freeze_merge
     tower = next(
         m for n, m in model.named_modules() if n.rsplit(".", 1)[-1] in ("visual", "vision_tower", "vision_model")
     )
-    block = next(m for n, m in tower.named_modules() if n.endswith(("blocks.0", "layers.0")))
+    block = next(m for n, m in tower.named_modules() if n.endswith(("blocks.0", "layers.0", "layer.0")))
     seen = []
     block.register_forward_hook(lambda module, args, output: seen.append(_first(output).requires_grad))
 
@@ -83,41 +100,38 @@ def _first(output):
     return output if isinstance(output, torch.Tensor) else output[0]
 
 
-@pytest.mark.parametrize("family", QWEN)
+@pytest.mark.parametrize("family", TINY)
 def test_generation_and_forward_both_ask_for_image_features(family):
     model, processor = build(family)
     core = vision_cache._find_core(model)
     assert model.base_model is core
-    assert list(inspect.signature(core.get_image_features).parameters)[:2] == ["pixel_values", "image_grid_thw"]
-    images = pictures([(56, 56), (28, 84)])
-    cache = VisionCache(processor.image_processor)
+    assert next(iter(inspect.signature(core.get_image_features).parameters)) == "pixel_values"
+    images = [*pictures([(56, 56), (28, 84)]), pictures([(40, 30), (56, 112)], seed=1)]
+    cache = VisionCache(processor)
     model.eval()
     plain_batch = batch_of(processor, images)
     with torch.no_grad():
         expected = model(**plain_batch).logits
-        plain = core.get_image_features(plain_batch["pixel_values"], plain_batch["image_grid_thw"], return_dict=True)
     drawn = model.generate(**plain_batch, max_new_tokens=4, do_sample=False)
     cache.install(core)
     with cache.generation("train"):
         batch = batch_of(processor, images)
-    assert batch["pixel_values"].dtype == torch.int64
-    assert batch["pixel_values"].shape == (int(batch["image_grid_thw"].prod(-1).sum()), 1)
+    assert batch["pixel_values"].dtype == torch.int64 and batch["pixel_values"].shape[1] == 1
+    if "image_grid_thw" in batch:
+        assert len(batch["pixel_values"]) == int(batch["image_grid_thw"].prod(-1).sum())
+    else:
+        assert batch["pixel_values"].flatten().tolist() == [0, 1, 2, 2]
     assert torch.equal(batch["input_ids"], plain_batch["input_ids"])
     freeze_vision_tower(model, True)
     assert torch.equal(model.generate(**batch, max_new_tokens=4, do_sample=False), drawn)
-    assert (cache.asked, cache.encoded) == (2, 2)
-    assert torch.equal(model(**batch).logits, expected)
-    assert (cache.asked, cache.encoded) == (4, 2)
+    assert (cache.asked, cache.encoded) == (4, 4)
+    torch.testing.assert_close(model(**batch).logits, expected, atol=1e-6, rtol=1e-5)
+    assert (cache.asked, cache.encoded) == (8, 4)
     assert torch.equal(model(**plain_batch).logits, expected), "pixels that did not come through the cache"
-    cached = core.get_image_features(batch["pixel_values"], batch["image_grid_thw"], return_dict=True)
-    assert type(cached) is type(plain)
-    for name in ("pooler_output", *(["deepstack_features"] if family == "qwen3_vl" else [])):
-        assert isinstance(cached[name], (tuple, list)) and len(cached[name]) == len(plain[name])
-    assert all(torch.equal(a, b) for a, b in zip(cached.pooler_output, plain.pooler_output))
 
 
-@pytest.mark.parametrize("family", QWEN)
-def test_a_trained_merger_gets_its_gradients_over_a_cached_tower(family):
+@pytest.mark.parametrize("family", TINY)
+def test_a_trained_merger_gets_its_gradients_over_a_frozen_tower(family):
     model, processor = build(family)
     core = vision_cache._find_core(model)
     freeze_vision_tower(model, False)
@@ -131,23 +145,23 @@ def test_a_trained_merger_gets_its_gradients_over_a_cached_tower(family):
         return output.logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
     logits, expected = gradients(batch_of(processor, images))
-    cache = VisionCache(processor.image_processor)
+    cache = VisionCache(processor)
     cache.install(core)
     with cache.generation("train"):
         batch = batch_of(processor, images)
     for _ in range(2):
         ours, grads = gradients(batch)
-        torch.testing.assert_close(ours, logits, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(ours, logits, atol=1e-6, rtol=1e-5)
         assert grads.keys() == expected.keys() and any(is_frozen(name, True) for name in grads)
         for name in grads:
             torch.testing.assert_close(grads[name], expected[name], atol=1e-6, rtol=1e-4, msg=name)
-    assert (cache.asked, cache.encoded) == (6, 2)
+    assert (cache.asked, cache.encoded) == (6, 2 if family in IN_TOWER else 4)
 
 
 def test_a_deep_copy_encodes_with_its_own_tower():
     model, processor = build("qwen2_5_vl")
     freeze_vision_tower(model, True)
-    cache = VisionCache(processor.image_processor)
+    cache = VisionCache(processor)
     cache.install(vision_cache._find_core(model))
     with cache.generation("train"):
         batch = batch_of(processor, pictures([(56, 56)]))
@@ -162,13 +176,13 @@ def test_a_deep_copy_encodes_with_its_own_tower():
 
 def test_tickets_of_a_batch_that_is_over_are_refused():
     model, processor = build("qwen2_5_vl")
-    cache = VisionCache(processor.image_processor)
+    cache = VisionCache(processor)
     cache.install(vision_cache._find_core(model))
     batches = []
     for _ in range(2):
         with cache.generation("train"):
             batches.append(batch_of(processor, pictures([(56, 56)])))
-    assert "preprocess" not in vars(processor.image_processor)
+    assert "_process_images" not in vars(processor)
     model(**batches[1])
     with pytest.raises(RuntimeError, match="generation batch that is over"):
         model(**batches[0])

@@ -128,7 +128,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.trainers.budget import plan_run
     from mmr1_trl.trainers.checks import check_run
     from mmr1_trl.trainers.rows import prompt_slots
-    from mmr1_trl.trainers.vision.cache import is_frozen
+    from mmr1_trl.trainers.vision.freezing import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
     missing = missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)

@@ -9,7 +9,8 @@ from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.rows import mixes_pictures
-from mmr1_trl.trainers.vision.cache import is_frozen, shards_weights
+from mmr1_trl.trainers.vision.cache import shards_weights
+from mmr1_trl.trainers.vision.freezing import is_frozen
 
 
 logger = logging.get_logger(__name__)
