@@ -76,9 +76,8 @@ def test_the_picture_changes_the_logits(family):
     assert not torch.equal(seen[:, -1], other[:, -1])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_trl_trains_every_family(family, tmp_path):
-    model, processor = build_tiny_vlm(family)
+def test_trl_trains_the_tiny_model(tmp_path):
+    model, processor = build_tiny_vlm()
     answer = "<think> 3 + 5 </think> <answer> 8 </answer>"
     rows = {
         "prompt": [[{"role": "user", "content": QUESTION}]] * 4,
