@@ -15,7 +15,7 @@ from mmr1_trl.trainers.method_table import METHODS
 
 
 METHOD = "method"  # the key that says which command a config is for
-COMMANDS = (*METHODS, "sft")  # the commands that it can be for
+COMMANDS = (*METHODS, "sft", "eval")  # the commands that it can be for
 MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1_000_000, 10_000, 20
 
 

@@ -29,8 +29,10 @@ def run(argv: list[str]) -> int:
     args = parser.parse_args(argv)
 
     if args.action == "ls":
-        for name, path in config_names().items():
-            print(f"{name:<28}{_first_comment(path)}")
+        names = config_names()
+        width = max(map(len, names)) + 2
+        for name, path in names.items():
+            print(f"{name:<{width}}{_first_comment(path)}")
     elif args.action == "show":
         sys.stdout.write(find_config(args.name).read_text(encoding="utf-8"))
     else:

@@ -1,47 +1,40 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Every shipped config loads through the real parser, and says the batch that it trains on."""
 
+import re
 import subprocess
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from transformers import Qwen2VLImageProcessorPil
 
 from mmr1_trl import cli
 from mmr1_trl.cli.commands import configs, sft
+from mmr1_trl.cli.commands.eval import parse_eval
 from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.shipped_configs import config_names, find_config
 from mmr1_trl.data.pictures.images import fit_size
+from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.evaluation.benchmarks import get_benchmark
+from mmr1_trl.methods.value_tracker import ValueTracker
 from mmr1_trl.rewards.resolve import resolve_rewards
 
 
-COMMANDS = {
-    "sft": "sft",
-    "grpo": "grpo",
-    "mssr": "mssr",
-    "mvsr": "mssr",
-    "two_stage": "two-stage",
-    "noise_point": "two-stage",
-    "noise_classify": "two-stage",
-    "all_three": "mssr",
-    "digits": "mssr",
-    "charts": "mssr",
-    "mssr_24gb": "mssr",
-    "mssr_server": "mssr",
-}
 PAPER_SCALE = [f"qwen2_5_vl_{size}/{method}" for size in ("3b", "7b") for method in ("grpo", "mssr", "mvsr")]
 
 
 def settings_of(name, *argv):
-    method = name.split("/")[1]
-    command = "vas" if method.startswith("vas") else COMMANDS[method]
-    read = sft.parse_sft if command == "sft" else lambda words: parse_training(command, words)
-    return read(["--config", name, "--bf16", "false", "--use_cpu", *argv])
+    words, command = ["--config", name, "--use_cpu", *argv], method_of_config(["--config", name])
+    if command == "eval":
+        return parse_eval(words)
+    words += ["--bf16", "false"]
+    return sft.parse_sft(words) if command == "sft" else parse_training(command, words)
 
 
 def test_the_promised_configs_are_there():
@@ -54,14 +47,90 @@ def test_the_promised_configs_are_there():
 def test_every_config_builds(name):
     settings = settings_of(name)
     assert method_of_config(["--config", name]) == settings.command
+    text = find_config(name).read_text()
+    assert f"--config {name}\n" in text or f"--config {name} " in text
+    assert max(map(len, text.splitlines())) <= 120
+    given = {key for key in settings.values if settings.origin(key).endswith(f"{name}.yaml")}
+    if settings.command == "eval":
+        (args,) = settings.build()
+        assert [get_benchmark(benchmark).name for benchmark in args.benchmarks] == args.benchmarks
+        assert args.output_dir.startswith("runs/") and get_prompt_style(args.prompt_style)
+        return
     data_args, config, model_args = settings.build()
     assert model_args.model_name_or_path
     assert config.output_dir.startswith("runs/")
-    given = {key for key in settings.values if settings.origin(key).endswith(f"{name}.yaml")}
     assert {"model_name_or_path", "dataset_name"} <= given
-    if not name.endswith("/sft"):
+    if settings.command != "sft":
         resolve_rewards(data_args.reward_funcs)
         assert {"learning_rate", "max_steps"} <= given
+
+
+@pytest.mark.parametrize("name", [name for name in config_names() if name.split("/")[0] != "figures"])
+def test_every_large_config_says_where_its_values_are_from(name):
+    """A paper, and what of it could not be established; or that it is ours. And that nothing was measured."""
+    text = " ".join(line.lstrip("# ") for line in find_config(name).read_text().splitlines())
+    assert re.search(r"arXiv \d{4}\.\d{5}", text) and re.search(r"GPU|no judge", text)
+    if "two_stage" in name or "mmr1_" in name:
+        assert "Could not be established" in text
+        for value in ("explore_coef: 0.003  # ours", "exploit_coef: 0.03  # ours") if "two_stage" in name else ():
+            assert value in text
+    if name.startswith("qwen3"):
+        assert "a recipe of ours" in text and "No paper trains this model" in text
+
+
+def test_the_page_of_recipes_lists_every_large_config():
+    page = (Path(__file__).parents[3] / "docs/recipes.md").read_text()
+    listed = set(re.findall(r"`(q\w+/\w+)`", page))
+    assert listed == {name for name in config_names() if not name.startswith("figures/")}
+
+
+@pytest.mark.parametrize("name", [name for name in config_names() if "/two_stage_" in name])
+def test_the_noise_experiments_are_one_flag_each(name):
+    """Three shares of wrong labels and five schedules, on the batch of the frameworks that the authors built on."""
+    for flag, values in (
+        ("label_noise", (0.0, 0.5, 1.0)),
+        ("entropy_schedule", ("none", "minimize", "maximize", "two_stage", "minimize_then_maximize")),
+    ):
+        for value in values:
+            _, config, _ = settings_of(name, f"--{flag}", str(value)).build()
+            assert getattr(config, flag) == value
+    data_args, config, _ = settings_of(name).build()
+    assert (config.label_noise, config.entropy_schedule, config.switch_fraction) == (0.5, "two_stage", 0.8)
+    assert (
+        config.per_device_train_batch_size * 8 * config.steps_per_generation == 16 * 8 == 16 * config.num_generations
+    )
+    assert config.steps_per_generation == config.gradient_accumulation_steps
+    assert data_args.reward_funcs[1] == "format_reward"
+
+
+@pytest.mark.parametrize("size", ["3b", "7b"])
+def test_what_mssr_is_compared_with_trains_on_as_many_rollouts(size):
+    grpo, rloo, single = (
+        settings_of(f"qwen2_5_vl_{size}/{name}").build()[1] for name in ("grpo", "rloo", "reinforce_pp")
+    )
+    different = {name for name, value in vars(grpo).items() if vars(rloo).get(name) != value}
+    assert different <= {"output_dir", "logging_dir", "run_name", "scale_rewards", "distributed_state"}
+    assert rloo.scale_rewards == "none"
+    assert single.per_device_train_batch_size * 8 * single.steps_per_generation == 2048
+    assert single.steps_per_generation // single.gradient_accumulation_steps == 16
+    assert (single.max_grad_norm, single.top_p, single.num_generations) == (1.0, 0.99, 1)
+    tracker = ValueTracker(2, rho_min=single.tracker_rho_min, rho_max=single.tracker_rho_max, forgetting="fixed")
+    tracker.update(torch.tensor([0] * 120), torch.ones(120))  # a row is met once in an epoch of five batches
+    assert tracker.values(torch.tensor([0, 1])).tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
+
+
+@pytest.mark.parametrize("size", ["3b", "7b"])
+def test_the_cold_start_of_mmr1(size):
+    settings = settings_of(f"qwen2_5_vl_{size}/mmr1_cold_start")
+    _, config, _ = settings.build()
+    assert settings.launch_args[-2:] == ["--num_processes", "8"]
+    assert config.per_device_train_batch_size * 8 * config.gradient_accumulation_steps == 32
+    assert (config.learning_rate, config.lr_scheduler_type, config.warmup_steps) == (1e-5, "cosine", 0.1)
+    assert (config.num_train_epochs, config.weight_decay, config.max_grad_norm, config.max_length) == (3, 0, 1, 16384)
+    assert config.get_warmup_steps(1000) == 100
+    (args,) = settings_of(f"qwen2_5_vl_{size}/mmr1_eval").build()
+    assert args.benchmarks == ["mathverse", "mathvista", "mathvision", "logicvista", "chartqa"]
+    assert args.model == f"MMR1/MMR1-{size.upper()}-RL"
 
 
 @pytest.mark.parametrize("name", PAPER_SCALE)
@@ -85,13 +154,14 @@ def test_paper_scale_batches(name):
     [
         ("vas", "online", None, None, (0.8, 0.2)),
         ("vas_paper", "full", 32, 35, (0.8, 0.2)),
+        ("7b/vas_paper", "full", 32, 35, (0.8, 0.2)),
         ("vas_table6", "full", 16, 56, (0.8, 0.2)),
         ("vas_ablation", "full", 8, 28, (0.5, 0.5)),
         ("vas_released", "full", 8, 4, (1.0, 0.0)),
     ],
 )
 def test_vas_configs(name, refresh, rollouts, steps, weights):
-    _, config, _ = settings_of(f"qwen2_5_vl_3b/{name}").build()
+    _, config, _ = settings_of(f"qwen2_5_vl_{name if '/' in name else f'3b/{name}'}").build()
     assert config.per_device_train_batch_size * 8 * config.steps_per_generation == 4096
     assert config.steps_per_generation == config.gradient_accumulation_steps
     assert config.vas_refresh == refresh and config.vas_weighted_fraction == 0.5
@@ -105,9 +175,10 @@ def test_the_largest_picture_a_long_question_and_the_completion_fit_into_vllm():
     processor = Qwen2VLImageProcessorPil()  # of Qwen2.5-VL: patches of 14 pixels, four of them a token
     checked = []
     for name in config_names():
-        if name.endswith("/sft"):
+        settings = settings_of(name)
+        if settings.command in ("sft", "eval"):
             continue
-        _, config, _ = settings_of(name).build()
+        _, config, _ = settings.build()
         if not config.use_vllm or config.vllm_mode != "colocate":
             continue
         pictures = 0
@@ -115,6 +186,7 @@ def test_the_largest_picture_a_long_question_and_the_completion_fit_into_vllm():
             width, height = fit_size(int(9000 * ratio**0.5), int(9000 / ratio**0.5), None, config.max_pixels)
             patches = processor.get_number_of_image_patches(height, width)
             pictures = max(pictures, patches // processor.merge_size**2)
+        pictures //= 1 if "qwen2" in name else 32**2 / 28**2  # a token of the Qwen3 families covers more pixels
         assert config.vllm_max_model_length >= pictures + 512 + config.max_completion_length, (name, pictures)
         checked.append(name)
         if config.top_p < 1:  # or the ratio of a sequence shrinks with its length
