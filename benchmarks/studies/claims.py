@@ -21,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from writing import write_results
+from common import write_results
 
 from studies.inference import estimate, exact_bootstrap, holm, median_time, verdict
 from studies.lines import RESULTS, area, by_arm, final, read_study, rollouts_to

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
-import gpu
-from vision_once import Steps, addmm_flops, attention_backward_flops, attention_flops
+from costs import gpu
+from costs.vision_once import Steps, addmm_flops, attention_backward_flops, attention_flops
 
 from mmr1_trl.cli.commands.train import parse_training
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What it saves to decode, pre-process and encode each picture once: `RLVRTrainer` against TRL's own `GRPOTrainer`.
 
-    python benchmarks/vision_once.py                                         # on a CPU
-    python benchmarks/vision_once.py --model qwen2_5_vl_3b_shapes --repeats 1  # random weights, on a GPU
+    python benchmarks/costs/vision_once.py                                         # on a CPU
+    python benchmarks/costs/vision_once.py --model qwen2_5_vl_3b_shapes --repeats 1  # random weights, on a GPU
 
 Both trainers do the same work (same model, rows, seed and rollouts; the script stops if their losses differ), each run
 in a process of its own, and runs of the two alternate. Step times are given in seconds on the clock and, on a CPU, in
@@ -30,11 +30,15 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from grpo_vs_trl import reward, rows
 from torch.utils.flop_counter import FlopCounterMode, mm_flop
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2VLImageProcessorPil, TrainerCallback
 from transformers.image_utils import make_flat_list_of_images
 from trl import GRPOConfig, GRPOTrainer
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import RESULTS, reward, rows
 
 from mmr1_trl import (
     MSSRConfig,
@@ -49,7 +53,6 @@ from mmr1_trl import (
 from mmr1_trl.models import build_tiny_vlm
 
 
-RESULTS = Path(__file__).parent / "results"
 ROLLOUTS = 8  # per prompt
 # `methods_step_cost.py` measures the others with the same function.
 TRAINERS: dict[str, tuple[Any, Any]] = {

@@ -3,7 +3,7 @@
 
 Processor time of one thread, so that other programs on the machine matter little.
 
-    python benchmarks/vas_step_time.py
+    python benchmarks/costs/vas_step_time.py
 
 Writes `benchmarks/results/vas_step_time.{json,md}`.
 """
@@ -25,7 +25,7 @@ from mmr1_trl.data.figures import load_figures
 from mmr1_trl.rewards import accuracy_reward
 
 
-RESULTS = Path(__file__).parent / "results" / "vas_step_time"
+RESULTS = Path(__file__).parents[1] / "results" / "vas_step_time"
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {},
     "online": {"prompt_sampling": "variance_aware"},

@@ -1,9 +1,9 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Memory and time of the entropy term: one update (forward, loss, backward) with the term on against off.
 
-Usage: `python benchmarks/entropy_cost.py`. Random weights; with a GPU in bfloat16 at the size of a 3B model's head
-(vocabulary 151,936, hidden 2,048, 8 x 1,024 completion tokens), without one at a small size. Both ways run in turn,
-each repeat in a process of its own, so that one peak cannot hide the other. Writes
+Usage: `python benchmarks/costs/entropy_cost.py`. Random weights; with a GPU in bfloat16 at the size of a 3B model's
+head (vocabulary 151,936, hidden 2,048, 8 x 1,024 completion tokens), without one at a small size. Both ways run in
+turn, each repeat in a process of its own, so that one peak cannot hide the other. Writes
 `benchmarks/results/entropy_cost.{md,json}`.
 """
 
@@ -16,11 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
 from mmr1_trl.data.figures import load_figures
@@ -130,7 +135,7 @@ def main() -> None:
             f"{machine}. {a.repeats} pairs of processes, the term off and on in turn; the ratio is the median over "
             "pairs, beside its range. Peak memory is "
             + ("what CUDA tensors took." if device == "cuda" else "the process's resident set, with Python and torch.")
-            + " Written by `benchmarks/entropy_cost.py`.",
+            + " Written by `benchmarks/costs/entropy_cost.py`.",
             "",
             "| | off | on | on / off | range over pairs |",
             "|---|---:|---:|---:|---:|",

@@ -1,17 +1,22 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `vas_refresh="online"` costs per generation batch beside a model: scores, draw, counts, metrics, diversity.
 
-Usage: `python benchmarks/vas_cost.py`. Writes `benchmarks/results/vas_cost.{md,json}`.
+Usage: `python benchmarks/costs/vas_cost.py`. Writes `benchmarks/results/vas_cost.{md,json}`.
 """
 
-import platform
 import statistics
+import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import machine, write_results
 
 from mmr1_trl import VASConfig
 from mmr1_trl.trainers.prompt_scores import PromptScores
@@ -56,7 +61,6 @@ def main() -> None:
         outcomes = costs(num_prompts, diversity_weight=0.0)
         with_diversity = costs(num_prompts, diversity_weight=0.2)["update_ms"]
         rows.append({"prompts": num_prompts, **outcomes, "update_with_self_bleu_ms": with_diversity})
-    machine = f"one CPU thread, Python {platform.python_version()}, torch {torch.__version__}"
     cells = [
         f"| {row['prompts']:,} | {row['draw_ms']:.2g} | {row['update_ms']:.2g} | "
         f"{row['update_with_self_bleu_ms']:.3g} |"
@@ -67,14 +71,14 @@ def main() -> None:
             "# Cost of online variance-aware sampling",
             "",
             f"Medians in milliseconds for a generation batch of {PROMPTS} prompts x {GROUP} rollouts of {TOKENS} "
-            f"tokens; {machine}. Written by `benchmarks/vas_cost.py`.",
+            f"tokens; {machine()}. Written by `benchmarks/costs/vas_cost.py`.",
             "",
             "| prompts | scores and draw | counts and metrics | the same with self-BLEU |",
             "|---:|---:|---:|---:|",
             *cells,
         ]
     )
-    write_results("vas_cost", text, {"machine": machine, "rows": rows})
+    write_results("vas_cost", text, {"machine": machine(), "rows": rows})
 
 
 if __name__ == "__main__":

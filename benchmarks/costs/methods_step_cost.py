@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Step time and peak memory of each method against TRL's own `GRPOTrainer`, at the same rollouts.
 
-    python benchmarks/methods_step_cost.py
+    python benchmarks/costs/methods_step_cost.py
 
 Each run is a process of its own with one thread, and the trainers take turns. TRL always trains GRPO with groups of
 eight; it has a reference model where the method has one. MSSR is measured twice: with one rollout per prompt, as it is
@@ -12,10 +12,15 @@ meant, which has eight times as many pictures, and with eight, on the same pictu
 import argparse
 import json
 import statistics
+import sys
+from pathlib import Path
 from typing import Any
 
-from vision_once import ROLLOUTS, ratio_of_times, run_apart
-from writing import RESULTS, write_results
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import RESULTS, write_results
+from costs.vision_once import ROLLOUTS, ratio_of_times, run_apart
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

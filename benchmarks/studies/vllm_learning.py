@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Do the methods learn when vLLM samples? The shipped configs on the embedded pictures, with and without it.
 
-    .venv-vllm/bin/python benchmarks/vllm_learning.py --steps 40
+    .venv-vllm/bin/python benchmarks/studies/vllm_learning.py --steps 40
 
 The runs are `mmr1 grpo`, `mmr1 mssr` and `mmr1 vas` as anyone would start them, in the environment that `make vllm`
 makes. On a CPU vLLM samples in bfloat16 from weights that are trained in float32.
@@ -18,7 +18,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from writing import RESULTS
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import RESULTS
 
 
 METHODS = ("grpo", "mssr", "vas")

@@ -1,9 +1,9 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Everything that has to be measured on a GPU, in under eight minutes on one card of 80 GB.
 
-    python benchmarks/gpu.py                # writes benchmarks/results/gpu.json and gpu.md
-    python benchmarks/gpu.py --parts a d    # only these; the others keep their results
-    python benchmarks/gpu.py --dry_run      # every line of it on a CPU, with tiny shapes
+    python benchmarks/costs/gpu.py                # writes benchmarks/results/gpu.json and gpu.md
+    python benchmarks/costs/gpu.py --parts a d    # only these; the others keep their results
+    python benchmarks/costs/gpu.py --dry_run      # every line of it on a CPU, with tiny shapes
 
     a  TRL's `GRPOTrainer` and `RLVRTrainer` at the true shapes of Qwen2.5-VL-3B, with random weights
     b  each prompt once, on and off
@@ -38,8 +38,9 @@ from typing import Any
 
 
 # Only what is quick to import: the parts run in processes of their own, and import what they need.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 LIMIT_S = 465.0  # of all parts together
 PARTS = {  # in the order in which they run: what it is, and its time limit in seconds
     "a": ("TRL and mmr1 at the shapes of Qwen2.5-VL-3B", 210),
@@ -136,7 +137,7 @@ class Sampling:
 
     def __call__(self, input_ids: Any, generation_config: Any, **inputs: Any) -> Any:
         import torch
-        from vision_once import synchronize
+        from costs.vision_once import synchronize
 
         synchronize()
         start = time.perf_counter()
@@ -152,8 +153,8 @@ class Sampling:
 
     def _sample(self, tokens: int, input_ids: Any, generation_config: Any, inputs: dict[str, Any]) -> None:
         import torch
+        from costs.vision_once import synchronize
         from transformers import StoppingCriteriaList
-        from vision_once import synchronize
 
         config = copy.deepcopy(generation_config)
         config.max_new_tokens = config.min_new_tokens = tokens
@@ -176,8 +177,8 @@ def run_training(cell: Cell) -> Cell:
     FLOPs are counted; what is said of a step comes from the others.
     """
     import torch
+    from costs.vision_once import Steps, make_trainer
     from transformers import TrainerCallback
-    from vision_once import Steps, make_trainer
 
     from mmr1_trl import RLVRConfig
 
@@ -230,7 +231,7 @@ def run_training(cell: Cell) -> Cell:
 
 def run_quickstart(cell: Cell) -> Cell:
     """Part d: train as `mmr1 quickstart` does, with autocast to bf16; log, speed and greedy accuracy."""
-    from vision_once import Steps
+    from costs.vision_once import Steps
 
     from mmr1_trl.cli.commands.eval import load_model
     from mmr1_trl.cli.commands.train import build_trainer, parse_training
@@ -544,7 +545,7 @@ def report(results: Cell) -> str:
         "",
         f"{where.get('device', 'unknown')}; {versions}. Peak of the maker in bf16: "
         f"{f'{peak:g} TFLOP/s' if peak else 'not stated'}. {results['seconds']:.0f} s in all. Written by "
-        "`benchmarks/gpu.py`.",
+        "`benchmarks/costs/gpu.py`.",
     ]
     for part, (title, _) in PARTS.items():
         cells = results["parts"].get(part)

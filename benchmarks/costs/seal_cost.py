@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What the list of digests in a checkpoint costs: at a save, and at a resume.
 
-    python benchmarks/seal_cost.py --gigabytes 1
+    python benchmarks/costs/seal_cost.py --gigabytes 1
 
 Files of that size altogether, divided as weights and the moments of Adam are, are sealed as a save does it (brought to
 the disk, read, digests written) and read against their list as a resume does it, from the page cache and after it was
@@ -10,13 +10,17 @@ asked to forget them. Seconds of the clock and of the processor. Writes `benchma
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from writing import write_results
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 from mmr1_trl.run_folder import describe_files, find_damage, flush_to_disk, seal, write_json
 

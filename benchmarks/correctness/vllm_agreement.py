@@ -1,13 +1,14 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """How far apart are sampler and trainer when all is right, and when it is not? With a real vLLM in this process.
 
-    .venv-vllm/bin/python benchmarks/vllm_agreement.py
+    .venv-vllm/bin/python benchmarks/correctness/vllm_agreement.py
 
 `figures/grpo` in several settings, and with the faults of TRL 1.16 that `mmr1_trl/engines` mends put back: what the
 guard's bound (`mmr1_trl/trainers/guards/agreement.py`) goes by. On a CPU vLLM samples in bfloat16.
 """
 
 import os
+import sys
 
 
 os.environ |= {
@@ -25,7 +26,11 @@ from unittest import mock
 
 import vllm
 from trl.generation import vllm_generation
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 from mmr1_trl.cli import main as mmr1
 from mmr1_trl.engines.training import TrainingEngine

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What the state of a run costs at scale: memory and checkpoint of 10^4 to 10^7 prompts, traffic of 2 to 512 ranks.
 
-    python benchmarks/state_scale.py
+    python benchmarks/costs/state_scale.py
 
 Three parts. The state (value tracker, scores, order of the prompts) is built at each size and driven by one generation
 batch per call. The traffic between ranks is counted in two real processes, at two sizes of the dataset and two of the
@@ -23,7 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)

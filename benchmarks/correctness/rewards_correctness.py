@@ -2,23 +2,28 @@
 """
 Score the labeled table of answers with this package, TRL's `accuracy_reward` and bare math-verify, side by side.
 
-Run: `python benchmarks/rewards_correctness.py`. Writes `benchmarks/results/rewards_correctness.{md,json}`.
+Run: `python benchmarks/correctness/rewards_correctness.py`. Writes `benchmarks/results/rewards_correctness.{md,json}`.
 """
 
 import json
 import logging
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import math_verify
 from trl.rewards import accuracy_reward as trl_accuracy_reward
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 from mmr1_trl.rewards.scoring import make_question, score_answers
 
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCORERS = ("mmr1-trl", "TRL accuracy_reward", "TRL, gold in $..$", "math-verify")
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """ZeRO and FSDP2 on two processes of a CPU: the losses of DDP, after a resume too, and with pictures encoded once.
 
-    pip install deepspeed && python benchmarks/sharding_on_cpu.py
+    pip install deepspeed && python benchmarks/correctness/sharding_on_cpu.py
 
 MSSR with variance-aware sampling, so that the two ranks have different numbers of distinct pictures; two updates per
 generation batch, a reference model, a checkpoint in the middle of a generation batch. accelerate offers FSDP on
@@ -23,8 +23,11 @@ import yaml
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from datasets import Dataset
-from grpo_vs_trl import reward
-from writing import RESULTS, write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import RESULTS, reward, write_results
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.data.figures import load_figures

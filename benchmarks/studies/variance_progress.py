@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """MMR1's Variance-Progress claim, measured: where rewards vary more, is the gradient larger, and the gain?
 
-    python benchmarks/variance_progress.py
+    python benchmarks/studies/variance_progress.py
 
 For each prompt: the pass rate of many rollouts; the gradient of the group-relative policy loss over half of them; and
 the gain in pass rate after one plain gradient step, estimated on the other half by importance weights. The theorem of
@@ -27,7 +27,7 @@ from mmr1_trl.data.pictures.images import open_image
 from mmr1_trl.rewards.scoring import make_question, score_answers
 
 
-RESULTS = Path(__file__).parent / "results" / "variance_progress"
+RESULTS = Path(__file__).parents[1] / "results" / "variance_progress"
 FAMILIES = ("add", "range", "gap", "sum3", "times")
 LEARNING_RATE = 1e-3
 KINDS = {"reward - mean": "theorem", "divided by the standard deviation": "grpo"}

@@ -3,8 +3,8 @@
 Answers per second of this package's `accuracy_reward` and of TRL's, on completions of about 2 kB and on the labeled
 table of answers with all its kinds; the same with 1 % of expressions that never finish; and the memory of it all.
 
-Run: `python benchmarks/rewards_throughput.py [--completions 2000] [--base FOLDER]`, where FOLDER holds another version
-of the package (`git worktree add FOLDER 2ff92b6`), which is then measured in turns with this one. Writes
+Run: `python benchmarks/costs/rewards_throughput.py [--completions 2000] [--base FOLDER]`, where FOLDER holds another
+version of the package (`git worktree add FOLDER 2ff92b6`), which is then measured in turns with this one. Writes
 `benchmarks/results/rewards_throughput.{md,json}`.
 """
 
@@ -18,12 +18,15 @@ import sys
 import time
 from pathlib import Path
 
-from writing import write_results
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 from mmr1_trl.rewards import accuracy_reward
 
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TURNS = 3
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Step time of `RLVRTrainer` with every switch off against TRL's own `GRPOTrainer`, on the same work in one process.
 
-    python benchmarks/grpo_vs_trl.py
+    python benchmarks/costs/grpo_vs_trl.py
 
 Runs of the two trainers alternate, because a shared machine drifts; the figure to read is the ratio of the medians.
 Both train the same model on the same rows with the same seed, and the script stops if their losses differ by more than
@@ -11,20 +11,24 @@ the rounding of gradients that are summed in another order. Writes
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import reward, rows, write_results
 
 from mmr1_trl import RLVRConfig, RLVRTrainer
-from mmr1_trl.data.figures import load_figures
 from mmr1_trl.models import build_tiny_vlm
 
 
@@ -47,25 +51,6 @@ class StepTimes(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.ends.append(time.perf_counter())
-
-
-def reward(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
-    return [float(sum(ids) % 3 == 0) for ids in completion_ids]
-
-
-def rows(pixels: int | None, num_rows: int = 32) -> Dataset:
-    """Figures as they are, or enlarged with noise to the size of a photograph."""
-    figures = load_figures("train", num_rows=num_rows)
-    if pixels is None:
-        return figures
-    rng = np.random.default_rng(0)
-
-    def enlarge(row: dict[str, Any]) -> dict[str, Any]:
-        picture = np.asarray(row["images"][0].resize((pixels, pixels)).convert("RGB"), dtype=np.int16)
-        noisy = np.clip(picture + rng.integers(-6, 7, picture.shape), 0, 255).astype(np.uint8)
-        return {"images": [PIL.Image.fromarray(noisy)]}
-
-    return figures.map(enlarge)
 
 
 def run(ours: bool, dataset: Dataset, options: dict[str, Any], batches: int) -> tuple[list[float], list[float]]:

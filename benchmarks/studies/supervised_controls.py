@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What the quickstart's gain is worth: MSSR against as many seconds of further supervised training.
 
-    python benchmarks/supervised_controls.py --seeds 5
+    python benchmarks/studies/supervised_controls.py --seeds 5
 
 From the same cold start: MSSR with `figures/mssr`; supervised training on the same mixture of answers that the cold
 start ended with; and supervised training on clean, step-by-step answers. The supervised runs take as long as MSSR's
@@ -12,6 +12,7 @@ training did, so an idle machine is needed. Results are added seed by seed to
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,16 +20,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from studies.lines import percent
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mmr1_trl.cli.commands.eval import load_model
 from mmr1_trl.cli.commands.train import train
 from mmr1_trl.data.figures import MIXED, TraceMixture, load_figures
 from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.models.cold_start import ColdStartStage, train_stage
+from studies.lines import percent
 
 
-RESULTS = Path(__file__).parent / "results" / "supervised_controls"
+RESULTS = Path(__file__).parents[1] / "results" / "supervised_controls"
 CALIBRATION_STEPS = 60
 NAMES = {
     "start": "cold start",

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """A long run with everything that can happen to it: kills, full disks, damaged checkpoints, wrong labels, bad rows.
 
-    python benchmarks/soak.py --steps 400 --kills 12
+    python benchmarks/correctness/soak.py --steps 400 --kills 12
 
 Two runs of the same command train the small model by MSSR with variance-aware sampling on pictures of which some are
 corrupted and on labels of which some are wrong. One is left alone; its memory, file handles and child processes are
@@ -32,7 +32,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import write_results
 
 from mmr1_trl.data.figures import load_figures
 from mmr1_trl.run_folder import TRAIN_RESULTS, complete_checkpoints, find_damage, list_checkpoints, step_of

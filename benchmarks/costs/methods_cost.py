@@ -1,18 +1,23 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What the methods cost beside a model: drawing prompts, updating the tracker, self-BLEU.
 
-Usage: `python benchmarks/methods_cost.py`. Writes `benchmarks/results/methods_cost.{md,json}`.
+Usage: `python benchmarks/costs/methods_cost.py`. Writes `benchmarks/results/methods_cost.{md,json}`.
 """
 
-import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-from writing import write_results
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import machine, write_results
 
 from mmr1_trl.methods.text_diversity import self_bleu
 from mmr1_trl.methods.value_tracker import ValueTracker
@@ -90,10 +95,9 @@ def main() -> None:
     torch.set_num_threads(1)
     prompts = [prompt_costs(10**exponent) for exponent in (3, 4, 5, 6)]
     bleu = [bleu_costs(num_rollouts) for num_rollouts in (8, 16, 32)]
-    machine = f"one CPU thread, Python {platform.python_version()}, torch {torch.__version__}"
     text = f"""# Cost of the methods
 
-Medians in milliseconds; {machine}. Written by `benchmarks/methods_cost.py`.
+Medians in milliseconds; {machine()}. Written by `benchmarks/costs/methods_cost.py`.
 
 ## A batch of {BATCH_SIZE} prompts: drawing it (half by score, half uniform) and updating the value tracker
 
@@ -103,7 +107,7 @@ Medians in milliseconds; {machine}. Written by `benchmarks/methods_cost.py`.
 
 {table(bleu)}
 """
-    numbers = {"machine": machine, "batch_size": BATCH_SIZE, "prompts": prompts, "self_bleu": bleu}
+    numbers = {"machine": machine(), "batch_size": BATCH_SIZE, "prompts": prompts, "self_bleu": bleu}
     write_results("methods_cost", text, numbers)
 
 
