@@ -51,10 +51,11 @@ class TrainingTable(TrainerCallback):
         if not state.is_world_process_zero or not logs:
             return
         if "loss" in logs:
-            now, tokens = time.monotonic(), float(logs.get("num_tokens", 0))
-            rate = (tokens - self._last[1]) / max(now - self._last[0], 1e-9)
-            speed = f"{rate:.0f}" if rate < 1e6 else f"{rate:.1e}"
-            self._last = now, tokens
+            now, speed = time.monotonic(), ""
+            if (tokens := logs.get("num_tokens")) is not None:  # steps between two generations have none
+                rate = (tokens - self._last[1]) / max(now - self._last[0], 1e-9)
+                speed = f"{rate:.0f}" if rate < 1e6 else f"{rate:.1e}"
+                self._last = now, tokens
             begun, first_step = self._start
             left = (now - begun) / max(state.global_step - first_step, 1) * (state.max_steps - state.global_step)
             values = {title: logs[name] for title, name in COLUMNS.items() if name in logs}

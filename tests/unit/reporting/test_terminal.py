@@ -41,6 +41,13 @@ def test_a_log_step_is_one_line_of_the_main_metrics(capsys):
     assert lines[2:] == [["eval", "0.750", "1.250"]]
 
 
+def test_a_step_without_a_generation_has_neither_rewards_nor_a_speed(capsys):
+    table_of(LOGS, {"loss": 0.1, "entropy": 1.0}, LOGS | {"num_tokens": 9000.0})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert len(lines[2]) == 4 and lines[2][:2] == ["2", "1.000"]
+    assert len(lines[3]) == 7 and float(lines[3][4]) > 0
+
+
 def test_titles_come_again_and_other_ranks_are_silent(capsys):
     table_of(*[LOGS] * 60)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()].count("step") == 3
