@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion
-from mmr1_trl.run_folder import Journal
+from mmr1_trl.run_folder import Journal, journal_of_rank, journals_of_ranks
 
 
 class BatchLog:
@@ -38,7 +38,6 @@ class BatchLog:
         self._batches: dict[tuple[str, int], dict[str, Any]] = {}
         if self.path is None:
             return
-        own = self.path if rank == 0 else self.path.with_suffix(f".{rank}{self.path.suffix}")
         for file in self._files():
             journal = Journal(file, settings)
             if differences := journal.differences():
@@ -48,7 +47,7 @@ class BatchLog:
                     "same options, delete the file, or choose another output folder."
                 )
             self._batches |= {(entry["kind"], entry["index"]): entry for entry in journal.pieces()}
-        self._own = Journal(own, settings)
+        self._own = Journal(journal_of_rank(self.path, rank), settings)
         self._own.resume()
 
     def __len__(self) -> int:
@@ -75,9 +74,7 @@ class BatchLog:
             file.unlink()
 
     def _files(self) -> list[Path]:
-        if self.path is None:
-            return []
-        return sorted(self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"))
+        return [] if self.path is None else journals_of_ranks(self.path)
 
 
 def data_fingerprint(dataset: Dataset) -> str:

@@ -5,10 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.run_folder import TRAINER_STATE, write_json
-
-
-RECORD = "evaluation.json"
+from mmr1_trl.run_folder import RECORD, TRAINER_STATE, write_json
 
 
 def write_record(folder: str | Path, model: str, dataset: str, split: str | None) -> None:

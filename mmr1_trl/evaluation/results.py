@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What an evaluation found: numbers with intervals, and every prediction they come from."""
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from mmr1_trl.evaluation.metrics import (
     pass_at_k,
     wilson_interval,
 )
+from mmr1_trl.run_folder import PREDICTIONS, SUMMARY, write_json
 
 
 @dataclass
@@ -88,7 +88,7 @@ class EvalResult:
 
     def to_json(self, path: str | Path) -> None:
         """Write [`~EvalResult.summary`] to `path`."""
-        Path(path).write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+        write_json(Path(path), self.summary())
 
     def save(self, folder: str | Path, dataset: Dataset | None = None, num_pictures: int = 96) -> None:
         """
@@ -105,8 +105,8 @@ class EvalResult:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.to_json(folder / "summary.json")
-        pd.DataFrame(self.predictions).to_parquet(folder / "predictions.parquet")
+        self.to_json(folder / SUMMARY)
+        pd.DataFrame(self.predictions).to_parquet(folder / PREDICTIONS)
         shutil.rmtree(folder / "pictures", ignore_errors=True)  # of an earlier evaluation, maybe of other rows
         if dataset is None or "images" not in dataset.column_names:
             return

@@ -12,6 +12,7 @@ from mmr1_trl.engines.picture_tokens import without_placeholders
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion, end_token_ids
 from mmr1_trl.models.processing import ProcessingClass, as_written_for, tokenizer_of
+from mmr1_trl.run_folder import ADAPTER
 
 
 class VLLMGenerator:
@@ -56,7 +57,7 @@ class VLLMGenerator:
                 "option out."
             ) from error
         folder = Path(path)
-        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        if (folder / ADAPTER).is_file() and not (folder / "config.json").is_file():
             raise BadInputError(f"{path} holds an adapter; vLLM needs the merged model. Leave out --use_vllm.")
         check_model(path, max_model_length, trust_remote_code)
         self.path, self.processor = folder, processor

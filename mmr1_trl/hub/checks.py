@@ -8,10 +8,7 @@ from typing import Any
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.run_facts import is_text_only, read_json
-from mmr1_trl.run_folder import RUN_FILE
-
-
-ADAPTER = "adapter_config.json"
+from mmr1_trl.run_folder import ADAPTER, RUN_FILE
 
 
 def check_files(folder: Path) -> None:

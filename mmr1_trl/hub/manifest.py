@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import CHECKPOINT, COMPLETE, SCHEDULER, describe_file, mark_of
+from mmr1_trl.run_folder import ARGUMENTS, CHECKPOINT, COMPLETE, SCHEDULER, describe_file, mark_of
 
 
 WEIGHTS = "*.safetensors"
@@ -20,7 +20,6 @@ TRAINING_STATE = (
     "optimizer*.pt", "optimizer*.bin", SCHEDULER, "scaler.pt", "rng_state*.pth", "rlvr_*", "latest",
 )  # fmt: skip
 # A pickle of all arguments: absolute paths, the host, and the Hub token in clear. Nothing reads it back.
-ARGUMENTS = "training_args.bin"
 SUFFIXES = {
     ".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".md", ".yaml", ".yml", ".png", ".jpg", ".svg",
     ".html", ".parquet", ".bib",

@@ -12,13 +12,13 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
 from mmr1_trl.hub.render import existing_license, public_name, readable, repo_name, write_card
-from mmr1_trl.hub.run_facts import ADAPTER_FILE, is_text_only, read_facts, read_json
+from mmr1_trl.hub.run_facts import is_text_only, read_facts, read_json
 from mmr1_trl.models.cache import is_built_in
-from mmr1_trl.run_folder import QUICKSTART_FILE, SETTINGS_FILE, TRAINER_STATE, step_of
+from mmr1_trl.run_folder import ADAPTER, CURVES, QUICKSTART_FILE, SETTINGS_FILE, SUMMARY, TRAINER_STATE, step_of
 
 
 ASSETS = "assets"
-MAIN_CURVES, ALL_CURVES, EXAMPLE = "curves.png", "all_curves.png", "example.png"
+ALL_CURVES, EXAMPLE = "all_curves.png", "example.png"
 MAIN_PANELS = 6
 # For models that were not trained on the drawn pictures, whose own questions are terse.
 TEXT_QUESTION = "A train of 8 cars carries 42 passengers in each. How many passengers does it carry?"
@@ -98,7 +98,7 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
         spent=_spent(run),
         has_settings=(run / SETTINGS_FILE).is_file(),
         processor_beside=any((folder / file).is_file() for file in ("processor_config.json", "tokenizer_config.json"))
-        or not (folder / ADAPTER_FILE).is_file(),
+        or not (folder / ADAPTER).is_file(),
     )
 
 
@@ -130,9 +130,9 @@ def find_results(run: Path, names: set[str], base: str, step: int | None) -> lis
     Returns:
         `list[dict]`: `summary`, `own` (or of the base model), and what [`~evaluation.record.read_record`] says.
     """
-    places = [*run.glob("*/summary.json"), *run.glob("*/*/summary.json")]
+    places = [*run.glob(f"*/{SUMMARY}"), *run.glob(f"*/*/{SUMMARY}")]
     if (run.resolve().parent / QUICKSTART_FILE).is_file():
-        places += [run.resolve().parent / part / "summary.json" for part in ("before", "after")]
+        places += [run.resolve().parent / part / SUMMARY for part in ("before", "after")]
     results = []
     for path in sorted(places):
         summary = read_json(path)
@@ -205,7 +205,7 @@ def _index_entries(result: dict[str, Any], task: str) -> list[EvalResult]:
 
 def _adapter(folder: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
     """The settings of the adapter in `folder`; a run in progress has not written them yet."""
-    config = read_json(folder / ADAPTER_FILE)
+    config = read_json(folder / ADAPTER)
     if config:
         return {name: config.get(name) for name in ("peft_type", "r", "lora_alpha", "target_modules")}
     return None if any(folder.glob("model*.safetensors")) else facts.get("adapter")
@@ -231,8 +231,8 @@ def _draw_curves(folder: Path, run: Path, whole: bool, uploaded: bool) -> dict[s
         panels = len(present_panels([history]))
     except BadInputError:
         return {}
-    draw_curves([history], folder / ASSETS / MAIN_CURVES, limit=MAIN_PANELS)
-    pictures = {"main": f"{ASSETS}/{MAIN_CURVES}", "all": ""}
+    draw_curves([history], folder / ASSETS / CURVES, limit=MAIN_PANELS)
+    pictures = {"main": f"{ASSETS}/{CURVES}", "all": ""}
     if whole and panels > MAIN_PANELS:
         draw_curves([history], folder / ASSETS / ALL_CURVES)
         pictures["all"] = f"{ASSETS}/{ALL_CURVES}"

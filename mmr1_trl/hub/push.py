@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.checks import ADAPTER, check_adapter, check_files, check_model
+from mmr1_trl.hub.checks import check_adapter, check_files, check_model
 from mmr1_trl.hub.manifest import Manifest, require_folder
 from mmr1_trl.hub.scan import clean
-from mmr1_trl.run_folder import COMPLETIONS, complete_checkpoints, require_whole
+from mmr1_trl.run_folder import ADAPTER, CARD, COMPLETIONS, SCORES, SUMMARY, complete_checkpoints, require_whole
 
 
 ASSETS = "assets"  # the pictures of a card
@@ -116,12 +116,12 @@ def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: C
         view = Path(place) / folder.absolute().name
         view.mkdir()
         for file in folder.iterdir():
-            if file.name == "README.md":
+            if file.name == CARD:
                 shutil.copyfile(file, view / file.name)
             elif file.name != ASSETS:
                 (view / file.name).symlink_to(file.absolute())
         write(view)
-        for file in (view / "README.md", *sorted((view / ASSETS).glob("*"))):
+        for file in (view / CARD, *sorted((view / ASSETS).glob("*"))):
             path = file.relative_to(view).as_posix()
             if not any(fnmatch(path, pattern) for pattern in exclude):
                 manifest.replace(path, file.read_bytes(), "written for this upload")
@@ -129,7 +129,7 @@ def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: C
 
 def add_checkpoint(manifest: Manifest, checkpoint: Path, path_in_repo: str) -> None:
     """Take a whole checkpoint in, with the state of training, but without the card that PEFT puts there."""
-    manifest.add_folder(checkpoint, path_in_repo, resume=True, exclude=["README.md"])
+    manifest.add_folder(checkpoint, path_in_repo, resume=True, exclude=[CARD])
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -224,7 +224,7 @@ def scores_manifest(
     from mmr1_trl.hub.cards import write_score_card
 
     folder = require_folder(folder, exclude)
-    table = folder / "scores.parquet"
+    table = folder / SCORES
     if not table.is_file():
         raise BadInputError(f"{folder} holds no scores.parquet. Name the --output_dir of `mmr1 score`.")
     try:
@@ -263,7 +263,7 @@ def report_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str 
     model = [entry for entry in manifest.entries if not entry.path.endswith(REPORT) or _is_of_model(entry.path)]
     manifest.entries = [entry for entry in manifest.entries if entry not in model]
     manifest.left_out += [(entry.path, entry.size, "not a part of a report") for entry in model]
-    if not any(entry.path.endswith((".html", "/summary.json")) for entry in manifest.entries):
+    if not any(entry.path.endswith((".html", f"/{SUMMARY}")) for entry in manifest.entries):
         raise BadInputError(
             f"{folder} holds no page and no evaluation. Make one by `mmr1 report {folder}` or `mmr1 eval "
             "--output_dir`."
@@ -274,6 +274,6 @@ def report_manifest(folder: str | Path, exclude: Iterable[str] = (), token: str 
 
 def _is_of_model(path: str) -> bool:
     name = path.split("/", 2)[2]
-    return name in ("config.json", "generation_config.json", "adapter_config.json") or name.startswith(
+    return name in ("config.json", "generation_config.json", ADAPTER) or name.startswith(
         ("tokenizer", "processor_config", "preprocessor_config", "special_tokens", "vocab", "model.safetensors")
     )

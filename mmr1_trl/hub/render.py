@@ -17,9 +17,9 @@ from huggingface_hub.repocard_data import CardData
 from huggingface_hub.utils import validate_repo_id
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import CARD
 
 
-CARD = "README.md"
 # As long as a card carries it, the card is ours to write anew.
 MARKER = (
     "<!-- mmr1-trl writes this card anew with every checkpoint and upload. Delete this line to keep your text. -->"

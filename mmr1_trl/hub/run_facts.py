@@ -9,10 +9,7 @@ from typing import Any
 import yaml
 
 from mmr1_trl.hub.render import hub_id, public_name
-from mmr1_trl.run_folder import RUN_FILE, SETTINGS_FILE
-
-
-ADAPTER_FILE = "adapter_config.json"
+from mmr1_trl.run_folder import ADAPTER, RUN_FILE, SETTINGS_FILE
 
 
 def read_facts(run: Path) -> dict[str, Any]:
@@ -38,7 +35,7 @@ def read_facts(run: Path) -> dict[str, Any]:
             facts[fact] = {"name": "", **facts[fact], "hub_id": hub_id(facts[fact].get("hub_id"))}
     if not re.fullmatch("mmr1 [a-z-]+", str(facts.get("command"))) or facts["command"] == "mmr1 None":
         facts.pop("command", None)  # it is shown as a command to copy
-    adapter = read_json(run / ADAPTER_FILE)
+    adapter = read_json(run / ADAPTER)
     if adapter and "base_model" not in facts:
         base = adapter.get("base_model_name_or_path")
         facts["base_model"] = {"name": public_name(base), "hub_id": hub_id(base)}

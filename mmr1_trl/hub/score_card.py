@@ -8,9 +8,8 @@ from huggingface_hub import DatasetCardData
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.render import existing_license, hub_id, public_name, repo_name, write_card
+from mmr1_trl.run_folder import KEPT_ROWS, SCORES
 
-
-TABLE, KEPT = "scores.parquet", "kept.parquet"
 
 COLUMNS = {
     "prompt_id": "names the prompt in the scored dataset",
@@ -47,18 +46,18 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
     from mmr1_trl.trainers.score_table import read_metadata
 
     folder = Path(folder)
-    if not (folder / TABLE).is_file():
-        raise BadInputError(f"{folder} holds no {TABLE}. `mmr1 score --output_dir {folder}` writes one.")
-    metadata = read_metadata(folder / TABLE)
-    table = pq.read_table(folder / TABLE)
+    if not (folder / SCORES).is_file():
+        raise BadInputError(f"{folder} holds no {SCORES}. `mmr1 score --output_dir {folder}` writes one.")
+    metadata = read_metadata(folder / SCORES)
+    table = pq.read_table(folder / SCORES)
     if not metadata or "pass_rate" not in table.column_names:
-        raise BadInputError(f"{folder / TABLE} was not written by `mmr1 score`.")
+        raise BadInputError(f"{folder / SCORES} was not written by `mmr1 score`.")
     rates = table["pass_rate"].to_pylist()
     dataset, _, split = str(metadata["dataset"]).partition(" (")
     name, origin = repo_name(folder, repo_id), hub_id(dataset)
-    configs = [{"config_name": "default", "data_files": [{"split": "train", "path": TABLE}]}]
-    if (folder / KEPT).is_file():
-        configs.append({"config_name": "kept", "data_files": [{"split": "train", "path": KEPT}]})
+    configs = [{"config_name": "default", "data_files": [{"split": "train", "path": SCORES}]}]
+    if (folder / KEPT_ROWS).is_file():
+        configs.append({"config_name": "kept", "data_files": [{"split": "train", "path": KEPT_ROWS}]})
     data = DatasetCardData(
         license=existing_license(folder),
         pretty_name=name,
@@ -79,7 +78,7 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
         prompts=len(rates),
         mean=sum(rates) / len(rates),
         histogram=_histogram(rates),
-        has_kept=(folder / KEPT).is_file(),
+        has_kept=(folder / KEPT_ROWS).is_file(),
     )
 
 

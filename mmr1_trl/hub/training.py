@@ -13,12 +13,12 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.checks import ADAPTER, check_adapter, check_files
+from mmr1_trl.hub.checks import check_adapter, check_files
 from mmr1_trl.hub.manifest import WEIGHTS, Manifest
 from mmr1_trl.hub.push import LAST_CHECKPOINT, add_checkpoint, newest_checkpoint
 from mmr1_trl.hub.repository import Target, open_repository, upload
 from mmr1_trl.hub.scan import clean
-from mmr1_trl.run_folder import list_checkpoints
+from mmr1_trl.run_folder import ADAPTER, CARD, list_checkpoints
 
 
 logger = logging.get_logger(__name__)
@@ -154,7 +154,7 @@ def later_command(args: Any, target: Target | None) -> str:
 def _collect(output_dir: Path, checkpoint: Path, strategy: str, token: str | None) -> Manifest:
     _check(checkpoint)
     manifest, records = Manifest(), Manifest()
-    manifest.add_folder(checkpoint, exclude=["README.md"])
+    manifest.add_folder(checkpoint, exclude=[CARD])
     records.add_folder(output_dir, exclude=[WEIGHTS])
     names = {entry.path for entry in manifest.entries}
     manifest.entries += [entry for entry in records.entries if entry.path not in names]

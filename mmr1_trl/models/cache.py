@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.run_folder import ADAPTER
 
 
 TINY, COLD_START = "figures/tiny", "figures/cold_start"
@@ -62,7 +63,7 @@ def check_model_name(name: str, whole: bool = False) -> None:
 def _check_folder(name: str, whole: bool) -> None:
     if os.path.isfile(os.path.join(name, "config.json")):
         read_json_file(Path(name, "config.json"))
-    elif not os.path.isfile(os.path.join(name, "adapter_config.json")):
+    elif not os.path.isfile(os.path.join(name, ADAPTER)):
         raise BadInputError(f"The folder {name} holds no model (no config.json).")
     elif whole:
         raise BadInputError(
@@ -70,7 +71,7 @@ def _check_folder(name: str, whole: bool) -> None:
             "--resume_from_checkpoint, or merge it into its base model first (`merge_and_unload` of PEFT)."
         )
     else:
-        base_model_of(Path(name, "adapter_config.json"))
+        base_model_of(Path(name, ADAPTER))
 
 
 def read_json_file(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.compare import Comparison
 from mmr1_trl.reporting.page import Answer, Sample
 from mmr1_trl.reporting.runs import Run
+from mmr1_trl.run_folder import PREDICTIONS, SUMMARY
 
 
 # Columns of the logged completions that are neither a reward nor shown as one.
@@ -36,7 +37,7 @@ class Evaluation:
 
 def is_evaluation(folder: str | Path) -> bool:
     """Whether `folder` holds a saved evaluation."""
-    return (Path(folder) / "predictions.parquet").is_file() and (Path(folder) / "summary.json").is_file()
+    return (Path(folder) / PREDICTIONS).is_file() and (Path(folder) / SUMMARY).is_file()
 
 
 def load_evaluation(folder: str | Path) -> Evaluation:
@@ -49,8 +50,8 @@ def load_evaluation(folder: str | Path) -> Evaluation:
     folder = Path(folder)
     if not is_evaluation(folder):
         raise BadInputError(f"{str(folder)!r} holds no evaluation: expected summary.json and predictions.parquet.")
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    table = pd.read_parquet(folder / "predictions.parquet").astype(object)
+    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    table = pd.read_parquet(folder / PREDICTIONS).astype(object)
     return Evaluation(folder, summary, table.where(table.notna(), None).to_dict("records"))
 
 

@@ -18,6 +18,13 @@ SCORES_HISTORY = "prompt_scores.jsonl"
 SCORING_JOURNAL = "scoring_journal.jsonl"
 SCORES_JOURNAL = "scores_journal.jsonl"  # of `mmr1 score`
 QUICKSTART_FILE = "quickstart.json"  # beside the folder of its run
+CARD = "README.md"
+ADAPTER = "adapter_config.json"  # PEFT's, beside the weights of an adapter
+SCORES, KEPT_ROWS = "scores.parquet", "kept.parquet"  # of `mmr1 score`
+SUMMARY, PREDICTIONS = "summary.json", "predictions.parquet"  # of `mmr1 eval`
+RECORD, UNFINISHED = "evaluation.json", "unfinished.jsonl"  # what was evaluated; its journal
+REPORT_PAGE, CURVES, SUMMARY_TEXT = "report.html", "curves.png", "summary.md"
+PROFILE, PROFILE_PICTURE = "profile.json", "profile.png"  # of `mmr1 profile`
 COMPLETIONS = "completions"  # the folder of TRL's tables of completions
 LOCK = ".mmr1.lock"
 
@@ -28,7 +35,8 @@ STATE_JSON = "rlvr_state.json"
 STATE_TENSORS = "rlvr_state.safetensors"
 OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"  # transformers'
 # Nothing reads these back, and neither is uploaded with a checkpoint.
-UNREAD = ("training_args.bin", "README.md")
+ARGUMENTS = "training_args.bin"  # transformers'
+UNREAD = (ARGUMENTS, CARD)
 
 
 def completions_table(folder: str | Path, step: int) -> Path:
@@ -50,6 +58,16 @@ def checkpoint_of(folder: str | Path, step: int) -> Path:
 def rank_files(rank: int) -> tuple[str, str]:
     """Return the names of the two files of a checkpoint that belong to one rank: plain values and tensors."""
     return f"rlvr_rank_{rank}.json", f"rlvr_rank_{rank}.safetensors"
+
+
+def journal_of_rank(path: Path, rank: int) -> Path:
+    """Return the file that one process writes instead of the journal `path`, which is rank 0's."""
+    return path if rank == 0 else path.with_suffix(f".{rank}{path.suffix}")
+
+
+def journals_of_ranks(path: Path) -> list[Path]:
+    """Return the files of all processes that there are of the journal `path`."""
+    return sorted(path.parent.glob(f"{path.stem}*{path.suffix}"))
 
 
 @contextlib.contextmanager

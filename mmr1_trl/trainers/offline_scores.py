@@ -14,16 +14,12 @@ from datasets.table import embed_table_storage
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.variance_promotion import outcome_variance, variance_promotion_score
-from mmr1_trl.run_folder import SCORES_JOURNAL, Journal
+from mmr1_trl.run_folder import KEPT_ROWS, SCORES, SCORES_JOURNAL, Journal
 from mmr1_trl.trainers.config import RLVRConfig
 from mmr1_trl.trainers.rows import fingerprint, row_digests
 from mmr1_trl.trainers.score_table import write_table
 from mmr1_trl.trainers.scoring import SAMPLING, first_rows, score_prompts, weights_digest
 from mmr1_trl.trainers.trainer import RLVRTrainer
-
-
-TABLE = "scores.parquet"
-KEPT = "kept.parquet"
 
 
 @dataclass
@@ -154,8 +150,8 @@ class Scorer(RLVRTrainer):
             raise BadInputError("No prompt could be scored: every reward was None.")
         columns = self._columns(records)
         if self.accelerator.is_main_process:
-            write_table(folder / TABLE, columns, metadata)
-            self._write_kept(folder / KEPT, records)
+            write_table(folder / SCORES, columns, metadata)
+            self._write_kept(folder / KEPT_ROWS, records)
         self.accelerator.wait_for_everyone()
         return columns
 
@@ -193,7 +189,7 @@ class Scorer(RLVRTrainer):
         kept = {r["prompt"] for r in records if low <= r["successes"] / r["trials"] <= high}
         rows = [row for row, slot in enumerate(self.prompt_slots.tolist()) if slot in kept]
         if not rows:
-            raise BadInputError(f"No prompt has a pass rate from {low:g} to {high:g}; see {path.with_name(TABLE)}.")
+            raise BadInputError(f"No prompt has a pass rate from {low:g} to {high:g}; see {path.with_name(SCORES)}.")
         selected = self.train_dataset.select(rows).with_format("arrow")
         temporary = path.with_name(path.name + ".tmp")
         with pq.ParquetWriter(temporary, selected.features.arrow_schema) as writer:

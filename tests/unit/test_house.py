@@ -4,6 +4,7 @@
 import ast
 import functools
 import inspect
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -182,3 +183,35 @@ def test_private_names_of_others_stay_in_their_rooms():
 )
 def test_private_names_are_seen(source, names):
     assert set(private_names_in(ast.parse(source), upstream_names(), {"_of_ours"})) == names
+
+
+def file_names() -> set[str]:
+    """The names of a run's files that `run_folder/files.py` gives."""
+    names = set()
+    for node in modules()["mmr1_trl.run_folder.files"].body:
+        if isinstance(node, ast.Assign):
+            values = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+            names |= {value for value in values if isinstance(value, str)}
+    return names - {"completions"}  # a folder, which is called like the argument of every reward
+
+
+def spelled(tree: ast.Module, names: set[str]) -> dict[str, int]:
+    """The names of files that a module writes out, with a line of each; prose may name them."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not re.search(r"\s", node.value):
+            found |= {name: node.lineno for name in names if node.value.split("/")[-1] == name}
+    return found
+
+
+def test_nobody_else_spells_a_file_name_of_a_run():
+    names = file_names()
+    assert {"trainer_state.json", "checkpoint-", "scores.parquet", "README.md"} <= names and len(names) > 25
+    found = {module: spelled(tree, names) for module, tree in modules().items() if room(module) != "run_folder"}
+    assert not {module: there for module, there in found.items() if there}
+
+
+def test_spelled_names_are_seen():
+    for source in ("open(folder / 'a.json')", "f'{folder}/a.json'", "glob('*/a.json')"):
+        assert spelled(ast.parse(source), {"a.json", "b.json"}) == {"a.json": 1}
+    assert not spelled(ast.parse("print('Write a.json first.', 'ba.json')"), {"a.json"})

@@ -16,6 +16,7 @@ from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.parts import coordinates, load_weights, look_up, spare_threads
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import REPORT_PAGE, UNFINISHED, journals_of_ranks
 
 
 _ABOUT = (
@@ -73,7 +74,7 @@ def _unfinished(args: EvalArguments) -> list[Path]:
     if args.output_dir is None:
         return []
     folders = [Path(args.output_dir, name) for name in args.benchmarks] if args.benchmarks else [Path(args.output_dir)]
-    return [file for folder in folders for file in folder.glob("unfinished*.jsonl")]
+    return [file for folder in folders for file in journals_of_ranks(folder / UNFINISHED)]
 
 
 def _evaluate(args: EvalArguments) -> int:
@@ -112,7 +113,7 @@ def _evaluate(args: EvalArguments) -> int:
             min_pixels=args.min_pixels,
             max_pixels=args.max_pixels,
             coordinates=args.coordinates,
-            log_file=None if task.folder is None else task.folder / "unfinished.jsonl",
+            log_file=None if task.folder is None else task.folder / UNFINISHED,
             keep_log=True,  # until all tasks are done, so that a finished one is not generated again
             state=state,
         )
@@ -239,7 +240,7 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
     named = task.title in (args.benchmarks or ())
     write_record(task.folder, args.model, *((task.title, None) if named else (args.dataset_name, args.dataset_split)))
     evaluation = {args.model: load_evaluation(task.folder)}
-    page = evaluation_report(evaluation, task.title).write(task.folder / "report.html")
+    page = evaluation_report(evaluation, task.title).write(task.folder / REPORT_PAGE)
     lines = [f"\nWritten to {task.folder}; to look at it: {page}"]
     for kind in args.export or []:
         name = task.names.get(kind, file_name(task.title))

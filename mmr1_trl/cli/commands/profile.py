@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 profile`: where the time and the memory of a training step go, as a table and a picture."""
 
-import json
 from pathlib import Path
 
 from mmr1_trl.cli.commands.train import build_trainer, parse_training
@@ -12,6 +11,7 @@ from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import PROFILE, PROFILE_PICTURE, write_json
 from mmr1_trl.trainers.method_table import METHODS
 
 
@@ -76,11 +76,11 @@ def _profile(settings: Settings, steps: int, folder: Path) -> int:
     if trainer.is_world_process_zero():
         summary = profile.summary()
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "profile.json").write_text(json.dumps(summary, indent=1) + "\n")
+        write_json(folder / PROFILE, summary)
         name = settings.config_path.stem if settings.config_path else settings.command
-        draw_profile(summary, folder / "profile.png", f"mmr1 {settings.command} ({name})")
+        draw_profile(summary, folder / PROFILE_PICTURE, f"mmr1 {settings.command} ({name})")
         Console(width=120).print(profile_table(summary, PARTS))
-        print(f"  picture  {folder / 'profile.png'}\n  numbers  {folder / 'profile.json'}")
+        print(f"  picture  {folder / PROFILE_PICTURE}\n  numbers  {folder / PROFILE}")
     trainer.accelerator.end_training()
     if trainer.accelerator.num_processes > 1:
         settle()

@@ -14,7 +14,16 @@ from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
 from mmr1_trl.cli.parts import spare_threads
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.run_folder import QUICKSTART_FILE, complete_checkpoints, locked, write_json
+from mmr1_trl.run_folder import (
+    CURVES,
+    QUICKSTART_FILE,
+    REPORT_PAGE,
+    SUMMARY,
+    SUMMARY_TEXT,
+    complete_checkpoints,
+    locked,
+    write_json,
+)
 
 
 _ABOUT = (
@@ -212,11 +221,11 @@ def _report(folder: Path, state: _State) -> None:
 
     before, after = load_evaluation(folder / "before"), load_evaluation(folder / "after")
     training = load_run(folder / "train")
-    curves = draw_curves([training], folder / "curves.png")
+    curves = draw_curves([training], folder / CURVES)
     page = training_report("mmr1 quickstart: MSSR on a small vision-language model", training, before, after)
     times = ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in state.seconds.items())
     page.notes.append(f"Wall time: {times}.")
-    page.write(folder / "report.html")
+    page.write(folder / REPORT_PAGE)
     table = before_after_table(before.summary, after.summary)
     families = before_after_by(before.summary, after.summary, "family")
     sentence = comparison_sentence(compare(before.predictions, after.predictions))
@@ -226,12 +235,12 @@ def _report(folder: Path, state: _State) -> None:
         "seconds": state.seconds,
         "settings": state.settings,
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    (folder / "summary.md").write_text(
+    write_json(folder / SUMMARY, summary)
+    (folder / SUMMARY_TEXT).write_text(
         f"# mmr1 quickstart\n\n{sentence}\n\n{table.markdown()}\n\n{families.markdown()}\n\n{times}\n",
         encoding="utf-8",
     )
     write_model_card(folder / "train")
     print(f"\n=== result\n{sentence}\n\n{table.text()}\n\n{families.text()}\n\n{times}")
-    print(f"\nReport:   {(folder / 'report.html').resolve()}\nCurves:   {curves.resolve()}")
-    print(f"Summary:  {(folder / 'summary.json').resolve()}\nModel:    {(folder / 'train').resolve()}")
+    print(f"\nReport:   {(folder / REPORT_PAGE).resolve()}\nCurves:   {curves.resolve()}")
+    print(f"Summary:  {(folder / SUMMARY).resolve()}\nModel:    {(folder / 'train').resolve()}")

@@ -9,6 +9,7 @@ from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.data.sources import nearest_file
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import REPORT_PAGE
 
 
 def parse_report(argv: list[str]) -> argparse.Namespace:
@@ -36,7 +37,7 @@ def parse_report(argv: list[str]) -> argparse.Namespace:
 def run(argv: list[str]) -> int:
     """Write the page for the folders in `argv`; return the exit code."""
     args = parse_report(argv)
-    output = Path(args.output or Path(args.runs[0]) / "report.html")
+    output = Path(args.output or Path(args.runs[0]) / REPORT_PAGE)
     if output.suffix != ".html":
         raise BadInputError(f"--output names the page and must end in .html, got {args.output!r}.")
     for folder in args.runs:

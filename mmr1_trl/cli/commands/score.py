@@ -9,6 +9,7 @@ from mmr1_trl.cli.launch import run_or_launch
 from mmr1_trl.cli.output import hold_folder, require_writable
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.run_folder import KEPT_ROWS, SCORES
 
 
 _ABOUT = (
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> int:
 
 def _score(settings: Settings) -> int:
     from mmr1_trl.cli.parts import load_parts
-    from mmr1_trl.trainers.offline_scores import KEPT, TABLE, Scorer, summarize
+    from mmr1_trl.trainers.offline_scores import Scorer, summarize
 
     built: tuple[Any, ...] = settings.build()
     data_args, config, model_args = built
@@ -72,9 +73,9 @@ def _score(settings: Settings) -> int:
     )
     columns = scorer.score(metadata)
     folder = Path(config.output_dir)
-    lines = [f"\n{summarize(columns, metadata)}\n", f"  table        {folder / TABLE}"]
+    lines = [f"\n{summarize(columns, metadata)}\n", f"  table        {folder / SCORES}"]
     if config.min_pass_rate is not None or config.max_pass_rate is not None:
-        lines.append(f"  kept rows    {folder / KEPT}  (--dataset_name {folder / KEPT})")
+        lines.append(f"  kept rows    {folder / KEPT_ROWS}  (--dataset_name {folder / KEPT_ROWS})")
     scorer.accelerator.print("\n".join(lines))
     if scorer.engine is not None:
         scorer.engine.shut_down()

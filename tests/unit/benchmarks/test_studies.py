@@ -106,7 +106,7 @@ def test_arms_spend_the_same_rollouts_and_differ_by_name(command, tmp_path):
 
 def test_the_summary_is_what_the_raw_lines_say(tmp_path, monkeypatch, capsys):
     published = (claims.RESULTS / "claims.md").read_text()
-    monkeypatch.setattr("writing.RESULTS", tmp_path)
+    monkeypatch.setattr("common.RESULTS", tmp_path)
     monkeypatch.setattr(claims, "RESULTS", tmp_path)
     monkeypatch.setattr(claims, "plot", lambda rows, path: None)
     claims.main()
