@@ -24,7 +24,7 @@ from mmr1_trl.data.figures.draw import SIZE, _between, _canvas, _finish, _inks, 
 
 BARS = ("first", "second", "third", "last")
 TALLEST = (3, 5, 8, 12)  # units of the tallest bar that a table can have, by level
-_HERE = files("mmr1_trl.data.figures")
+_HERE = files(str(__package__))
 
 
 def _of_split(split: str, count: int) -> NDArray[np.bool_]:
