@@ -2,11 +2,25 @@
 """The options that no trainer config has: where the rows come from, what is rewarded, how a model is evaluated."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
 EXPORTS = ("lmms_eval", "vlmevalkit")
+
+
+def _title(arguments: Any) -> str:
+    """What to call the rows: the dataset's name, or the names of all that are put together."""
+    if arguments.datasets is None:
+        return arguments.dataset_name
+    if arguments.dataset_name != "figures":
+        raise BadInputError(
+            f"dataset_name ({arguments.dataset_name}) and datasets are both given. Write the former as an entry of "
+            "the latter."
+        )
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in arguments.datasets]
+    return " + ".join(map(str, names))
 
 
 @dataclass
@@ -99,6 +113,9 @@ class RLArguments(SourceArguments):
     How rows become questions, and what is rewarded.
 
     Args:
+        datasets (`list`, *optional*):
+            Several datasets in place of `dataset_name`: names, or in YAML mappings with `name` and what differs from
+            the options for all of them (see [`~mmr1_trl.data.mixture.read_entries`]).
         prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
         options_column (`str`, *optional*):
             Names of the columns; the usual ones (`problem`, `question`, `image`, `images`, `answer`, `solution`, ...)
@@ -131,6 +148,12 @@ class RLArguments(SourceArguments):
             `reward_weights`.
     """
 
+    datasets: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Several datasets together: names, or in YAML mappings with name, split, weight, columns, ..."
+        },
+    )
     prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
     image_column: str | None = field(
         default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
@@ -181,6 +204,9 @@ class RLArguments(SourceArguments):
         metadata={"help": "Rewards by name (ours or TRL's) or by dotted path. Their weights: --reward_weights."},
     )
 
+    def __post_init__(self) -> None:
+        self.dataset_name = _title(self)
+
 
 @dataclass
 class EvalArguments:
@@ -208,6 +234,8 @@ class EvalArguments:
             Kinds and levels of questions that `figures` draws.
         figures_seed (`int`, *optional*, defaults to `0`):
             Seed of the drawn pictures.
+        datasets (`list`, *optional*):
+            Several datasets in place of `dataset_name`, as in training.
         prompt_column, image_column, answer_column, options_column (`str`, *optional*):
             Names of the columns.
         image_root (`str`, *optional*):
@@ -277,6 +305,12 @@ class EvalArguments:
     figures_families: list[str] | None = field(default=None, metadata={"help": "Kinds of questions of figures."})
     figures_levels: list[int] | None = field(default=None, metadata={"help": "Difficulty levels of figures."})
     figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
+    datasets: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Several datasets together: names, or in YAML mappings with name, split, weight, columns, ..."
+        },
+    )
     prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
     image_column: str | None = field(
         default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
@@ -350,6 +384,7 @@ class EvalArguments:
     def __post_init__(self) -> None:
         if not self.model:
             raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
+        self.dataset_name = _title(self)
         if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
             raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:

@@ -18,7 +18,7 @@ from mmr1_trl.run_folder import newest_complete
 
 FOLDERS = ("image_root", "benchmarks_folder")
 TABLES = (".parquet", ".jsonl", ".json", ".csv")  # what prompt_scores may end in, when it is a file
-NAMES = ("model", "model_name_or_path", "dataset_name", "prompt_scores", *FOLDERS, *FILES)
+NAMES = ("model", "model_name_or_path", "dataset_name", "datasets", "prompt_scores", *FOLDERS, *FILES)
 FOLDER_OF_THE_RUN = ("output_dir", "resume_from_checkpoint")
 
 
@@ -38,6 +38,11 @@ def look_first(argv: list[str], whole_model: bool = True) -> None:
     if LAUNCHED in os.environ or {"-h", "--help"} & set(argv):
         return
     for name, value in _given(argv, NAMES).items():
+        if name == "datasets":
+            for entry in value if isinstance(value, list) else ():
+                named = entry.get("name") if isinstance(entry, dict) else entry
+                if isinstance(named, str) and "\0" not in named:
+                    check_dataset_name(named)
         if not isinstance(value, str) or not value or "\0" in value:
             continue  # refused with the other options
         if name in ("model", "model_name_or_path"):

@@ -230,7 +230,7 @@ def _from_config(parser: Any, config: dict[str, Any], path: Path | None) -> tupl
             _require_kind(name, value, hints.get(name, (str,)), path)
         if name not in actions:
             flags += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        elif isinstance(value, list) and value and actions[name].nargs == "+":
+        elif isinstance(value, list) and value and actions[name].nargs == "+" and name != "datasets":
             words += [f"--{name}", *(str(v) for v in value)]
         elif value is None or isinstance(value, (list, dict)):
             values[name] = value  # no word stands for these; the dataclasses take them as they are

@@ -6,23 +6,20 @@ Whatever can be refused without a model is refused before one is built, download
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.names import look_up, require_model, revision
 from mmr1_trl.cli.output import resume_argument
 from mmr1_trl.cli.parsing import Settings
+from mmr1_trl.cli.rows import load_splits, name_unreadable_golds, without_long_prompts
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.models.cache import check_model_name
 from mmr1_trl.run_folder import require_whole
 
 
-# columns that `load_data` adds to those of the dataset
-PREPARED = {"prompt", "solution", "answer_type", "options", "prompt_id", "prompt_style", "image_size", "tolerance"}
-PREPARED |= {"coordinates", "accepted_answers"}
 SMALL = 2**24  # bytes of weights below which a second thread does not pay
 
 
@@ -151,21 +148,6 @@ def spare_threads(model: str) -> None:
         print("One CPU thread, for a model this small; OMP_NUM_THREADS=2 makes it two.", flush=True)
 
 
-def look_up(name: str, kind: str, revision: str | None = None) -> None:
-    """
-    Ask the Hub once for a repository, where the libraries that load it would ask for half a minute.
-
-    Raises:
-        [`BadInputError`]: It is not there, or the Hub cannot be reached and nothing of it was downloaded before.
-    """
-    if name.startswith("figures") or Path(name).exists():
-        return
-    from mmr1_trl.hub.fetch import require_repository
-
-    repo_id, _, tag = name.partition("@")
-    require_repository(repo_id, kind, None if kind == "dataset" and tag else revision)
-
-
 def use_hub(config: Any) -> None:
     """
     Before anything is loaded: refuse a repository that cannot be written to, and fetch a checkpoint from the Hub.
@@ -186,116 +168,6 @@ def use_hub(config: Any) -> None:
             require_whole(Path(config.resume_from_checkpoint))
 
 
-def coordinates(option: str, model: str, trust_remote_code: bool, **hub_kwargs: str) -> str | None:
-    """Return the frame in which `model` writes points and boxes; `None` where it is not established."""
-    from mmr1_trl.engines.frames import choose_coordinates
-    from mmr1_trl.models import load_config
-
-    family = "" if option != "auto" else load_config(model, trust_remote_code, **hub_kwargs).model_type
-    return choose_coordinates(option, family)
-
-
-def load_splits(data_args: Any, config: Any, model_args: Any, processor: Any) -> tuple[Any, Any]:
-    """Return the prepared rows to train on, and those to evaluate on if there is an evaluation (see [`load_rows`])."""
-    if config.process_index == 0:
-        look_up(data_args.dataset_name, "dataset", data_args.dataset_revision)
-    frame = coordinates(
-        config.coordinates, require_model(model_args), config.trust_remote_code, **revision(model_args)
-    )
-    with config.main_process_first(desc="loading the dataset"):
-        train = (data_args.dataset_train_split, data_args.num_train_rows)
-        train_rows, eval_rows = load_rows(data_args, config, *train, processor, frame), None
-        if config.eval_strategy != "no":
-            test = (data_args.dataset_test_split, data_args.num_eval_rows)
-            eval_rows = load_rows(data_args, config, *test, processor, frame)
-    return train_rows, eval_rows
-
-
-def load_rows(
-    data_args: Any, config: Any, split: str, num_rows: int | None, processor: Any, coordinates: str | None = None
-) -> Any:
-    """
-    Return the prepared rows of one split, as the data options and `on_bad_row` of the trainer's config say, without
-    those whose texts hold control tokens of the model. Prompts for points and boxes ask for them in the frame
-    `coordinates`.
-
-    Raises:
-        [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
-    """
-    from transformers import ProcessorMixin
-
-    from mmr1_trl.data import load_data
-    from mmr1_trl.data.row_checks import readable_by, without_control_tokens
-
-    rows = load_data(
-        data_args.dataset_name,
-        split=split,
-        config=data_args.dataset_config,
-        revision=data_args.dataset_revision,
-        num_rows=num_rows,
-        seed=data_args.figures_seed,
-        families=data_args.figures_families,
-        levels=data_args.figures_levels,
-        prompt_style=data_args.prompt_style,
-        image_root=data_args.image_root,
-        prompt_column=data_args.prompt_column,
-        image_column=data_args.image_column,
-        answer_column=data_args.answer_column,
-        options_column=data_args.options_column,
-        question=data_args.question,
-        answer_type=data_args.answer_type,
-        tolerance=data_args.tolerance,
-        answer_index=data_args.answer_index,
-        answer_lists=data_args.answer_lists,
-        box_format=data_args.box_format,
-        gold_coordinates=data_args.gold_coordinates,
-        coordinates=coordinates,
-        on_bad_row=config.on_bad_row,
-    )
-    name = f"{data_args.dataset_name} ({split})"
-    rows = without_control_tokens(readable_by(processor, rows, name), processor, config.on_bad_row, name)
-    reads_pictures = isinstance(processor, ProcessorMixin)
-    if reads_pictures and data_args.image_column != "none" and "images" not in rows.column_names:
-        raise BadInputError(
-            f"{name}: no column looks like pictures; besides prompt and answer there are "
-            f"{sorted(set(rows.column_names) - PREPARED)}. Name it with --image_column, or train on text alone with "
-            "--image_column none."
-        )
-    return rows
-
-
-def without_long_prompts(rows: Any, data_args: Any, config: Any, processor: Any) -> Any:
-    """Return training rows without those whose prompts are longer than `max_prompt_tokens`."""
-    if data_args.max_prompt_tokens is None:
-        return rows
-    from mmr1_trl.data.token_counts import drop_long_prompts, prompt_lengths
-
-    lengths = prompt_lengths(rows, processor, config.min_pixels, config.max_pixels)
-    return drop_long_prompts(rows, lengths, data_args.max_prompt_tokens)
-
-
-def name_unreadable_golds(rows: Any) -> None:
-    """
-    Say before training which answers `accuracy_reward` cannot read: their completions get no reward at all.
-
-    Raises:
-        [`BadInputError`]: None of them can be read.
-    """
-    from mmr1_trl.data.preflight import unreadable_golds
-
-    bad = unreadable_golds(rows)
-    if not bad:
-        return
-    first = "; ".join(f"row {row}: {reason}" for row, reason in list(bad.items())[:5])
-    if len(bad) == len(rows):
-        raise BadInputError(f"accuracy_reward can read none of the answers ({first}). See --answer_type.")
-    print(
-        f"mmr1: warning: {len(bad)} of {len(rows)} answers cannot be read, and what is sampled for them is not "
-        f"trained on ({first}). `mmr1 check` lists them all.",
-        file=sys.stderr,
-    )
-
-
 def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_vllm: bool = False) -> None:
     """
     Refuse a run for which packages are missing, or have a version that does not work.
@@ -310,22 +182,6 @@ def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_
         raise BadInputError("; ".join(missing))
     if use_vllm:
         check_version()
-
-
-def require_model(model_args: Any) -> str:
-    """
-    Return `--model_name_or_path`, which has no default.
-
-    Raises:
-        [`BadInputError`]: It is missing, or there can be no such model. Nothing is built or loaded to find out.
-    """
-    if not model_args.model_name_or_path:
-        raise BadInputError(
-            "--model_name_or_path is missing: a Hub id such as Qwen/Qwen2.5-VL-3B-Instruct, a folder, or "
-            "figures/cold_start (small, made here)."
-        )
-    check_model_name(model_args.model_name_or_path, whole=True)
-    return model_args.model_name_or_path
 
 
 @contextmanager
@@ -379,11 +235,6 @@ def cannot_load(name: str, error: Exception) -> BadInputError:
     """Return what to say of a model whose files cannot be read."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return BadInputError(f"The model {name!r} cannot be loaded: {lines[0]}")
-
-
-def revision(model_args: Any) -> dict[str, str]:
-    """Return `{"revision": ...}` for a model other than the Hub's main branch."""
-    return {} if model_args.model_revision == "main" else {"revision": model_args.model_revision}
 
 
 def model_init_kwargs(model_args: Any) -> dict[str, Any]:

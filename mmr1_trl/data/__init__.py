@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 _EXPORTS = {
     "load_data": "mmr1_trl.data.load",
+    "mix_rows": "mmr1_trl.data.mixture",
     "prepare_dataset": "mmr1_trl.data.prepare",
     "load_figures": "mmr1_trl.data.figures",
 }
 
-__all__ = ["load_data", "load_figures", "prepare_dataset"]
+__all__ = ["load_data", "load_figures", "mix_rows", "prepare_dataset"]
 
 if TYPE_CHECKING:
     from mmr1_trl.data.figures import load_figures
     from mmr1_trl.data.load import load_data
+    from mmr1_trl.data.mixture import mix_rows
     from mmr1_trl.data.prepare import prepare_dataset
 
 

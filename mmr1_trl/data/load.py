@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
+from mmr1_trl.data.mixture import number_rows
 from mmr1_trl.data.pictures.images import ImageFolders, without_images
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.data.sources import BUILDERS, check_dataset_name
@@ -30,6 +31,7 @@ def load_data(
     levels: list[int] | None = None,
     prompt_style: str | None = None,
     image_root: str | None = None,
+    source: str | None = None,
     **prepare: Any,
 ) -> Dataset:
     """
@@ -56,6 +58,9 @@ def load_data(
             How to ask. Defaults to `"plain"`; the questions of `figures` say it themselves.
         image_root (`str`, *optional*):
             Folder that relative image paths start from and stay below. Defaults to the folder of a local file.
+        source (`str`, *optional*):
+            Adds the columns `source` (this name) and `source_row` (the number of the row as published), for a mixture
+            of datasets.
         **prepare:
             Further arguments of [`~mmr1_trl.data.prepare.prepare_dataset`], such as `answer_column`.
 
@@ -73,7 +78,7 @@ def load_data(
         prepare |= {"image_column": None}
         rows = load_data(
             name, split, config=config, revision=revision, num_rows=num_rows, seed=seed, families=families,
-            levels=levels, prompt_style=prompt_style, image_root=image_root, **prepare,
+            levels=levels, prompt_style=prompt_style, image_root=image_root, source=source, **prepare,
         )  # fmt: skip
         return without_images(rows)
     if name == "figures":
@@ -83,10 +88,13 @@ def load_data(
         named = {"dataset_config": config, "dataset_revision": revision}
         _refuse_for_figures(prompt_style, {"image_root": image_root} | prepare | named)
         count = {} if num_rows is None else {"num_rows": num_rows}
-        return load_figures(split=split, seed=seed, families=families, levels=levels, **count)
+        drawn = load_figures(split=split, seed=seed, families=families, levels=levels, **count)
+        return drawn if source is None else number_rows(drawn, source)
     raw, folders = load_raw(name, split, config, revision)
     if num_rows is not None:
         raw = raw.select(range(min(num_rows, len(raw))))
+    if source is not None:
+        raw = number_rows(raw, source)
     try:
         folders = folders.starting_from(image_root)
         return prepare_dataset(raw, prompt_style=prompt_style or "plain", image_root=folders, **prepare)

@@ -13,6 +13,7 @@ from datasets import ClassLabel, Dataset, Value
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from mmr1_trl.data.mixture import SOURCE_ROW
 from mmr1_trl.data.pictures.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.data.row_checks import find_control_tokens, readable_by
@@ -200,7 +201,8 @@ def category_columns(dataset: Dataset, by: Sequence[str] | None = None) -> list[
             )
     if by is not None:
         return list(by)
-    return [column for column in ("family", "level", "answer_type") if column in dataset.column_names]
+    usual = ("source", "family", "level", "answer_type") if SOURCE_ROW in dataset.column_names else ("family", "level")
+    return [column for column in dict.fromkeys((*usual, "answer_type")) if column in dataset.column_names]
 
 
 def _score(

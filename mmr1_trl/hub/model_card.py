@@ -11,7 +11,7 @@ from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
-from mmr1_trl.hub.render import existing_license, public_name, readable, repo_name, write_card
+from mmr1_trl.hub.render import existing_license, hub_id, public_name, readable, repo_name, write_card
 from mmr1_trl.hub.run_facts import is_text_only, read_facts, read_json
 from mmr1_trl.models.cache import is_built_in
 from mmr1_trl.run_folder import ADAPTER, CURVES, QUICKSTART_FILE, SETTINGS_FILE, SUMMARY, TRAINER_STATE, step_of
@@ -66,7 +66,7 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
     index = [entry for result in results if result["own"] for entry in _index_entries(result, task)]
     data = ModelCardData(
         base_model=base["hub_id"],
-        datasets=(facts.get("dataset") or {}).get("hub_id"),
+        datasets=_hub_datasets(facts.get("dataset") or {}),
         library_name="peft" if adapter else "transformers",
         license=existing_license(folder),
         model_name=name if index else None,
@@ -111,6 +111,12 @@ def _spent(run: Path) -> Any:
         return spent(load_run(run))
     except BadInputError:
         return None
+
+
+def _hub_datasets(dataset: dict[str, Any]) -> str | list[str] | None:
+    """The Hub id of the training rows, or those of a mixture."""
+    found = [hub_id(name) for name in str(dataset.get("name") or "").split(" + ")]
+    return dataset.get("hub_id") or [name for name in found if name] or None
 
 
 def find_results(run: Path, names: set[str], base: str, step: int | None) -> list[dict[str, Any]]:

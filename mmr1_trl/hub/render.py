@@ -53,6 +53,8 @@ def hub_id(name: str | None) -> str | None:
 def public_name(name: str | None) -> str:
     """Return what a card may call a model or dataset: the name, of a local path the last part only."""
     name = str(name or "")
+    if " + " in name:  # a mixture
+        return " + ".join(public_name(part) for part in name.split(" + "))
     if not name or hub_id(name) or name.startswith("figures"):
         return name
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1]

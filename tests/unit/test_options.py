@@ -39,12 +39,13 @@ OPTIONS = {
     """),
     SFTArguments: (SourceArguments, "figures_traces"),
     RLArguments: (SourceArguments, """
-        prompt_column image_column answer_column options_column question answer_type answer_index answer_lists
+        datasets prompt_column image_column answer_column options_column question answer_type answer_index answer_lists
         box_format
         gold_coordinates tolerance max_prompt_tokens prompt_style reward_funcs
     """),
     EvalArguments: (object, """
         model model_revision dataset_name dataset_revision benchmarks benchmarks_folder dataset_config dataset_split
+        datasets
         num_rows figures_families figures_levels figures_seed prompt_column image_column answer_column options_column
         image_root prompt_style num_samples temperature max_new_tokens batch_size seed by answer_index answer_lists
         box_format

@@ -41,8 +41,9 @@ def report_lines(report: Report) -> list[str]:
     rows = sections["rows"]
     lines += ["", f"Rows of {rows['dataset']}"]
     lines += [f"  {'rows':<30} {rows['rows']:,}", f"  {'columns':<30} {', '.join(rows['columns'])}"]
-    for name in ("answer_types", "images_per_row"):
-        lines.append(f"  {name.replace('_', ' '):<30} {', '.join(f'{k}: {v:,}' for k, v in rows[name].items())}")
+    for name in ("answer_types", "images_per_row", "sources"):
+        if rows[name]:
+            lines.append(f"  {name.replace('_', ' '):<30} {', '.join(f'{k}: {v:,}' for k, v in rows[name].items())}")
 
     tokens = sections["prompts"]["tokens"]
     lines += ["", "Tokens of a prompt"]

@@ -12,9 +12,11 @@ from mmr1_trl.cli.arguments import EvalArguments
 from mmr1_trl.cli.commands.train import prefer_cpu_where_needed
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import LAUNCHED, run_or_launch
+from mmr1_trl.cli.names import coordinates, look_up
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import Settings, parse
-from mmr1_trl.cli.parts import coordinates, load_weights, look_up, spare_threads
+from mmr1_trl.cli.parts import load_weights, spare_threads
+from mmr1_trl.cli.rows import ROW_OPTIONS, entries_of, load_mixture
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import REPORT_PAGE, UNFINISHED, journals_of_ranks
 
@@ -190,9 +192,18 @@ def _tasks(args: EvalArguments) -> list[_Task]:
     options |= {name: getattr(args, name) for name in names}
     if args.dataset_name == "figures":
         return [figures(output, **options)]
-    look_up(args.dataset_name, "dataset", args.dataset_revision)
-    options |= {"coordinates": _frame_of(args), "split": args.dataset_split, "num_rows": args.num_rows}
-    rows = load_data(args.dataset_name, **options)
+    drawn: dict[str, Any] = {"seed": args.figures_seed, "families": args.figures_families}
+    drawn |= {"levels": args.figures_levels, "coordinates": _frame_of(args), "num_rows": args.num_rows}
+
+    def load(entry: dict[str, Any], split: str, more: dict[str, Any]) -> Any:
+        look_up(entry["name"], "dataset", entry["revision"])
+        said = {name: entry[name] for name in ("config", "revision", *ROW_OPTIONS) if name in entry}
+        return load_data(entry["name"], split, **drawn | said | more)
+
+    if args.datasets:
+        rows = load_mixture(entries_of(args), ("test_split", args.dataset_split), load)
+    else:
+        rows = load(entries_of(args)[0], args.dataset_split, {})
     title = f"{args.dataset_name} ({args.dataset_split})"
     return [_Task(title, rows, args.prompt_style, args.by, max_new_tokens(2048), output)]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmr1_trl.cli.commands.train import finish, prefer_cpu_where_needed, run_resumable
 from mmr1_trl.cli.first_look import look_at_folder, look_first
+from mmr1_trl.cli.names import look_up, require_model, revision
 from mmr1_trl.cli.output import (
     hold_folder,
     refuse_to_overwrite,
@@ -14,17 +15,7 @@ from mmr1_trl.cli.output import (
     write_settings,
 )
 from mmr1_trl.cli.parsing import Settings, parse
-from mmr1_trl.cli.parts import (
-    adapters,
-    find_model,
-    look_up,
-    model_init_kwargs,
-    refusals,
-    require_extras,
-    require_model,
-    revision,
-    use_hub,
-)
+from mmr1_trl.cli.parts import adapters, find_model, model_init_kwargs, refusals, require_extras, use_hub
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import SETTINGS_FILE, newest_complete
 

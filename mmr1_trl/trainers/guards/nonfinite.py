@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from mmr1_trl.data.mixture import SOURCE, SOURCE_ROW
 from mmr1_trl.errors import BadInputError, TrainingStopped
 
 
@@ -150,5 +151,8 @@ def names(dataset: Any, rows: Sequence[int]) -> str:
         texts = [f"{ids[row]['prompt_id']} (row {row})" for row in named]
     else:
         texts = [f"row {row}" for row in named]
+    if SOURCE_ROW in dataset.column_names:
+        parts = dataset.select_columns([SOURCE, SOURCE_ROW])[list(named)]
+        texts = [f"{text}: row {parts[SOURCE_ROW][i]} of {parts[SOURCE][i]}" for i, text in enumerate(texts)]
     more = f" and {len(rows) - len(named)} more" if len(rows) > len(named) else ""
     return f"prompt{'s' * (len(rows) != 1)} {', '.join(texts)}{more}"

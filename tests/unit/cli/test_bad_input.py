@@ -406,7 +406,7 @@ def test_a_missing_file_is_told_before_torch_is_imported(folder):
 def test_an_unknown_hub_id_without_network_is_told_at_once(folder):
     environment = os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(folder)}
     code = (
-        "import sys, time; from mmr1_trl.cli.parts import look_up; from mmr1_trl.errors import BadInputError\n"
+        "import sys, time; from mmr1_trl.cli.names import look_up; from mmr1_trl.errors import BadInputError\n"
         "for kind in ('model', 'dataset'):\n"
         "    start = time.monotonic()\n"
         "    try: look_up('nobody/nothing', kind)\n"

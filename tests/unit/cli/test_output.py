@@ -16,7 +16,8 @@ from mmr1_trl.cli.output import (
     resume_argument,
     write_settings,
 )
-from mmr1_trl.cli.parts import load_rows, refusals
+from mmr1_trl.cli.parts import refusals
+from mmr1_trl.cli.rows import load_rows
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models import build_tiny_vlm
 
