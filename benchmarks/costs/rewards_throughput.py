@@ -163,7 +163,7 @@ def main() -> None:
         return one_turn(number, arguments.turn)
     from trl.rewards import accuracy_reward as trl_accuracy_reward
 
-    from mmr1_trl.rewards.comparison import Question
+    from mmr1_trl.rewards.gold import Question
     from mmr1_trl.rewards.pool import DEADLINE_SECONDS, default_pool
 
     turns = in_turns(arguments.base and arguments.base.resolve(), number)

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
-from mmr1_trl.rewards.comparison import Question
 from mmr1_trl.rewards.extraction import completion_text, extract_answer, whole_reply
+from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import check_gold, row_question
 from mmr1_trl.rewards.values.words import normalize_label

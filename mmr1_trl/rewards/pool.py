@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from queue import LifoQueue
 
-from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.gold import Question
 
 
 DEADLINE_SECONDS = 3.0

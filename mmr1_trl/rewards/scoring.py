@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from mmr1_trl.rewards.comparison import Question
 from mmr1_trl.rewards.extraction import completion_text, extract_answer, located_answer
+from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS, Frame
 from mmr1_trl.rewards.pool import VerifyPool, default_pool
 from mmr1_trl.rewards.types import LOCATED_TYPES, MAX_ANSWER_CHARS, check_gold, is_equal, make_question, row_question

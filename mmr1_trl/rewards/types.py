@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.rewards import comparison
 from mmr1_trl.rewards.choices import option_letters
-from mmr1_trl.rewards.comparison import MathEqual, Question, unnamed_point
+from mmr1_trl.rewards.equal_lists import same_interval, same_list, same_set, unnamed_point
+from mmr1_trl.rewards.equal_values import same_ratio, same_value
 from mmr1_trl.rewards.extraction import unwrap_gold
+from mmr1_trl.rewards.gold import MathEqual, Question
 from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS, Frame, frame_of
 from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.notation import clean, looks_like_math, split_list, strip_brackets
@@ -51,17 +53,13 @@ def _is_value(question: Question) -> bool:
 TYPES: dict[str, AnswerType] = {
     "multiple_choice": AnswerType(lambda q: option_letters(q.gold, q.options), comparison.same_choice),
     "yes_no": AnswerType(lambda q: read_yes_no(q.gold) is not None, comparison.same_answer_yes_no),
-    "number": AnswerType(_is_value, comparison.same_value),
-    "ratio": AnswerType(
-        lambda q: re.search(":|\\bto\\b", clean(q.gold)) or parse_quantity(clean(q.gold)), comparison.same_ratio
-    ),
+    "number": AnswerType(_is_value, same_value),
+    "ratio": AnswerType(lambda q: re.search(":|\\bto\\b", clean(q.gold)) or parse_quantity(clean(q.gold)), same_ratio),
     "time": AnswerType(lambda q: read_time(q.gold), comparison.same_clock_time),
-    "list": AnswerType(lambda q: split_list(strip_brackets(clean(q.gold))[0]), comparison.same_list),
-    "set": AnswerType(
-        lambda q: split_list(strip_brackets(clean(q.gold))[0]) or read_nothing(q.gold), comparison.same_set
-    ),
-    "interval": AnswerType(lambda q: read_intervals(q.gold), comparison.same_interval),
-    "latex": AnswerType(lambda q: clean(q.gold) and _braces_match(q.gold), comparison.same_value),
+    "list": AnswerType(lambda q: split_list(strip_brackets(clean(q.gold))[0]), same_list),
+    "set": AnswerType(lambda q: split_list(strip_brackets(clean(q.gold))[0]) or read_nothing(q.gold), same_set),
+    "interval": AnswerType(lambda q: read_intervals(q.gold), same_interval),
+    "latex": AnswerType(lambda q: clean(q.gold) and _braces_match(q.gold), same_value),
     "text": AnswerType(lambda q: clean(q.gold), comparison.same_text),
     "point": AnswerType(lambda q: read_gold(q.gold), comparison.same_point),
     "box": AnswerType(lambda q: len(read_gold(q.gold) or ()) == 4, comparison.same_box),

@@ -23,7 +23,7 @@ from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Equality, Expr, Float, I, Product, Rational, Sum, simplify
 
-from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS
 from mmr1_trl.rewards.types import is_equal
 

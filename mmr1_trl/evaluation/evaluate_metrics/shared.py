@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.scoring import Score, make_question, score_answers
 
 

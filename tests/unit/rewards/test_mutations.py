@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.notation import clean, split_list, strip_brackets
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import LOCATED_TYPES, make_question

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.pool import VerifyPool, default_pool
 
 
@@ -152,7 +152,7 @@ def test_forked_and_spawned_processes_start_their_own_workers(method):
 SCRIPT = """
 import os, signal, sys
 from mmr1_trl.rewards.pool import default_pool
-from mmr1_trl.rewards.comparison import Question
+from mmr1_trl.rewards.gold import Question
 assert default_pool().compare([(Question("x+1", "latex"), "1+x")]) == ["equal"]
 print(*default_pool().process_ids(), flush=True)
 if sys.argv[1] == "killed":
