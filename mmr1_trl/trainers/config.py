@@ -148,6 +148,11 @@ class RLVRConfig(GRPOConfig):
             when transformers samples. Results differ by rounding, as sums are taken in another order. Models whose
             text part is none of the Qwen and Llama families, and attention other than SDPA and FlashAttention 2, take
             the plain path in any case; the log says why. `"off"`: as TRL, bit for bit.
+        group_coherent (`bool`, *optional*, defaults to `False`):
+            Whether a generation batch is cut into updates by whole prompts, instead of by rows drawn across prompts
+            (as in TRL). More rollouts then share their prompt and their picture. Without it the rollouts of a prompt
+            meet within an update: it is for `steps_per_generation` above `gradient_accumulation_steps`, where it
+            changes which rows an update sees.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Pictures with fewer or more pixels are resized before the processor sees them.
         coordinates (`str`, *optional*, defaults to `"auto"`):
@@ -290,6 +295,10 @@ class RLVRConfig(GRPOConfig):
         metadata={
             "help": "Each prompt once through the language model, without padding, where it pays ('auto'), or 'off'."
         },
+    )
+    group_coherent: bool = field(
+        default=False,
+        metadata={"help": "With several updates per generation batch: whether an update sees whole prompts."},
     )
     min_pixels: int | None = field(default=None, metadata={"help": "Smaller pictures are enlarged to this."})
     max_pixels: int | None = field(default=None, metadata={"help": "Larger pictures are reduced to this."})

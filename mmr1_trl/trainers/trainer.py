@@ -50,6 +50,7 @@ from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED
 from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.packing.installation import prepare_sharing
+from mmr1_trl.trainers.packing.order import coherent_shuffle
 from mmr1_trl.trainers.prompt_scores import PromptScores
 from mmr1_trl.trainers.prompt_source import PromptSource
 from mmr1_trl.trainers.rows import RowNumbers, RowReader, check_enough_rows, fingerprint, usable_rows
@@ -256,6 +257,10 @@ class RLVRTrainer(ResumableTrainer):
             output["advantages"] = self._shape(output["advantages"], entropies, own_tokens(output))
         self.guards.batch(output, rewards, self._metrics["train"])
         return output
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        with coherent_shuffle(self):
+            return super()._prepare_inputs(generation_batch)
 
     def _generate(self, prompts: list[Any]) -> Any:
         with self.sharing.sampling():

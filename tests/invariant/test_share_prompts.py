@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from datasets import Dataset, Features, Image, List, Value
 from fixtures.rollouts import LONG, SHORT, TEXT, picture, rollouts
 
 from mmr1_trl.trainers.packing.installation import SharedPrompts, find_text_model
@@ -76,3 +77,95 @@ def test_states_and_gradients_equal_dense_ones_in_float64(family):
             for parameter, gradient in gradients.items():
                 error = (mine[parameter] - gradient).abs().max() / scale
                 assert error < 2e-6, (name, reentrant, parameter, error)
+
+
+def lora(**options):
+    from peft import LoraConfig
+
+    return LoraConfig(r=2, target_modules="all-linear", **options)
+
+
+def mixed_rows(num_rows, text_only=lambda row: False):
+    """No, one or two pictures a row, of all sizes."""
+    texts = (LONG, SHORT, f"{SHORT} upleft")
+    records = [
+        {
+            "prompt": [{"role": "user", "content": texts[i % 3]}],
+            "images": [] if text_only(i) else [picture(28 + 28 * (i % 2), 56, i + k) for k in range(1 + i % 2)],
+            "solution": str(i % 3),
+        }
+        for i in range(num_rows)
+    ]
+    features = Features(
+        {
+            "prompt": [{"role": Value("string"), "content": Value("string")}],
+            "images": List(Image()),
+            "solution": Value("string"),
+        }
+    )
+    return Dataset.from_list(records, features=features)
+
+
+FROZEN = {"freeze_vision_tower": True, "freeze_merger": True}
+TWO_UPDATES = {"steps_per_generation": 2, "gradient_accumulation_steps": 1}
+# Four rollouts of two prompts in each micro-batch; steps of SGD show the gradients' difference as it is.
+TRAININGS = {
+    **{loss: {"loss_type": loss} for loss in ("dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")},
+    "iterations, reference": {"num_iterations": 2, "beta": 0.1, "loss_type": "grpo", **TWO_UPDATES},
+    "accumulation": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4, **FROZEN},
+    "groups straddle micro-batches": {
+        "gradient_accumulation_steps": 2, "steps_per_generation": 4, "per_device_train_batch_size": 6,
+    },
+    "LoRA, adapters off for the reference": {"peft_config": lora(), "beta": 0.1, **FROZEN},
+    "LoRA in the tower, reentrant": {
+        "peft_config": lora(), "gradient_checkpointing_kwargs": {"use_reentrant": True}, **TWO_UPDATES
+    },
+    "entropy of tokens": {"top_entropy_quantile": 0.5, "entropy_coef": 0.01, "gradient_accumulation_steps": 2},
+    "entropy schedule": {"entropy_schedule": "two_stage", "explore_coef": 0.1, "gradient_accumulation_steps": 2},
+    "shaping, no copies": {
+        "num_generations": 1, "advantage_baseline": "value_tracker", "entropy_shaping": True, "beta": 0.05,
+        "rows": mixed_rows(16), "max_completion_length": 12,
+    },
+    "empty completions": {"mask_truncated_completions": True, "reward_funcs": "length"},
+    "several pictures, several sizes": {"rows": mixed_rows(16), "family": "qwen3_vl", **TWO_UPDATES},
+    "rows without pictures": {"rows": mixed_rows(16, lambda row: row % 2), **TWO_UPDATES},
+    "encode_once off": {"encode_once": False},
+    "llava": {"family": "llava", "gradient_accumulation_steps": 2},
+    "evaluation in mid-window": {
+        "eval_strategy": "steps", "eval_steps": 1, "eval_rows": mixed_rows(4), **TWO_UPDATES, **FROZEN
+    },
+}  # fmt: skip
+
+
+def history(trainer):
+    names = ("loss", "grad_norm", "reward", "entropy", "kl", "eval_loss", "eval_reward", "mssr/bonus_mean")
+    return [{name: entry[name] for name in names if name in entry} for entry in trainer.state.log_history]
+
+
+def by_length(completion_ids, **kwargs):
+    return [float(len(set(ids)) + sum(ids) % 3) for ids in completion_ids]
+
+
+@pytest.fixture
+def train(make_trainer):
+    def trained(share_prompts, **options):
+        settings = {"num_generations": 4, "per_device_train_batch_size": 8, "max_steps": 2, "optim": "sgd"}
+        settings |= {"learning_rate": 0.1, "share_prompts": share_prompts} | options
+        if settings.get("reward_funcs") == "length":
+            settings["reward_funcs"] = by_length
+        trainer = make_trainer(**settings)
+        trainer.train()
+        return trainer
+
+    return trained
+
+
+@pytest.mark.parametrize("case", TRAININGS)
+def test_a_training_differs_by_rounding(train, case):
+    plain, shared = train("off", **TRAININGS[case]), train("auto", **TRAININGS[case])
+    assert not any("tokens/asked" in entry for entry in plain.state.log_history)
+    assert shared.sharing.computed < (0.9 if case == "shaping, no copies" else 0.65) * shared.sharing.asked
+    for mine, other in zip(history(shared), history(plain), strict=True):
+        assert mine == pytest.approx(other, rel=1e-4, abs=2e-6, nan_ok=True)
+    for (name, mine), other in zip(shared.model.named_parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, atol=2e-6, rtol=1e-5, msg=lambda text: f"{name}: {text}")

@@ -100,7 +100,6 @@ class SharedPrompts:
 
     def _forward(self, text_model: Any, plain: Any, kwargs: dict[str, Any]) -> Any:
         cache = kwargs.get("cache", kwargs.get("past_key_values"))
-        mask = kwargs.get("attention_mask")
         prefill = self._prompt_length is None
         if prefill and (cache is None or cache.get_seq_length() > 0):
             return plain(**kwargs)
@@ -111,6 +110,9 @@ class SharedPrompts:
         rows, columns = embeds.shape[:2]
         self.asked += rows * columns
         self.computed += rows * columns
+        mask = kwargs.get("attention_mask")
+        if mask is None:  # which means that nothing is padding
+            mask = torch.ones(rows, columns, dtype=torch.long, device=embeds.device)
         if not isinstance(mask, torch.Tensor) or mask.ndim != 2 or (cache is not None) != prefill:
             return plain(**kwargs)
         width = columns if self._prompt_length is None else self._prompt_length
@@ -133,7 +135,8 @@ class SharedPrompts:
             return plain(**kwargs)
         device = inputs.embeds.device
         rows = torch.tensor(distinct, device=device)
-        output = plain(**kwargs | inputs.selected(rows) | {"attention_mask": kwargs["attention_mask"][rows]})
+        mask = kwargs.get("attention_mask")
+        output = plain(**kwargs | inputs.selected(rows) | {"attention_mask": None if mask is None else mask[rows]})
         self.computed -= (len(owners) - len(distinct)) * inputs.embeds.size(1)
         copies = torch.tensor([distinct.index(owner) for owner in owners], device=device)
         cache.batch_select_indices(copies)

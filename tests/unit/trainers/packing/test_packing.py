@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmr1_trl.trainers.packing.attention import ATTENTIONS
+from mmr1_trl.trainers.packing.order import coherent_order
 from mmr1_trl.trainers.packing.plan import first_equal, make_plan
 
 
@@ -126,3 +127,21 @@ def test_wrong_plans_are_refused():
     mask[1, width - 1] = 0
     with pytest.raises(RuntimeError, match="The prompt of row 1 does not end"):
         make_plan(mask, width, owners)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6), st.integers(0, 10**6))
+def test_coherent_order(updates, micro_batches, size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    rows_per_update = micro_batches * size
+    total = updates * rows_per_update
+    prompts = torch.randint(0, max(1, total // 3), (total,), generator=generator)
+    permutation = torch.randperm(total, generator=generator)
+    order = coherent_order(permutation, prompts, rows_per_update)
+    for mine, drawn in zip(order.split(rows_per_update), permutation.split(rows_per_update), strict=True):
+        assert set(mine.tolist()) == set(drawn.tolist())  # an update sees the rows that it would see
+        runs = torch.unique_consecutive(prompts[mine])
+        assert len(runs) == len(set(runs.tolist()))  # and a prompt's rows are side by side
+    whole = coherent_order(permutation, prompts, rows_per_update, whole_groups=True)
+    assert sorted(whole.tolist()) == list(range(total))
+    assert len(torch.unique_consecutive(prompts[whole])) == len(set(prompts.tolist()))
