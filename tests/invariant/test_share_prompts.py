@@ -168,4 +168,34 @@ def test_a_training_differs_by_rounding(train, case):
     for mine, other in zip(history(shared), history(plain), strict=True):
         assert mine == pytest.approx(other, rel=1e-4, abs=2e-6, nan_ok=True)
     for (name, mine), other in zip(shared.model.named_parameters(), plain.model.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, atol=2e-6, rtol=1e-5, msg=lambda text: f"{name}: {text}")
+        assert torch.allclose(mine, other, atol=2e-6, rtol=1e-5), name
+
+
+def test_resume_in_mid_window(train, make_trainer, tmp_path):
+    options = {
+        "num_generations": 4, "per_device_train_batch_size": 8, "share_prompts": "auto", "max_steps": 4,
+        "steps_per_generation": 4, "gradient_accumulation_steps": 1, "save_strategy": "steps", "save_steps": 3,
+        "rows": mixed_rows(16), "group_coherent": True,
+    }  # fmt: skip
+    whole = train(optim="adamw_torch", output_dir=str(tmp_path / "whole"), **options)
+    again = make_trainer(learning_rate=0.1, output_dir=str(tmp_path / "again"), **options)
+    again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
+    assert history(again)[3:-1] == history(whole)[3:-1]
+    assert all(torch.equal(*pair) for pair in zip(whole.model.parameters(), again.model.parameters(), strict=True))
+
+
+def rollouts_met(train, **options):
+    """Rollouts per computed prompt in the micro-batches, and per encoded picture in all passes."""
+    trainer = train(num_generations=8, rows=None, max_steps=options.get("steps_per_generation", 1), **options)
+    return trainer.vision.asked / trainer.vision.encoded
+
+
+def test_rollouts_of_a_prompt_meet(train):
+    """Sampling, old log-probs where there are several updates, and updates of 32 rollouts of 4 prompts."""
+    assert rollouts_met(train, share_prompts="auto", gradient_accumulation_steps=4) == 8
+    small = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 8}
+    assert rollouts_met(train, share_prompts="auto", **small) == 2 * 32 / (4 + 8)
+    assert rollouts_met(train, share_prompts="off", **small) < 3
+    several = {"gradient_accumulation_steps": 1, "steps_per_generation": 4}
+    assert rollouts_met(train, share_prompts="off", group_coherent=True, **several) == 8
+    assert rollouts_met(train, share_prompts="auto", **several) < 5

@@ -27,12 +27,12 @@ def coherent_order(
         prompts (`torch.Tensor` of shape `(B,)`):
             The prompt of each row.
         rows_per_update (`int`):
-            Rows that each update sees. Which ones is left to the permutation,
+            Rows that each update sees; the permutation says which,
         whole_groups (`bool`, *optional*, defaults to `False`):
             unless prompts are to be shuffled instead of rows.
 
     Returns:
-        `torch.Tensor` of shape `(B,)`: Another permutation. Prompts come in the order in which the given one meets them.
+        `torch.Tensor` of shape `(B,)`: A permutation. Prompts are in the order in which the given one meets them.
     """
     ordered: list[int] = []
     for part in [permutation] if whole_groups else permutation.split(rows_per_update):
@@ -64,8 +64,8 @@ def coherent_shuffle(trainer: Any) -> Iterator[None]:
 
     Args:
         trainer ([`RLVRTrainer`]):
-            With `group_coherent` prompts are shuffled instead of rows. Otherwise each update sees the rows that it would
-            see anyway, and nothing at all is changed where no prompts are shared or where it would change the loss.
+            With `group_coherent` prompts are shuffled instead of rows. Otherwise each update sees the rows that it
+            would see anyway, and nothing is changed where no prompts are shared or where it would change the loss.
     """
     args = trainer.args
     if not args.group_coherent and (not trainer.sharing.active or _depends_on_micro_batches(args)):
