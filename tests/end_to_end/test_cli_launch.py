@@ -4,11 +4,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from fixtures.forked import Forked, Started
 from PIL import Image
 
 from mmr1_trl.errors import BadInputError
@@ -36,16 +35,7 @@ def run_or_launch(command, argv, launch_args, run):
 train.run_or_launch = run_or_launch
 sys.exit(main(sys.argv[1:]))
 """
-
-
-def start(folder, *argv, words=TWO_PROCESSES):
-    return subprocess.Popen(
-        [sys.executable, *words, *argv],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+ONE_PROCESS = ["-c", ONE_PROCESS_LAUNCHED, "mssr", *OPTIONS]
 
 
 def processes_in(folder):
@@ -73,9 +63,10 @@ def test_bad_input_of_one_process_is_the_only_message(tmp_path):
     (tmp_path / "9.png").write_text("no picture")
     rows = [{"question": "which ?", "image": f"{number}.png", "answer": "1"} for number in range(16)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    process = start(tmp_path, "--dataset_name", "rows.jsonl", "--output_dir", "out", "--max_steps", "2")
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 2
+    words = [*TWO_PROCESSES, "--dataset_name", "rows.jsonl", "--output_dir", "out", "--max_steps", "2"]
+    done = Forked(*words, cwd=tmp_path).finish()
+    errors = done.stderr
+    assert done.returncode == 2
     assert errors.count("mmr1: error: ") == 1 and "row 9" in errors
     assert "Traceback" not in errors
     assert processes_in(tmp_path) == []
@@ -83,31 +74,38 @@ def test_bad_input_of_one_process_is_the_only_message(tmp_path):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_no_process_outlives_its_launcher(tmp_path, sent, code):
-    process = start(tmp_path, "--output_dir", "out", "--max_steps", "100000")
+    process = Forked(*TWO_PROCESSES, "--output_dir", "out", "--max_steps", "100000", cwd=tmp_path)
     wait_until(lambda: list(tmp_path.glob("out/checkpoint-*/rlvr_complete.json")) or process.poll() is not None)
     assert len(processes_in(tmp_path)) >= 3
     with pytest.raises(BadInputError, match="out is in use by mmr1 mssr"), locked(tmp_path / "out"):
         pass  # one of them holds the folder for all
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == code
+    done = process.finish()
+    assert done.returncode == code
     if sent == signal.SIGINT:
-        assert errors.rstrip().endswith("--resume_from_checkpoint true")
+        assert done.stderr.rstrip().endswith("--resume_from_checkpoint true")
     wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
     with locked(tmp_path / "out"):
         pass
 
 
-@pytest.mark.parametrize("words", [TWO_PROCESSES, ["-c", ONE_PROCESS_LAUNCHED, "mssr", *OPTIONS]], ids=["two", "one"])
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
-def test_launched_processes_save_on_a_signal(tmp_path, sent, code, words):
-    options = ["--output_dir", "out", "--max_steps", "100000", "--save_steps", "100000"]
-    process = start(tmp_path, *options, words=words)
-    wait_until(lambda: list(tmp_path.glob("out/mmr1_config.yaml")) or process.poll() is not None)
-    time.sleep(4.0)  # into the training, whose first steps leave no trace
+@pytest.mark.parametrize(
+    ("sent", "code", "kind", "words"),
+    [
+        pytest.param(signal.SIGTERM, 143, Started, TWO_PROCESSES, id="SIGTERM-two"),
+        pytest.param(signal.SIGUSR1, 138, Forked, TWO_PROCESSES, id="SIGUSR1-two"),
+        pytest.param(signal.SIGTERM, 143, Forked, ONE_PROCESS, id="SIGTERM-one"),
+        pytest.param(signal.SIGUSR1, 138, Started, ONE_PROCESS, id="SIGUSR1-one"),
+    ],
+)
+def test_launched_processes_save_on_a_signal(tmp_path, sent, code, kind, words):
+    options = ["--output_dir", "out", "--max_steps", "100000", "--save_steps", "100000", "--logging_steps", "1"]
+    process = kind(*words, *options, cwd=tmp_path)
+    wait_until(lambda: "tokens/s" in process.printed()[0] or process.poll() is not None)
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == code, errors
+    done = process.finish()
+    errors = done.stderr
+    assert done.returncode == code, errors
     assert errors.rstrip().endswith("--resume_from_checkpoint true"), errors
     assert errors.count(f"{sent.name}: saved a checkpoint of step") == 1 and "Traceback" not in errors
     (checkpoint,) = tmp_path.glob("out/checkpoint-*")

@@ -6,21 +6,15 @@ As a script it is one of two processes that go through all combinations: `torchr
 
 import itertools
 import math
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from fixtures import forked
 from fixtures.ranks import leave_together
 from fixtures.trainers import build_trainer, picture_rows
+from peft import LoraConfig
 
 from mmr1_trl.cli.commands.train import parse_training
 
@@ -97,10 +91,7 @@ def test_combination_trains_logs_and_resumes(tmp_path, names):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_combinations_on_two_processes(tmp_path):
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", __file__, tmp_path]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=900)
-    assert result.returncode == 0, result.stdout[-1000:] + result.stderr[-3000:]
+    result = forked.run(*forked.ON_TWO, __file__, tmp_path, cwd=Path(__file__).parents[1])
     assert result.stdout.count("trained and resumed") == 2 * len(COMBINATIONS)
 
 

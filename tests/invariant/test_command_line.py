@@ -5,13 +5,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from fixtures import forked
+from fixtures.forked import Forked, Started
 from safetensors.torch import load_file
 
 from mmr1_trl.run_folder import COMPLETE, list_checkpoints
@@ -42,14 +42,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def command(*words):
-    return [sys.executable, "-m", "mmr1_trl.cli", *map(str, words)]
+def mmr1(*words):
+    return ["-m", "mmr1_trl.cli", *words]
 
 
 def run(folder, *words):
-    result = subprocess.run(command(*words), cwd=folder, capture_output=True, text=True, timeout=240)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result
+    return forked.run(*mmr1(*words), cwd=folder)
 
 
 def losses(output_dir):
@@ -69,10 +67,11 @@ def test_two_processes_equal_one(folder):
         "--steps_per_generation", 1, "--num_iterations", 2,
     ]  # fmt: skip
     run(folder, "mssr", *COMMON, *options, "--output_dir", "one", "--per_device_train_batch_size", 4)
-    run(
-        folder, "mssr", *COMMON, *options, "--output_dir", "two", "--per_device_train_batch_size", 2,
-        "--num_processes", 2,
-    )  # fmt: skip
+    two = mmr1(
+        "mssr", *COMMON, *options, "--output_dir", "two", "--per_device_train_batch_size", 2, "--num_processes", 2
+    )
+    done = Started(*two, cwd=folder).finish()  # to the end of three interpreters
+    assert done.returncode == 0, done.stderr[-3000:]
     one, two = load_file(folder / "one/model.safetensors"), load_file(folder / "two/model.safetensors")
     start = load_file(next((folder / "home").rglob("model.safetensors")))
     assert any(not torch.equal(one[name], start[name]) for name in one)
@@ -117,26 +116,23 @@ def test_two_processes_equal_one_with_an_entropy_schedule(folder):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_and_resumed_equals_undisturbed(folder, seed):
     options = [
-        "--max_steps", 16, "--save_steps", 1, "--per_device_train_batch_size", 4,
+        "--max_steps", 12, "--save_steps", 1, "--per_device_train_batch_size", 4,
         "--seed", seed,
     ]  # fmt: skip
     run(folder, "mssr", *COMMON, *options, "--output_dir", "whole")
     dice = random.Random(seed)
     output_dir = folder / "killed"
-    words = command("mssr", *COMMON, *options, "--output_dir", "killed")
+    words = mmr1("mssr", *COMMON, *options, "--output_dir", "killed")
     for _ in range(2):
         resume = ["--resume_from_checkpoint", "true"] if usable(output_dir) else []
-        process = subprocess.Popen(
-            [*words, *resume], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
         before = len(usable(output_dir))
+        process = Forked(*words, *resume, cwd=folder)
         deadline = time.monotonic() + 120
         while len(usable(output_dir)) <= before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(dice.random() * 0.5)  # in the middle of a step or of a save
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.returncode in (-signal.SIGKILL, 0), process.stderr.read()[-2000:]
+        process.send_signal(signal.SIGKILL)
+        assert process.finish().returncode in (-signal.SIGKILL, 0), process.printed()
     assert usable(output_dir), "the run was killed before anything could be resumed"
     run(folder, "mssr", *COMMON, *options, "--output_dir", "killed", "--resume_from_checkpoint", "true")
     whole, killed = load_file(folder / "whole/model.safetensors"), load_file(folder / "killed/model.safetensors")
@@ -155,8 +151,7 @@ def test_two_processes_resume_in_the_middle_of_a_window(folder):
     whole, part = load_file(folder / "whole/model.safetensors"), load_file(folder / "part/model.safetensors")
     assert all(torch.equal(whole[name], part[name]) for name in whole)
     alone = ["--max_steps", 6, "--per_device_train_batch_size", 4, "--resume_from_checkpoint", "part/checkpoint-3"]
-    words = command("mssr", *COMMON, *alone, "--output_dir", "alone")
-    refused = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=240)
+    refused = Forked(*mmr1("mssr", *COMMON, *alone, "--output_dir", "alone"), cwd=folder).finish()
     assert refused.returncode == 2 and "processes was 2, now 1" in refused.stderr, refused.stderr[-2000:]
 
 

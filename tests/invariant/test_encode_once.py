@@ -3,8 +3,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import PIL.Image
 import pytest
 import torch
 from datasets import Dataset
+from fixtures.forked import ON_TWO, run
 from safetensors.torch import load_file
 
 from mmr1_trl.errors import BadInputError
@@ -195,7 +194,7 @@ def by_tokens(completion_ids, solution, **kwargs):
 
 def words(*more):
     return [
-        sys.executable, "-m", "mmr1_trl.cli", "grpo", "--model_name_or_path", "figures/tiny", "--num_train_rows", "24",
+        "-m", "mmr1_trl.cli", "grpo", "--model_name_or_path", "figures/tiny", "--num_train_rows", "24",
         "--reward_funcs", "my_reward.by_tokens",
         "--max_completion_length", "6", "--logging_steps", "1", "--report_to", "none", "--disable_tqdm", "true",
         "--learning_rate", "1e-3", "--steps_per_generation", "2", "--gradient_accumulation_steps", "1",
@@ -213,8 +212,7 @@ def test_on_the_command_line(tmp_path, monkeypatch, processes):
     for name, options in (("once", []), ("plain", ["--encode_once", "false"])):
         options += ["--output_dir", name, "--per_device_train_batch_size", 8 // processes]
         options += ["--num_processes", processes] if processes > 1 else []
-        result = subprocess.run(words(*options), cwd=tmp_path, capture_output=True, text=True, timeout=240)
-        assert result.returncode == 0, result.stderr[-3000:]
+        run(*words(*options), cwd=tmp_path)
         logged = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
         losses = [(entry["loss"], entry["grad_norm"], entry["entropy"]) for entry in logged if "loss" in entry]
         runs.append((losses, load_file(tmp_path / name / "model.safetensors"), logged[0].get("vision/encoded")))
@@ -229,12 +227,7 @@ def test_on_the_command_line(tmp_path, monkeypatch, processes):
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
 def test_ranks_with_different_pictures_call_a_sharded_tower_equally_often(family):
     """Two ranks with three and with two distinct pictures: neither waits for the other, and nothing changes."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    result = subprocess.run(
-        [*torchrun, "fixtures.sharded_tower", family], cwd=Path(__file__).parents[1], capture_output=True, text=True,
-        timeout=240,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
+    result = run(*ON_TWO, "-m", "fixtures.sharded_tower", family, cwd=Path(__file__).parents[1])
     ranks = [json.loads(line) for line in sorted(result.stdout.splitlines()) if line.startswith('{"rank')]
     assert [rank["encoded"] for rank in ranks] == [3, 2]
     assert all(rank["tower_calls"] == 1 and rank["equal"] == [True] * 3 for rank in ranks)

@@ -1,13 +1,12 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """With prompts drawn by score a resumed run is the uninterrupted run, bit for bit on a CPU, in every mode."""
 
-import os
-import subprocess
-import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
+from fixtures.forked import ON_TWO, run
 from fixtures.resuming import run_and_resume
 
 from mmr1_trl import MSSRConfig, MSSRTrainer, VASConfig, VASTrainer
@@ -114,9 +113,7 @@ def test_checkpoint_of_another_sampling_is_refused(make_trainer, tmp_path):
 
 
 SCRIPT = """
-    import sys
     import torch
-    sys.path.insert(0, {tests!r})
     from fixtures.ranks import leave_together
     from fixtures.trainers import picture_rows
     from mmr1_trl import VASConfig, VASTrainer
@@ -157,10 +154,6 @@ SCRIPT = """
 @pytest.mark.slow
 def test_two_processes_draw_the_same_and_resume(tmp_path):
     script = tmp_path / "script.py"
-    tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    script.write_text(textwrap.dedent(SCRIPT).format(tests=tests, folder=str(tmp_path)))
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
+    script.write_text(textwrap.dedent(SCRIPT).format(folder=str(tmp_path)))
+    result = run(*ON_TWO, script, cwd=Path(__file__).parents[1])
     assert result.stdout.count("equal on both ranks") == 2

@@ -2,22 +2,15 @@
 """Every rank makes the same number of forwards, generations and collective calls, whatever the others meet."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-
-TESTS = Path(__file__).parents[1]
+from fixtures.forked import ON_TWO, run
 
 
 @pytest.mark.slow
 def test_a_rank_in_trouble_does_as_much_as_the_others(tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--module"]
-    command = [*launch, "fixtures.uneven_ranks", str(tmp_path)]
-    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=280)  # a hang would end here
-    assert done.returncode == 0, done.stderr[-3000:]
+    run(*ON_TWO, "-m", "fixtures.uneven_ranks", tmp_path, cwd=Path(__file__).parents[1])  # a hang would end here
     results = {path.stem.rpartition("-"): json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     methods = {method for method, _, _ in results}
     assert methods == {"grpo", "mssr", "mssr-policy-kl", "mixed", "vas-full", "two-stage", "all"}

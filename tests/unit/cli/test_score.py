@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from datasets import Dataset, load_dataset
+from fixtures import forked
+from fixtures.forked import Forked
 
 from mmr1_trl import VASConfig, VASTrainer
 from mmr1_trl.cli import main
@@ -208,19 +208,18 @@ def test_a_training_config_serves_as_it_is(tmp_path):
 @pytest.mark.slow
 def test_killed_process_goes_on(tmp_path):
     """kill -9 in the middle, then the same command: no prompt is lost, none sampled twice, the table is the same."""
-    script = "import sys; sys.path.insert(0, {!r}); from mmr1_trl.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", script.format(os.path.dirname(__file__)), "score"]
     journal = tmp_path / "parts" / offline_scores.SCORES_JOURNAL
     more = ("--num_train_rows", "48")
-    process = subprocess.Popen([*command, *words(tmp_path / "parts"), *more], stdout=-3, stderr=-3)
+    command = ["-m", "mmr1_trl.cli", "score", *words(tmp_path / "parts"), *more]
+    process = Forked(*command, cwd=os.path.dirname(__file__))
     deadline = time.monotonic() + 240
     while not (journal.is_file() and journal.read_bytes().count(b"\n") > 6) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.finish()
     before = journal.read_bytes()
     assert before.count(b"\n") < 49, "it had finished already"
-    subprocess.run([*command, *words(tmp_path / "parts"), *more], check=True, capture_output=True)
+    forked.run(*command, cwd=os.path.dirname(__file__))
     complete = before[: before.rindex(b"\n") + 1]
     assert journal.read_bytes().startswith(complete)
     prompts = [record["prompt"] for line in journal.read_text().splitlines()[1:] for record in json.loads(line)]
@@ -230,11 +229,9 @@ def test_killed_process_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_score_every_prompt(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
-    command = [sys.executable, "-m", "mmr1_trl.cli", "score", *words(tmp_path), "--num_processes", "2"]
-    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
-    assert result.returncode == 0, result.stderr[-3000:]
+def test_two_processes_score_every_prompt(tmp_path):
+    command = ["-m", "mmr1_trl.cli", "score", *words(tmp_path), "--num_processes", "2"]
+    forked.run(*command, cwd=os.path.dirname(__file__))
     table = load_dataset("parquet", data_files=str(tmp_path / "scores.parquet"), split="train")
     assert len(table) == 10 and set(table["count"]) == {3}
     assert 0.5 < max(table["diversity"]) <= 1.0

@@ -2,13 +2,11 @@
 """The supervised cold start: a short one learns something, is cached whole, and is repeatable."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fixtures.forked import ON_TWO, run
 from fixtures.short_cold_start import STAGES
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
@@ -67,16 +65,9 @@ def test_a_distributed_run_builds_what_one_process_builds(tmp_path, monkeypatch,
         "--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "1", "--report_to", "none",
         "--output_dir", str(tmp_path / "run"), "--max_steps", "1", "--num_generations", "2", "--vas_rollouts", "1",
     ]  # fmt: skip
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--module"]
-    done = subprocess.run(
-        [*launch, "fixtures.short_cold_start", command, *options],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"MMR1_HOME": str(tmp_path / "ranks"), "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        timeout=280,  # a hang would end here
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    monkeypatch.setenv("MMR1_HOME", str(tmp_path / "ranks"))
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    run(*ON_TWO, "-m", "fixtures.short_cold_start", command, *options, cwd=Path(__file__).parents[2])
     monkeypatch.setenv("MMR1_HOME", str(tmp_path / "alone"))
     alone = load_file(cold_start_path(ColdStartConfig(stages=STAGES)) / "model.safetensors")
     (entry,) = (tmp_path / "ranks").iterdir()
