@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from mmr1_trl.cli.config_file import config_path_of, read_config, read_json_mapping
 from mmr1_trl.cli.launch import HUB_TOKEN
 from mmr1_trl.cli.parser import Parser
+from mmr1_trl.cli.upstream_options import UPSTREAM, without_upstream
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.trainers.gone_options import GONE, without_gone
 
@@ -116,6 +117,8 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
     config = without_gone(read_config(config_path, command))
     argv = _words_without_gone(argv)
     parser = _make_parser(command, load_classes(), about)
+    known = {action.dest for action in parser._actions}
+    config, argv = without_upstream(config, known), _words_without_upstream(argv, known)
     if {"-h", "--help"} & set(argv):
         parser.print_help()
         raise SystemExit(0)
@@ -145,6 +148,15 @@ def _words_without_gone(argv: list[str]) -> list[str]:
         parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}")
     given, words = parser.parse_known_args(argv)
     without_gone(vars(given))
+    return words
+
+
+def _words_without_upstream(argv: list[str], known: set[str]) -> list[str]:
+    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    for name in UPSTREAM.keys() - known:
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
+    given, words = parser.parse_known_args(argv)
+    without_upstream(vars(given), known)
     return words
 
 

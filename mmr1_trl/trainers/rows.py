@@ -95,7 +95,7 @@ def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) ->
 
     Args:
         train ([`~datasets.Dataset`]), evaluation ([`~datasets.Dataset`] or `dict`, *optional*):
-            As the trainer was given them.
+            As the trainer was given them. A stream to evaluate on ([`~datasets.IterableDataset`]) is read to its end.
         processor ([`~transformers.ProcessorMixin`]):
             Of the model.
         on_bad_row (`str`):
@@ -113,10 +113,19 @@ def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) ->
         dataset = readable_by(processor, dataset, split)
         return without_control_tokens(dataset, processor, on_bad_row, split)
 
-    train = usable(train, "train_dataset")
+    train, evaluation = usable(train, "train_dataset"), _at_hand(evaluation)
     if isinstance(evaluation, dict):
         return train, {name: usable(part, f"eval_dataset {name}") for name, part in evaluation.items()}
     return train, None if evaluation is None else usable(evaluation, "eval_dataset")
+
+
+def _at_hand(evaluation: Any) -> Any:
+    """Read streams to their end, which every evaluation does; then their rows can be checked before the training."""
+    if isinstance(evaluation, dict):
+        return {name: _at_hand(part) for name, part in evaluation.items()}
+    if not isinstance(evaluation, IterableDataset):
+        return evaluation
+    return Dataset.from_list(list(evaluation.decode(False)), features=evaluation.features)
 
 
 def check_enough_rows(dataset: Dataset, args: "RLVRConfig") -> None:
