@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,34 +48,34 @@ def seconds(work: Callable[[], Any], repeats: int = 3) -> float:
 def state_of(prompts: int, folder: Path) -> dict[str, float]:
     """Size of the state over `prompts` prompts and what one generation batch of 512 ranks and a checkpoint cost."""
     from mmr1_trl import MSSRConfig
-    from mmr1_trl.trainers.baseline import TrackerBaseline
+    from mmr1_trl.data.prompts import Prompts
+    from mmr1_trl.trainers.baselines import ValueTracker
     from mmr1_trl.trainers.checkpoints.state import load_shared_state, save_shared_state
-    from mmr1_trl.trainers.prompt_scores import PromptScores
-    from mmr1_trl.trainers.prompt_source import PromptSource
+    from mmr1_trl.trainers.checkpoints.state import state_of as state_of_parts
+    from mmr1_trl.trainers.rollouts import RolloutBatch
+    from mmr1_trl.trainers.samplers import Online
 
     batch = min(PER_RANK * max(RANKS), prompts // 2)
     args = MSSRConfig(
         output_dir=str(folder), use_cpu=True, prompt_sampling="variance_aware", per_device_train_batch_size=batch,
         report_to="none",
     )  # fmt: skip
-    baseline = TrackerBaseline(prompts, args)
-    source = PromptSource(prompts, batch, seed=0, weighted_fraction=0.5)
-    scores: Any = PromptScores(torch.arange(prompts), args, source.batches_per_epoch, 0, tracker=baseline.tracker)
-    trainer = types.SimpleNamespace(prompt_source=source)
-    scores.for_batch(trainer)  # the first call scores all prompts
-    slots = torch.randint(prompts, (batch,))
-    rewards = (torch.rand(batch) < 0.5).float()
+    numbered = Prompts(torch.arange(prompts))
+    baseline = ValueTracker(numbered, args)
+    sampler = Online(numbered, args, tracker=baseline.tracker)
+    sampler.next_batch()  # the first call scores all prompts
+    numbers = torch.randint(prompts, (batch,))
+    seen = RolloutBatch(numbers, numbers, (torch.rand(batch) < 0.5).float(), group_size=1)
 
     def update() -> None:
-        baseline.advantages(slots, rewards)
-        baseline.observe_kl(torch.tensor(0.01), torch.tensor(1))
-        baseline.finish_batch(lambda tensor: tensor)
+        baseline.advantages(seen)
+        baseline.finish(0.01)
 
     def draw() -> None:
-        scores.touched = slots
-        source.next_batch(scores.for_batch(trainer))
+        sampler.touched = numbers
+        sampler.next_batch()
 
-    tensors = baseline.state_dict() | scores.state_dict()
+    tensors = state_of_parts({"sampler": sampler, "baseline": baseline})[1]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     return {
         "prompts": prompts,
@@ -84,7 +83,7 @@ def state_of(prompts: int, folder: Path) -> dict[str, float]:
         "state_mb": size / 1e6,
         "bytes_per_prompt": size / prompts,
         "update_s": seconds(update),
-        "draw_uniform_s": seconds(lambda: source.next_batch()),
+        "draw_uniform_s": seconds(lambda: sampler.walk.rows(0, batch)),
         "draw_weighted_s": seconds(draw),
         "save_s": seconds(lambda: save_shared_state(folder, {}, tensors)),
         "load_s": seconds(lambda: [t.clone() for t in load_shared_state(folder)[1].values()]),  # else only mapped

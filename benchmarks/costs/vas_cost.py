@@ -7,9 +7,7 @@ Usage: `python benchmarks/costs/vas_cost.py`. Writes `benchmarks/results/vas_cos
 import statistics
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 
@@ -19,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import machine, write_results
 
 from mmr1_trl import VASConfig
-from mmr1_trl.trainers.prompt_scores import PromptScores
-from mmr1_trl.trainers.prompt_source import PromptSource
+from mmr1_trl.data.prompts import Prompts
+from mmr1_trl.trainers.rollouts import RolloutBatch
+from mmr1_trl.trainers.samplers import Online
 
 
 PROMPTS, GROUP, TOKENS, BATCHES = 64, 8, 512, 25
@@ -32,23 +31,17 @@ def costs(num_prompts: int, diversity_weight: float) -> dict[str, float]:
         use_cpu=True, beta=0.0, num_generations=GROUP, per_device_train_batch_size=PROMPTS * GROUP,
         gradient_accumulation_steps=1, vas_diversity_weight=diversity_weight,
     )  # fmt: skip
-    source = PromptSource(num_prompts, PROMPTS, seed=0, weighted_fraction=0.5)
-    scores = PromptScores(torch.arange(num_prompts), args, source.batches_per_epoch, pad_token_id=0)
-    trainer = SimpleNamespace(
-        num_generations=GROUP,
-        prompt_source=source,
-        accelerator=SimpleNamespace(num_processes=1, process_index=0),
-        sum_over_ranks=lambda tensor: tensor,
-    )
+    sampler = Online(Prompts(torch.arange(num_prompts)), args)
     generator = torch.Generator().manual_seed(0)
     draw, observe = [], []
     for _ in range(BATCHES):
         completions = torch.randint(5000, (PROMPTS * GROUP, TOKENS), generator=generator).tolist()
         rewards = torch.randint(2, (PROMPTS * GROUP,), generator=generator).float()
         start = time.perf_counter()
-        rows = source.next_batch(scores.for_batch(trainer))
+        rows, num_weighted = sampler.next_batch()
         drawn = time.perf_counter()
-        scores.observe(trainer, rows.repeat_interleave(GROUP), rewards, completions, defaultdict(list))
+        every = rows.repeat_interleave(GROUP)
+        sampler.observe(RolloutBatch(every, every, rewards, GROUP, num_weighted, completion_ids=completions))
         draw.append(drawn - start)
         observe.append(time.perf_counter() - drawn)
     return {"draw_ms": 1000 * statistics.median(draw[1:]), "update_ms": 1000 * statistics.median(observe[1:])}

@@ -23,7 +23,6 @@ from mmr1_trl.data.figures import load_figures
 from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.rewards import accuracy_reward
-from mmr1_trl.trainers.scoring import rollouts_made
 from studies.starts import start_folder, start_hash
 
 
@@ -137,7 +136,7 @@ class _Measure(TrainerCallback):
         # Only when the rollouts at hand are used up: the next step would sample new ones.
         if state.global_step % args.steps_per_generation:
             return
-        rollouts = rollouts_made(self.trainer)
+        rollouts = self.trainer.budget.rollouts
         finished = rollouts >= self.setting.budget
         if finished or rollouts // self.setting.eval_every > self.curve[-1]["rollouts"] // self.setting.eval_every:
             self.measure(rollouts)

@@ -14,12 +14,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from torch.nn.functional import pad
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mmr1_trl import RLVRTrainer
+from mmr1_trl.trainers.rollouts import RolloutBatch
+from mmr1_trl.trainers.samplers import Uniform
+from mmr1_trl.trainers.samplers.scored import constant_groups
 from studies.lines import (
     RESULTS,
     area,
@@ -58,62 +60,26 @@ SETTING = Setting(
 )
 
 
-class DynamicSamplingTrainer(RLVRTrainer):
+class DynamicSampling(Uniform):
     """
     DAPO's dynamic sampling, https://huggingface.co/papers/2503.14476 (Sec. 3.2): sample on, and throw groups without a
-    learning signal away, until the batch is full. On one process, and with one update per generation batch.
+    learning signal away, until the batch is full.
     """
 
-    MOST_DRAWS = 8
+    rejects = True
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
-        wanted = self.args.prompts_per_generation * self.num_generations
-        parts: list[dict[str, Any]] = []
-        kept = sampled = 0
-        while kept < wanted and sampled < self.MOST_DRAWS * wanted:
-            output = super()._generate_and_score_completions(inputs)
-            groups = self._weighted_rewards().view(-1, self.num_generations)
-            useful = (groups.max(dim=1).values > groups.min(dim=1).values).repeat_interleave(self.num_generations)
-            sampled += len(useful)
-            useful = useful & (useful.cumsum(0) <= wanted - kept)
-            kept += int(useful.sum())
-            if useful.any() or (not parts and sampled == self.MOST_DRAWS * wanted):
-                parts.append(_select(output, useful if useful.any() else torch.ones_like(useful)))
-        self._metrics["train"]["study/dropped_share"].append(1.0 - kept / sampled)
-        return _join(parts)
+    def accept(self, batch: RolloutBatch) -> torch.Tensor:
+        kept = ~constant_groups(batch.groups)
+        self._logged["study/dropped_share"] = 1.0 - kept.double().mean().item()
+        return kept
 
 
-def _select(output: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
-    """Keep some rows of what TRL's generation returns; the figures have one picture of one size per row."""
-    patches = rows.repeat_interleave(output["pixel_values"].shape[0] // len(rows))
-    chosen = {
-        key: value[patches if key == "pixel_values" else rows]
-        for key, value in output.items()
-        if isinstance(value, torch.Tensor) and value.dim() > 0
-    }
-    return chosen | {"num_images": [n for n, keep in zip(output["num_images"], rows.tolist()) if keep]}
+class DynamicSamplingTrainer(RLVRTrainer):
+    """An [`RLVRTrainer`] with [`DynamicSampling`]."""
 
-
-def _join(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put selections together; prompts are padded on their left to the longest, and completions on their right."""
-    prompt, completion = (max(part[key].shape[1] for part in parts) for key in ("prompt_ids", "completion_ids"))
-    joined: dict[str, Any] = {}
-    for key in [key for key in parts[0] if key != "num_images"]:
-        values = []
-        for part in parts:
-            left, right = prompt - part["prompt_ids"].shape[1], completion - part["completion_ids"].shape[1]
-            if key.startswith("prompt"):
-                right = 0
-            elif key.startswith("completion"):
-                left = 0
-            elif key != "mm_token_type_ids":  # one per prompt and completion token
-                left = right = 0
-            values.append(pad(part[key], (left, right)) if left or right else part[key])
-        joined[key] = torch.cat(values)
-    joined["num_items_in_batch"] = joined["completion_mask"].sum()
-    return joined | {"num_images": [n for part in parts for n in part["num_images"]]}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sampler = DynamicSampling(self.prompts, self.args)
 
 
 VAS = {"prompt_sampling": "variance_aware"}
@@ -122,7 +88,7 @@ LEARNING = (
     Arm("uniform"),
     Arm("VAS online", VAS | {"vas_refresh": "online", "vas_diversity_weight": 0.0}),
     Arm("VAS full", FULL),
-    Arm("dynamic sampling", {"encode_once": False}, DynamicSamplingTrainer),
+    Arm("dynamic sampling", {}, DynamicSamplingTrainer),
 )
 BASE = "base: lambda .5, weights .8/.2, N 8, T 48"
 ABLATION_BUDGET = 8192

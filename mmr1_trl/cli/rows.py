@@ -159,7 +159,7 @@ def name_unreadable_golds(rows: Any) -> None:
     Raises:
         [`BadInputError`]: None of them can be read.
     """
-    from mmr1_trl.data.preflight import unreadable_golds
+    from mmr1_trl.data.inspection import unreadable_golds
 
     bad = unreadable_golds(rows)
     if not bad:

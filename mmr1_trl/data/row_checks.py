@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from datasets import Dataset
+import numpy as np
+from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from mmr1_trl.data.columns import ACTION_NAMES, BOX_NAMES
-from mmr1_trl.data.pictures.images import image_counts, without_images
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.data.pictures.images import IMAGE_COLUMNS, image_counts, without_images
+from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.models.processing import tokenizer_of
 
@@ -231,3 +232,90 @@ def without_control_tokens(dataset: Dataset, processor: Any, on_bad_row: str | N
     except BadInputError as error:
         raise BadInputError(f"{name}: {error}") from error
     return dataset.select([row for row in range(len(dataset)) if row not in bad]) if bad else dataset
+
+
+def check_rows(dataset: Any, split: str) -> None:
+    """
+    Refuse a dataset that would fail in the middle of a run.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows with `prompt`, optionally `images` or `image`, and whatever the reward functions read.
+        split (`str`):
+            What to call the dataset in a message, e.g. `"train_dataset"`.
+
+    Raises:
+        [`BadInputError`]: No dataset, a streaming one, no `prompt` column, or a string prompt beside
+            images.
+    """
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Dataset):
+        raise BadInputError(
+            f"{split} must be a datasets.Dataset that can be indexed, got {type(dataset).__name__}. Values are kept "
+            "per prompt, which a stream does not allow: load it without streaming, or keep a part of it with "
+            "`datasets.Dataset.from_list(list(stream.take(n)))`."
+        )
+    if len(dataset) == 0:
+        raise BadInputError(f"{split} has no rows.")
+    if "prompt" not in dataset.column_names:
+        raise BadInputError(
+            f"{split} has no column 'prompt'; its columns are {dataset.column_names}."
+            f"{did_you_mean('prompt', dataset.column_names)} mmr1_trl.data.prepare_dataset makes one from a question "
+            "column."
+        )
+    column = next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
+    if column is None:
+        return
+    counts = np.asarray(image_counts(dataset))
+    if (counts > 0).any():
+        first = dataset.select_columns(["prompt"])[0]["prompt"]
+        if isinstance(first, str):
+            raise BadInputError(
+                f"{split}: column {column!r} holds images, so 'prompt' must be a list of messages, but row 0 has the "
+                f"string {first[:60]!r}. Write it as [{{'role': 'user', 'content': ...}}]."
+            )
+
+
+def mixes_pictures(dataset: Dataset) -> bool:
+    """Whether some rows of a training set have pictures and others have none."""
+    column = next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
+    counts = np.zeros(1) if column is None else np.asarray(image_counts(dataset))
+    return bool((counts > 0).any() and (counts == 0).any())
+
+
+def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) -> tuple[Dataset, Any]:
+    """
+    Check the datasets of a training, and keep text from data text.
+
+    Args:
+        train ([`~datasets.Dataset`]), evaluation ([`~datasets.Dataset`] or `dict`, *optional*):
+            As the trainer was given them. A stream to evaluate on ([`~datasets.IterableDataset`]) is read to its end.
+        processor ([`~transformers.ProcessorMixin`]):
+            Of the model.
+        on_bad_row (`str`):
+            `"error"`, or `"skip"` to leave out the rows whose texts hold control tokens of the model.
+
+    Returns:
+        `tuple[Dataset, Dataset | dict | None]`: Both, without such rows.
+
+    Raises:
+        [`BadInputError`]: See [`check_rows`] and those of [`~mmr1_trl.data.row_checks`].
+    """
+
+    def usable(dataset: Any, split: str) -> Any:
+        check_rows(dataset, split)
+        dataset = readable_by(processor, dataset, split)
+        return without_control_tokens(dataset, processor, on_bad_row, split)
+
+    train, evaluation = usable(train, "train_dataset"), _at_hand(evaluation)
+    if isinstance(evaluation, dict):
+        return train, {name: usable(part, f"eval_dataset {name}") for name, part in evaluation.items()}
+    return train, None if evaluation is None else usable(evaluation, "eval_dataset")
+
+
+def _at_hand(evaluation: Any) -> Any:
+    """Read streams to their end, which every evaluation does; then their rows can be checked before the training."""
+    if isinstance(evaluation, dict):
+        return {name: _at_hand(part) for name, part in evaluation.items()}
+    if not isinstance(evaluation, IterableDataset):
+        return evaluation
+    return Dataset.from_list(list(evaluation.decode(False)), features=evaluation.features)

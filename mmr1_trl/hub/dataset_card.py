@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features, Value
 from huggingface_hub import DatasetCardData
 
+from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.render import existing_license, hub_id, public_name, repo_name, write_card
 
@@ -125,8 +126,6 @@ def _read(files: list[Path]) -> Dataset:
 
 def _fingerprint(table: Dataset) -> str | None:
     """The fingerprint by which checkpoints and scores know their rows."""
-    from mmr1_trl.trainers.rows import fingerprint
-
     return fingerprint(table) if "prompt" in table.column_names else None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
+from mmr1_trl.data.score_table import read_metadata
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.render import existing_license, hub_id, public_name, repo_name, write_card
 from mmr1_trl.run_folder import KEPT_ROWS, SCORES
@@ -43,7 +44,6 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
     Raises:
         [`BadInputError`]: There are no scores, or they are not by `mmr1 score`.
     """
-    from mmr1_trl.trainers.score_table import read_metadata
 
     folder = Path(folder)
     if not (folder / SCORES).is_file():

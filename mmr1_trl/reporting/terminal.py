@@ -99,7 +99,7 @@ def gain(log_history: Sequence[Mapping[str, Any]]) -> str:
     """
     said = []
     for title in ("reward", "accuracy", "entropy"):
-        values = [line[COLUMNS[title]] for line in log_history if COLUMNS[title] in line]
+        values = [line[COLUMNS[title]] for line in log_history if line.get(COLUMNS[title]) is not None]
         if len(values) >= 2:
             tenth = max(1, len(values) // 10)
             first, last = statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])
@@ -116,5 +116,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _number(value: float, digits: int) -> str:
+def _number(value: float | None, digits: int) -> str:
+    if value is None:  # a batch in which nothing could be scored
+        return "-"
     return f"{value:.{digits}f}" if abs(value) < 1e4 else f"{value:.2e}"

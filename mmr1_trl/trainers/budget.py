@@ -7,9 +7,10 @@ here too.
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from datasets import Dataset
 from trl import GRPOConfig
 
 from mmr1_trl.errors import BadInputError
@@ -141,6 +142,49 @@ def describe_cost(config: Any, plan: Plan, num_prompts: int) -> str:
     )
 
 
+@dataclass
+class Budget:
+    """
+    What a run has spent so far, over all ranks. Not counted are the rollouts of an evaluation.
+
+    Args:
+        training (`int`, *optional*), rejected (`int`, *optional*):
+            Rollouts that training has sampled, and how many of them it threw away for a lack of signal.
+        initial (`int`, *optional*), scoring (`int`, *optional*):
+            Rollouts for the first values of the tracker, and those for scores alone.
+        refreshes (`int`, *optional*):
+            How often the scores of all prompts were renewed by rollouts.
+    """
+
+    training: int = 0
+    rejected: int = 0
+    initial: int = 0
+    scoring: int = 0
+    refreshes: int = 0
+
+    @property
+    def rollouts(self) -> int:
+        """All rollouts that were made."""
+        return self.training + self.initial + self.scoring
+
+    def metrics(self, draws_by_score: bool) -> dict[str, float]:
+        """Sums since the start of the run, of which the newest counts and not a mean."""
+        counts = {"num_rollouts": float(self.rollouts)}
+        if self.rejected:
+            counts["num_rejected_rollouts"] = float(self.rejected)
+        if draws_by_score:
+            counts |= {"vas/scoring_rollouts": float(self.scoring), "vas/training_rollouts": float(self.training)}
+        return counts
+
+    def state_dict(self) -> dict[str, int]:
+        """The counts."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Restore what [`~Budget.state_dict`] returned."""
+        vars(self).update(state)
+
+
 def check_batch_sizes(args: GRPOConfig, singles: bool) -> None:
     """
     Explain what [`~trl.GRPOConfig`] would only refuse: batches that hold no whole number of groups.
@@ -185,4 +229,15 @@ def check_batch_sizes(args: GRPOConfig, singles: bool) -> None:
             f"{args.per_device_train_batch_size} x {processes} x {batch // micro} = {batch} completions, which is "
             f"no multiple of num_generations={group}. Nearest: generation_batch_size={below} or {above}, or "
             f"num_generations={nearest}."
+        )
+
+
+def check_enough_rows(dataset: Dataset, args: Any) -> None:
+    """Refuse a training set that does not fill a generation batch ([`BadInputError`])."""
+    prompts = args.prompts_per_generation
+    if len(dataset) < prompts:
+        raise BadInputError(
+            f"train_dataset has {len(dataset)} rows, fewer than the {prompts} prompts of one generation batch "
+            f"(generation_batch_size {args.generation_batch_size} / num_generations {args.num_generations}), so not a "
+            f"single step would be made. Use at least {prompts} rows or a smaller batch."
         )

@@ -11,31 +11,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import TrainerState
 
+from mmr1_trl.data.decoding import RowDecoder
 from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.data.prompts import Prompts
+from mmr1_trl.data.row_checks import check_rows
+from mmr1_trl.data.score_table import PromptTable, read_prompt_table
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 from mmr1_trl.rewards.calling import is_ours, try_rewards
 from mmr1_trl.rewards.grounding.boxes import COORDINATES
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
-from mmr1_trl.trainers.best_model import check_metric
-from mmr1_trl.trainers.budget import check_batch_sizes
-from mmr1_trl.trainers.completions import MEANS
+from mmr1_trl.trainers.baselines import BASELINES
+from mmr1_trl.trainers.budget import check_batch_sizes, check_enough_rows
+from mmr1_trl.trainers.captured import MEANS
+from mmr1_trl.trainers.checkpoints.best import check_metric
 from mmr1_trl.trainers.gone_options import GONE
-from mmr1_trl.trainers.rows import RowReader, check_enough_rows, check_rows, prompt_slots
-from mmr1_trl.trainers.score_table import PromptTable, read_prompt_table
+from mmr1_trl.trainers.samplers import SAMPLERS
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "advantage_baseline": ("group", "value_tracker"),
+    "advantage_baseline": tuple(BASELINES),
     "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
     "tracker_kl_source": ("reference", "policy"),
     "entropy_source": ("full", "sampled_token"),
-    "prompt_sampling": ("uniform", "variance_aware", "uncertainty"),
+    "prompt_sampling": tuple(SAMPLERS),
     "vas_refresh": ("online", "full", "off"),
     "vas_diversity_metric": DIVERSITY_METRICS,
     "vas_variant": ("paper", "released_code"),
@@ -266,14 +269,14 @@ class CheckedRun:
     Args:
         rows ([`~datasets.Dataset`]):
             The training rows, with label noise where that was asked for.
-        slots (`torch.Tensor` of shape `(num_rows,)`):
-            The prompt of each row.
-        table ([`~trainers.score_table.PromptTable`], *optional*):
+        prompts ([`~mmr1_trl.data.prompts.Prompts`]):
+            Which rows hold which prompt.
+        table ([`~mmr1_trl.data.score_table.PromptTable`], *optional*):
             What `prompt_scores` says about the prompts.
     """
 
     rows: Dataset
-    slots: torch.Tensor
+    prompts: Prompts
     table: PromptTable | None
 
 
@@ -321,12 +324,12 @@ def check_run(
             f"entropy_schedule={args.entropy_schedule!r} has to know which labels are wrong: train_dataset has no "
             "column 'is_noisy'. label_noise adds one; otherwise take 'two_stage'."
         )
-    slots = prompt_slots(train_dataset)
+    prompts = Prompts.of(train_dataset)
     table = None
     if args.prompt_scores:
         needs_pass_rates = args.advantage_baseline == "value_tracker" or args.vas_refresh != "off"
-        table = read_prompt_table(args.prompt_scores, train_dataset, slots, needs_pass_rates)
-    return CheckedRun(train_dataset, slots, table)
+        table = read_prompt_table(args.prompt_scores, prompts, needs_pass_rates)
+    return CheckedRun(train_dataset, prompts, table)
 
 
 def _check_rewards(args: Any, functions: Sequence[Any], rows: list[dict[str, Any]]) -> None:
@@ -348,5 +351,5 @@ def _two_rows(args: Any, functions: Sequence[Any], dataset: Dataset) -> list[dic
     """Return the first and the last row as the rewards will see them; none if there is nothing to try on them."""
     if not any(callable(function) and not is_ours(function) for function in functions):
         return []
-    reader = RowReader(dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
+    reader = RowDecoder(dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
     return reader.read([0, len(dataset) - 1])[1]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
-from mmr1_trl.trainers.best_model import choose_metric
+from mmr1_trl.trainers.checkpoints.best import choose_metric
 from mmr1_trl.trainers.checks import check_after, check_before
 from mmr1_trl.trainers.gone_options import refuse_gone
 

@@ -175,13 +175,12 @@ class StepProfile(TrainerCallback):
 
             stack.enter_context(self._clocks_of_trl())
             put(trainer.reader, "read", "data")
-            put(trainer.prompt_source, "next_batch", "scoring")
-            for keeper, names in (
-                (trainer.baseline, ("advantages", "finish_batch")),
-                (trainer.scores, ("for_batch", "observe")),
+            for part, names in (
+                (trainer.baseline, ("prepare", "advantages", "finish")),
+                (trainer.sampler, ("next_batch", "observe")),
             ):
-                for name in names if keeper is not None else ():
-                    put(keeper, name, "scoring")
+                for name in names:
+                    put(part, name, "scoring")
             processor = type(trainer.processing_class)
             put(processor, "__call__", "pre-processing")
             put(processor, "apply_chat_template", "pre-processing")

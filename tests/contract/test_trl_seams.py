@@ -14,7 +14,7 @@ from trl.trainer.utils import RepeatSampler
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.trainers.checks import UPSTREAM_CHOICES
-from mmr1_trl.trainers.prompt_source import PromptSource
+from mmr1_trl.trainers.samplers.base import RowWalk
 
 
 def parameters(function):
@@ -95,19 +95,16 @@ def test_grpo_config_still_refuses_one_generation_and_nothing_else_about_it():
 
 def test_uniform_order_is_the_repeat_samplers():
     sampler = RepeatSampler(range(11), mini_repeat_count=1, batch_size=3, repeat_count=1, shuffle=True, seed=5)
-    source = PromptSource(11, 3, seed=5)
-    for _ in range(4):  # epochs
-        expected = list(sampler)
-        drawn = [row for _ in range(source.batches_per_epoch) for row in source.next_batch().tolist()]
-        assert drawn == expected
+    walk = RowWalk(11, seed=5)
+    for epoch in range(4):
+        assert [row for i in range(3) for row in walk.rows(3 * epoch + i, 3).tolist()] == list(sampler)
 
 
 def test_order_goes_on_after_a_jump():
-    source, other = PromptSource(11, 3, seed=5), PromptSource(11, 3, seed=5)
-    batches = [source.next_batch().tolist() for _ in range(12)]
+    walk, other = RowWalk(11, seed=5), RowWalk(11, seed=5)
+    batches = [walk.rows(number, 3).tolist() for number in range(12)]
     for start in (11, 4, 0):  # forward and backward
-        other.batches_drawn = start
-        assert other.next_batch().tolist() == batches[start]
+        assert other.rows(start, 3).tolist() == batches[start]
 
 
 def test_generated_batch_has_the_keys_and_shapes_we_edit(make_trainer, monkeypatch):

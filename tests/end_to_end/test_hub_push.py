@@ -153,7 +153,7 @@ def test_a_folder_with_a_token_is_refused(hub, push, hub_folder):
 ROWS = """
 from datasets import Image, List
 from mmr1_trl.data import load_data
-from mmr1_trl.trainers.rows import row_digests
+from mmr1_trl.data.prompts import row_digests
 result = []
 for name, revision in sources:
     rows = load_data(name, revision=revision, num_rows=12).cast_column("images", List(Image(decode=False)))
@@ -214,16 +214,17 @@ def test_scores_come_back_by_their_prompts(hub, worker, push, hub_folder):
 import torch
 from mmr1_trl.data import load_data
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.rows import prompt_slots
-from mmr1_trl.trainers.score_table import read_prompt_table
+from mmr1_trl.data.prompts import Prompts
+from mmr1_trl.data.score_table import read_prompt_table
 result = []
 rows = load_data("tester/scored")
 for source in ("scores/scores.parquet", "tester/scores", "tester/scores@v1"):
     shuffled = rows.shuffle(seed=3)
-    result.append(read_prompt_table(source, shuffled, torch.arange(len(shuffled))).pass_rates.tolist())
+    prompts = Prompts.of(shuffled)
+    result.append(prompts.per_row(read_prompt_table(source, prompts).pass_rates).tolist())
 try:
     other = rows.map(lambda row: {"solution": "other"})
-    result.append(str(read_prompt_table("tester/scores", other, torch.arange(len(other)))))
+    result.append(str(read_prompt_table("tester/scores", Prompts.of(other))))
 except BadInputError as error:
     result.append(str(error))
 """

@@ -112,7 +112,7 @@ def test_each_picture_is_decoded_preprocessed_and_encoded_once(train, make_rows)
     assert sum(entry["vision/asked"] for entry in logged) == trainer.vision.asked
     assert sum(entry["vision/encoded"] for entry in logged) == trainer.vision.encoded
     assert all(entry["vision/seconds_saved"] >= 0 for entry in logged) and logged[0]["vision/seconds_saved"] > 0
-    rows_drawn = {2, 3} <= set(trainer.prompt_source._order[:8].tolist())
+    rows_drawn = {2, 3} <= set(trainer.sampler.walk.order[:8].tolist())
     assert trainer.reader.decoded == 8
     assert trainer.vision.store.preprocessed == trainer.vision.encoded == 8 - rows_drawn
 

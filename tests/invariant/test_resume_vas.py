@@ -65,11 +65,14 @@ def test_resumed_equals_uninterrupted(make_trainer, make_rows, tmp_path, case):
     rows = make_rows(16).add_column("pass_rate", [i / 15 for i in range(16)])
     options = options | {"max_steps": 6, "rows": rows, "reward_funcs": first_token_reward}
     whole, resumed = run_and_resume(make_trainer, trainer_class, config_class, at, tmp_path, **options)
-    expected = whole.scores.state_dict()
-    assert expected.keys() == resumed.scores.state_dict().keys()
-    for name, tensor in resumed.scores.state_dict().items():
-        assert torch.equal(tensor.nan_to_num(-1.0), expected[name].nan_to_num(-1.0)), name
-    assert resumed.scores.counters() == whole.scores.counters()
+    expected = whole.sampler.state_dict()
+    assert expected.keys() == resumed.sampler.state_dict().keys()
+    for name, value in resumed.sampler.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value.nan_to_num(-1.0), expected[name].nan_to_num(-1.0)), name
+        else:
+            assert value == expected[name], name
+    assert resumed.budget == whole.budget
 
 
 def test_finished_refresh_is_not_repeated_after_a_resume(make_trainer, tmp_path):
@@ -99,7 +102,7 @@ def test_finished_refresh_is_not_repeated_after_a_resume(make_trainer, tmp_path)
     assert sum(calls) == 4 * 8 + 16 * 2  # steps 3 to 6, and the refresh before step 5 alone
     whole = make_trainer(VASTrainer, VASConfig, output_dir=str(tmp_path / "whole"), **options)
     whole.train()
-    assert torch.equal(resumed.scores.scores, whole.scores.scores)
+    assert torch.equal(resumed.sampler.scores, whole.sampler.scores)
     for mine, other in zip(resumed.model.parameters(), whole.model.parameters()):
         assert torch.equal(mine, other)
 
@@ -133,10 +136,10 @@ SCRIPT = """
                 report_to="none", disable_tqdm=True,
             ),
         )
-        drawn, draw = [], trainer.prompt_source.next_batch
-        trainer.prompt_source.next_batch = lambda weights: (drawn.append(draw(weights)), drawn[-1])[1]
+        drawn, draw = [], trainer.sampler.next_batch
+        trainer.sampler.next_batch = lambda: (drawn.append(draw()), drawn[-1])[1]
         trainer.train(resume_from_checkpoint=resume)
-        mine = torch.cat([torch.stack(drawn).double().flatten(), trainer.scores.scores])
+        mine = torch.cat([torch.stack([rows for rows, _ in drawn]).double().flatten(), trainer.sampler.scores])
         both = trainer.accelerator.gather(mine).view(2, -1)
         assert torch.equal(both[0], both[1])
         return mine, [p.detach().clone() for p in trainer.model.parameters()]

@@ -24,11 +24,6 @@ ROWS = [
     {"run_folder"},
     {"errors"},
 ]
-# What goes when prompts and scores have moved to `data`.
-NOT_YET = {
-    ("mmr1_trl.hub.dataset_card", "mmr1_trl.trainers.rows"),
-    ("mmr1_trl.hub.score_card", "mmr1_trl.trainers.score_table"),
-}
 # Where names may be touched that TRL, transformers and vLLM do not export; `tests/contract` pins them.
 SEAMS = (
     "trainers/trainer.py", "trainers/checkpoints/", "trainers/vision/", "trainers/packing/", "engines/",
@@ -88,7 +83,7 @@ def test_imports_run_one_way():
         for other in imported(module, types=True)
         if level[room(module)] > level[room(other)]
     }
-    assert against <= NOT_YET
+    assert not against
     assert not {other for module in modules() if room(module) == "methods" for other in imported(module, types=True)
                 if room(other) not in ("methods", "errors")}  # fmt: skip
 

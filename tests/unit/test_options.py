@@ -14,7 +14,7 @@ from mmr1_trl.cli.arguments import EvalArguments, RLArguments, SFTArguments, Sou
 from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.gone_options import GONE
-from mmr1_trl.trainers.offline_scores import ScoreConfig
+from mmr1_trl.trainers.scorer import ScoreConfig
 
 
 # class -> (the class whose options it extends, its own options). A new one needs a measurement that shows its worth.

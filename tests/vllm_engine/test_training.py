@@ -58,7 +58,7 @@ def test_initial_rollouts_of_mssr(make_trainer, rows):
     trainer = make_trainer(rows, trainer=MSSRTrainer, config=MSSRConfig, **options)
     trainer.train()
     agree(trainer)
-    assert trainer.value_tracker.values(trainer.prompt_slots).std() > 0  # they were sampled, and counted
+    assert trainer.value_tracker.values(trainer.prompts.numbers).std() > 0  # they were sampled, and counted
 
 
 def test_scores_by_rollouts_of_vas(make_trainer, rows):
@@ -66,9 +66,7 @@ def test_scores_by_rollouts_of_vas(make_trainer, rows):
     trainer = make_trainer(rows, trainer=VASTrainer, config=VASConfig, **options)
     trainer.train()
     agree(trainer)
-    assert (
-        trainer.scores.scoring_rollouts == 3 * 4 * 4
-    )  # before steps 1, 3 and 5; their pictures are in the cache then
+    assert trainer.budget.scoring == 3 * 4 * 4  # before steps 1, 3 and 5; their pictures are in the cache then
 
 
 def test_no_placeholder_is_sampled(make_trainer, rows):

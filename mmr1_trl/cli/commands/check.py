@@ -113,6 +113,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
 
     from transformers import AutoConfig
 
+    from mmr1_trl.data.prompts import Prompts
     from mmr1_trl.data.token_counts import check_vllm_length
     from mmr1_trl.engines.checks import check_engine
     from mmr1_trl.engines.frames import add_training_frames
@@ -120,7 +121,6 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.budget import plan_run
     from mmr1_trl.trainers.checks import check_run
-    from mmr1_trl.trainers.rows import prompt_slots
     from mmr1_trl.trainers.vision.freezing import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
@@ -155,7 +155,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
             report.findings.append(str(error))
     usable = _check_data(report, dataset, processor, config, data_args, progress)
 
-    plan = plan_run(config, len(dataset), num_prompts=int(prompt_slots(dataset).max()) + 1)
+    plan = plan_run(config, len(dataset), num_prompts=Prompts.of(dataset).count)
     report.sections["batches"] = {"processes": processes, **dataclasses.asdict(plan)}
     with refusals(model_path):
         model_config = AutoConfig.from_pretrained(
@@ -214,8 +214,8 @@ def _check_data(
     report: Report, dataset: Any, processor: Any, config: Any, data_args: Any, progress: bool
 ) -> list[int]:
     """Look at every row; return those that the model can be tried on."""
+    from mmr1_trl.data.inspection import inspect_rows, summarize_images, text_histogram, unnamed_choices
     from mmr1_trl.data.mixture import SOURCE_ROW, row_names
-    from mmr1_trl.data.preflight import inspect_rows, summarize_images, text_histogram, unnamed_choices
 
     name = row_names(dataset)
     rows = inspect_rows(dataset, processor, config.min_pixels, config.max_pixels, progress)

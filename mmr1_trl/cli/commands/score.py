@@ -27,7 +27,7 @@ def parse_score(argv: list[str]) -> Settings:
         from trl import ModelConfig
 
         from mmr1_trl.cli.arguments import RLArguments
-        from mmr1_trl.trainers.offline_scores import ScoreConfig
+        from mmr1_trl.trainers.scorer import ScoreConfig
 
         return RLArguments, ScoreConfig, ModelConfig
 
@@ -39,7 +39,7 @@ def run(argv: list[str]) -> int:
     look_first(argv)
     settings = parse_score(argv)
     from mmr1_trl.cli.commands.train import prefer_cpu_where_needed
-    from mmr1_trl.trainers.offline_scores import ScoreConfig
+    from mmr1_trl.trainers.scorer import ScoreConfig
 
     prefer_cpu_where_needed(settings)
     require_writable(settings.values.get("output_dir") or str(ScoreConfig.output_dir))
@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
 
 def _score(settings: Settings) -> int:
     from mmr1_trl.cli.parts import load_parts
-    from mmr1_trl.trainers.offline_scores import Scorer, summarize
+    from mmr1_trl.trainers.scorer import Scorer, summarize
 
     built: tuple[Any, ...] = settings.build()
     data_args, config, model_args = built
@@ -67,7 +67,7 @@ def _score(settings: Settings) -> int:
     config, scorer = parts.config, parts.make(Scorer)
     dataset_name = f"{data_args.dataset_name} ({data_args.dataset_train_split})"
     metadata = scorer.describe(dataset_name, model_args.model_name_or_path, model_args.model_revision)
-    prompts = int(scorer.prompt_slots.max()) + 1
+    prompts = scorer.prompts.count
     scorer.accelerator.print(
         f"Scoring {prompts:,} prompts x {config.vas_rollouts} rollouts = {prompts * config.vas_rollouts:,} rollouts."
     )

@@ -280,6 +280,10 @@ def fit_pixels(image: Image.Image, min_pixels: int | None = None, max_pixels: in
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
+# The columns of a row that pictures may be in.
+IMAGE_COLUMNS = ("images", "image")
+
+
 def image_counts(dataset: Dataset) -> list[int]:
     """
     Count the images of every row without reading or decoding one.

@@ -16,15 +16,18 @@ from mmr1_trl.run_folder import (
     TRAINER_STATE,
     rank_files,
 )
-from mmr1_trl.trainers.cards import CardMixin
+from mmr1_trl.trainers.checkpoints.cards import CardMixin
+from mmr1_trl.trainers.checkpoints.earlier import brought_up_to_date
 from mmr1_trl.trainers.checkpoints.state import (
     check_resumable,
+    give_back,
     load_rank_state,
     load_shared_state,
     reading,
     require_like,
     save_rank_state,
     save_shared_state,
+    state_of,
 )
 from mmr1_trl.trainers.checkpoints.whole import WholeCheckpoints
 from mmr1_trl.trainers.guards.exhaustion import out_of_memory_advice, saving
@@ -38,8 +41,9 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
     """
     [`~trl.GRPOTrainer`] with checkpoints that resume exactly, in the middle of a generation batch too.
 
-    A subclass with state of its own says so in `shared_state` (the same on all ranks) and `rank_state`, takes it back
-    in `load_shared_state` and `load_rank_state`, and tells in `run_identity` what its checkpoints depend on.
+    A subclass with state of its own names the parts that have it in `shared_parts` (the same on all ranks), says the
+    rest in `rank_state` and takes it back in `load_rank_state`, and tells in `run_identity` what its checkpoints
+    depend on.
     """
 
     args: Any
@@ -57,12 +61,9 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
         """What must be the same for a checkpoint to continue this run, as plain values with readable names."""
         return {"rows": len(self.train_dataset), "processes": self.accelerator.num_processes}
 
-    def shared_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Plain values and tensors that are the same on all ranks."""
-        return {}, {}
-
-    def load_shared_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        """Take back what `shared_state` returned."""
+    def shared_parts(self) -> dict[str, Any]:
+        """Whatever has a `state_dict` and a `load_state_dict` that is the same on all ranks, by name."""
+        return {}
 
     def rank_state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Plain values and tensors of this rank."""
@@ -118,7 +119,7 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
         plain = plain | {"sums_for_log": sums}
         save_rank_state(folder, self.accelerator.process_index, buffered, tensors, plain)
         if self.args.should_save:
-            plain, tensors = self.shared_state()
+            plain, tensors = state_of(self.shared_parts())
             plain |= {"identity": self.run_identity(), "step": self._step}
             save_shared_state(folder, plain, tensors | self._moved_reference())
 
@@ -127,12 +128,14 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
         if checkpoint is None:
             return
         folder = Path(checkpoint)
-        plain, tensors = load_shared_state(folder)
+        fresh = state_of(self.shared_parts())[1]
+        with reading(folder, STATE_JSON):
+            plain, tensors = brought_up_to_date(*load_shared_state(folder), fresh, self.args)
         own = {name: tensor for name, tensor in tensors.items() if not name.startswith(REFERENCE)}
-        require_like(folder, STATE_TENSORS, own, self.shared_state()[1])
+        require_like(folder, STATE_TENSORS, own, fresh)
         with reading(folder, STATE_JSON):
             self._step = plain["step"]
-            self.load_shared_state(plain, tensors)
+            give_back(self.shared_parts(), plain, tensors)
         with reading(folder, STATE_TENSORS):
             self._restore_reference(folder, tensors)
         rank, device = self.accelerator.process_index, self.accelerator.device

@@ -107,6 +107,39 @@ def require_like(
             raise _unusable(checkpoint, what, problem)
 
 
+def state_of(parts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """
+    Ask parts for their states.
+
+    Args:
+        parts (`dict[str, Any]`):
+            Whatever has a `state_dict` of tensors and plain values, by name.
+
+    Returns:
+        `tuple[dict, dict[str, torch.Tensor]]`: The plain values under `"parts"` by name, and the tensors, called
+        `name.tensor`.
+    """
+    states = {name: part.state_dict() for name, part in parts.items()}
+    plain = {
+        name: {key: value for key, value in state.items() if not isinstance(value, torch.Tensor)}
+        for name, state in states.items()
+    }
+    tensors = {
+        f"{name}.{key}": value
+        for name, state in states.items()
+        for key, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
+    return {"parts": plain}, tensors
+
+
+def give_back(parts: dict[str, Any], plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """Let parts take back what [`state_of`] returned, out of other tensors as well."""
+    for name, part in parts.items():
+        own = {k.removeprefix(f"{name}."): t for k, t in tensors.items() if k.startswith(f"{name}.")}
+        part.load_state_dict(plain["parts"][name] | own)
+
+
 def save_shared_state(folder: Path, meta: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     """Write what all ranks share; called on the main process of a node."""
     write_tensors(folder / STATE_TENSORS, tensors)

@@ -10,7 +10,7 @@ import torch
 from transformers.utils import logging
 
 from mmr1_trl.errors import TrainingStopped
-from mmr1_trl.trainers.completions import own_tokens
+from mmr1_trl.trainers.captured import own_tokens
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 
 

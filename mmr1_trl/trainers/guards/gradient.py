@@ -2,11 +2,15 @@
 """Says when a run trains on nothing: rewards that do not vary, or a gradient of nothing although they do."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
+
+from mmr1_trl.trainers.rollouts import sum_over_ranks
 
 
 logger = logging.get_logger(__name__)
@@ -21,18 +25,20 @@ class GradientGuard(TrainerCallback):
     again each time that their number has doubled; and at the end of training, if it was most of it.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            The trainer that calls `generated` and `check`.
+        group_size (`int`, *optional*):
+            Completions of a prompt that are compared with each other; `None` where each is compared with what a
+            baseline knows of other batches.
+        step (`Callable[[], int]`):
+            Says how many optimizer steps were made.
     """
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
+    def __init__(self, group_size: int | None, step: Callable[[], int]) -> None:
+        self.group_size, self.step = group_size, step
         self.flat = self.lost = 0  # in a row: generation batches, updates
         self.updates = self.empty = 0  # since the start or the resume: all, and those that changed nothing
         self._advantage = 0.0
         self._differ = False  # whether rewards do
         self._rewards = ""
-        trainer.add_callback(self)
 
     def generated(self, advantages: torch.Tensor, rewards: torch.Tensor) -> None:
         """
@@ -45,17 +51,16 @@ class GradientGuard(TrainerCallback):
                 Of the completions of all ranks, NaN where none could be given.
         """
         sums = torch.tensor([advantages.abs().sum().item(), advantages.numel()], dtype=torch.float64)
-        total, number = self.trainer.sum_over_ranks(sums).tolist()
+        total, number = sum_over_ranks(sums).tolist()
         self._advantage = total / number
-        # Rewards are compared within their group, or with what a value tracker knows of other batches.
-        groups = rewards.view(-1, self.trainer.num_generations if self.trainer.baseline is None else len(rewards))
+        groups = rewards.view(-1, self.group_size or len(rewards))
         low, high = groups.nan_to_num(math.inf).amin(dim=1), groups.nan_to_num(-math.inf).amax(dim=1)
         self._differ = bool((high > low).any())
         scored = bool((high >= low).any())
         self._rewards = f"rewards from {low.min():.3g} to {high.max():.3g}" if scored else "no rewards at all"
         self.flat = 0 if self._differ else self.flat + 1
         if _is_time(self.flat):
-            within = "of a prompt" if self.trainer.baseline is None else "of a batch"
+            within = "of a batch" if self.group_size is None else "of a prompt"
             self._warn(
                 f"nothing could be learned from {self.flat} generation batches in a row: {self._rewards}, the same "
                 f"for all completions {within}. `mmr1 check` shows what the rewards make of a few completions; easier "
@@ -95,8 +100,8 @@ class GradientGuard(TrainerCallback):
             )
 
     def _warn(self, message: str) -> None:
-        if self.trainer.is_world_process_zero():
-            logger.warning(f"Step {self.trainer.state.global_step}: {message}")
+        if PartialState().is_main_process:
+            logger.warning(f"Step {self.step()}: {message}")
 
 
 def _is_time(count: int) -> bool:

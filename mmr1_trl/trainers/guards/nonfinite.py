@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from mmr1_trl.data.mixture import SOURCE, SOURCE_ROW
 from mmr1_trl.errors import BadInputError, TrainingStopped
+from mmr1_trl.trainers.rollouts import sum_over_ranks
 
 
 logger = logging.get_logger(__name__)
@@ -93,7 +94,7 @@ class NonFiniteGuard(TrainerCallback):
         bad_loss = any(not bool(torch.isfinite(loss)) for loss in self._losses)
         # With fp16 the gradient scaler tries scales that overflow, and passes over such steps by itself.
         bad_gradient = not self.trainer.args.fp16 and not math.isfinite(float(grad_norm))
-        flags = self.trainer.sum_over_ranks(torch.tensor([bad_rows, bad_loss, bad_gradient], dtype=torch.float32))
+        flags = sum_over_ranks(torch.tensor([bad_rows, bad_loss, bad_gradient], dtype=torch.float32))
         self._found = [name for name, flag in zip(PARTS, flags.tolist()) if flag]
         if self.skip:
             metrics["guard/skipped_steps"].append(float(bool(self._found)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mmr1_trl.trainers.baselines import GroupMean
 from mmr1_trl.trainers.guards.agreement import AgreementGuard
 from mmr1_trl.trainers.guards.gradient import GradientGuard
 from mmr1_trl.trainers.guards.nonfinite import NonFiniteGuard
@@ -25,7 +26,11 @@ class StepGuards:
         self.trainer = trainer
         self.nonfinite = NonFiniteGuard(trainer, trainer.args.on_nonfinite)
         self.agreement = AgreementGuard(trainer)
-        self.gradient = GradientGuard(trainer)
+        within_groups = isinstance(trainer.baseline, GroupMean)
+        self.gradient = GradientGuard(
+            trainer.num_generations if within_groups else None, lambda: trainer.state.global_step
+        )
+        trainer.add_callback(self.gradient)
         self.rows: Sequence[int] | None = None  # of the prompts that are being sampled, if they are training rows
 
     def sampled(self, prompts: Any, generated: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -19,8 +19,8 @@ from transformers import PreTrainedModel
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
+from mmr1_trl.data.pictures.images import IMAGE_COLUMNS
 from mmr1_trl.models.families import FAMILIES
-from mmr1_trl.trainers.rows import IMAGE_COLUMNS
 from mmr1_trl.trainers.vision.freezing import (
     freeze_vision_tower,
     is_frozen,

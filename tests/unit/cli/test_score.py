@@ -18,9 +18,9 @@ from mmr1_trl.cli import main
 from mmr1_trl.cli.commands.score import run
 from mmr1_trl.data.load import load_data
 from mmr1_trl.data.pictures.images import open_image
-from mmr1_trl.trainers import offline_scores
-from mmr1_trl.trainers.offline_scores import ScoreConfig, Scorer
-from mmr1_trl.trainers.score_table import read_metadata
+from mmr1_trl.data.score_table import read_metadata
+from mmr1_trl.trainers import scorer as offline
+from mmr1_trl.trainers.scorer import ScoreConfig, Scorer
 
 
 def even_first_token(completion_ids, **kwargs):
@@ -70,7 +70,7 @@ def test_table_filter_and_use(tmp_path, make_trainer):
         vas_refresh="off", prompt_scores=str(folder / "scores.parquet"),
     )  # fmt: skip
     by_id = dict(zip(map(str, table["prompt_id"]), table["score"]))
-    assert trainer.scores.scores[trainer.prompt_slots].tolist() == pytest.approx([by_id[str(i)] for i in expected])
+    assert trainer.sampler.scores[trainer.prompts.numbers].tolist() == pytest.approx([by_id[str(i)] for i in expected])
 
 
 def test_kept_rows_hold_their_pictures(make_trainer, tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_kept_rows_hold_their_pictures(make_trainer, tmp_path, monkeypatch):
         Scorer, ScoreConfig, rows=rows, reward_funcs=even_first_token, min_pass_rate=0.5,
         output_dir=str(tmp_path / "scores"),
     )  # fmt: skip
-    slots = scorer.prompt_slots.tolist()
+    slots = scorer.prompts.numbers.tolist()
     scorer._write_kept(tmp_path / "kept.parquet", [{"prompt": s, "successes": int(s < 4), "trials": 1} for s in slots])
     wanted = {rows["prompt_id"][row] for row, slot in enumerate(slots) if slot < 4}
     shutil.rmtree(path.parent)
@@ -105,7 +105,7 @@ def test_scores_are_those_of_a_training_refresh(make_trainer, make_rows, tmp_pat
         output_dir=str(tmp_path / "t"), **options,
     )  # fmt: skip
     trainer.train()
-    assert table["score"] == pytest.approx(trainer.scores.scores.tolist(), abs=1e-12)
+    assert table["score"] == pytest.approx(trainer.sampler.scores.tolist(), abs=1e-12)
     assert table["prompt_id"] == list(range(6))
 
 
@@ -208,7 +208,7 @@ def test_a_training_config_serves_as_it_is(tmp_path):
 @pytest.mark.slow
 def test_killed_process_goes_on(tmp_path):
     """kill -9 in the middle, then the same command: no prompt is lost, none sampled twice, the table is the same."""
-    journal = tmp_path / "parts" / offline_scores.SCORES_JOURNAL
+    journal = tmp_path / "parts" / offline.SCORES_JOURNAL
     more = ("--num_train_rows", "48")
     command = ["-m", "mmr1_trl.cli", "score", *words(tmp_path / "parts"), *more]
     process = Forked(*command, cwd=os.path.dirname(__file__))

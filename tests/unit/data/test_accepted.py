@@ -10,12 +10,12 @@ from datasets import Dataset
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.accepted import read_accepted
 from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit
 from mmr1_trl.hub.dataset_card import COLUMNS
 from mmr1_trl.rewards import accuracy_reward
 from mmr1_trl.rewards.scoring import row_question, score_answer, score_answers
-from mmr1_trl.trainers.rows import fingerprint
 
 
 def votes(*words):

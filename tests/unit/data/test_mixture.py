@@ -14,8 +14,8 @@ from mmr1_trl.data import mix_rows, prepare_dataset
 from mmr1_trl.data.mixture import read_entries, row_names
 from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.data.pictures.images import image_counts
+from mmr1_trl.data.prompts import Prompts
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.rows import prompt_slots
 
 
 def picture(color):
@@ -63,7 +63,7 @@ def test_columns_are_those_of_all_in_one_type():
 def test_weights_and_ids():
     rows = mixed({"geo": 2.5, "math": 0.5})
     assert rows["source"][:].count("geo") == 10 and rows["source"][:].count("math") == 3
-    assert int(prompt_slots(rows).max()) + 1 == 4 + 3  # a row that is taken twice is one prompt
+    assert Prompts.of(rows).count == 4 + 3  # a row that is taken twice is one prompt
     assert mixed({"math": 0.5})["prompt_id"][:] == mixed({"math": 0.5})["prompt_id"][:]
     own = [
         Dataset.from_dict({"prompt": ["a", "b"], "solution": ["1", "2"], "prompt_id": ids}) for ids in ([0, 1], [1, 1])

@@ -702,8 +702,8 @@ def test_hub_names(monkeypatch):
 )
 def test_a_dataset_that_the_hub_library_cannot_load_is_one_message(monkeypatch, failure, reason):
     import mmr1_trl.data.load as load
+    from mmr1_trl.data.score_table import _load_table
     from mmr1_trl.evaluation.benchmarks.base import Benchmark, load_benchmark
-    from mmr1_trl.trainers.score_table import _load_table
 
     def fake(name, *args, **kwargs):
         if name == "owner/good":
@@ -716,7 +716,7 @@ def test_a_dataset_that_the_hub_library_cannot_load_is_one_message(monkeypatch, 
     sources = (("owner/bad", None, "test"), ("owner/good", None, "test"))
     rows = load_benchmark(Benchmark("chart", sources, "image", lambda row: {key: row[key] for key in row}))
     assert len(rows) == 4
-    monkeypatch.setattr("mmr1_trl.trainers.score_table.load_dataset", fake)
+    monkeypatch.setattr("mmr1_trl.data.score_table.load_dataset", fake)
     with pytest.raises(BadInputError, match="prompt_scores='owner/bad' is no column"):
         _load_table("owner/bad", ["prompt"])
 

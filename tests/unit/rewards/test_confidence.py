@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from mmr1_trl import RLVRTrainer
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards import negative_entropy_reward, self_certainty_reward
-from mmr1_trl.trainers.self_certainty import SelfCertainty, check_head
+from mmr1_trl.trainers.entropy import SelfCertainty, check_head
 
 
 REWARDS = pytest.mark.parametrize("reward", [negative_entropy_reward, self_certainty_reward])
@@ -56,7 +56,7 @@ def test_reward_is_the_dense_mean(make_trainer, monkeypatch, reward, sign, dense
         values = dense((logits[:, -length - 1 : -1].double() / 1.3).log_softmax(-1))
         mask = output["completion_mask"]
         expected = sign * (values * mask).sum(-1) / mask.sum(-1)
-        seen.append((self._rewards[:, 0].clone(), expected.float(), mask.sum(-1)))
+        seen.append((self.captured.rewards[:, 0].clone(), expected.float(), mask.sum(-1)))
         return output
 
     monkeypatch.setattr(RLVRTrainer, "_generate_and_score_completions", watched)
@@ -87,7 +87,7 @@ def test_self_certainty_of_capped_logits_is_refused(make_trainer, monkeypatch):
     trainer = make_trainer(reward_funcs=negative_entropy_reward, **TWO_UPDATES)
     trainer.model.config.get_text_config().final_logit_softcapping = 30.0
     with pytest.raises(BadInputError, match="changed by final_logit_softcapping"):
-        check_head(trainer)
+        check_head(trainer.model.config, sharded=False)
 
 
 @REWARDS

@@ -22,6 +22,7 @@ from mmr1_trl.hub.scan import clean
 from mmr1_trl.run_folder import (
     COMPLETE,
     STATE_JSON,
+    STATE_TENSORS,
     TRAINER_STATE,
     describe_files,
     find_damage,
@@ -29,7 +30,7 @@ from mmr1_trl.run_folder import (
     require_whole,
     seal,
 )
-from mmr1_trl.trainers.cards import CardMixin
+from mmr1_trl.trainers.checkpoints.cards import CardMixin
 
 
 STEP = 3  # in the middle of a generation batch: rollouts are kept in the checkpoint
@@ -249,13 +250,14 @@ def touched(file: str, alter):
     return lambda checkpoint: change(checkpoint / file, alter)
 
 
+TRACKER = "baseline.tracker"
 FIRST = "model.language_model.embed_tokens.weight"
 LOADED = {
-    "tracker NaN": ("mssr", state_tensor("tracker.alpha", to_nan), "tracker.alpha holds 1 value that are not finite"),
-    "tracker shape": ("mssr", state_tensor("tracker.alpha", lambda t: t[:-1]), r"tracker.alpha has the shape \(15,\)"),
-    "tracker gone": ("mssr", without("tracker.beta", "rlvr_state.safetensors"), "it lacks tracker.beta"),
-    "scores shape": ("mssr", state_tensor("scores.scores", lambda t: t[:-1]), r"scores.scores has the shape \(15,\)"),
-    "counter gone": ("mssr", json_without(STATE_JSON, "batches_drawn"), "it lacks 'batches_drawn'"),
+    "tracker NaN": ("mssr", state_tensor(f"{TRACKER}.alpha", to_nan), "alpha holds 1 value that are not finite"),
+    "tracker shape": ("mssr", state_tensor(f"{TRACKER}.alpha", lambda t: t[:-1]), r"alpha has the shape \(15,"),
+    "tracker gone": ("mssr", without(f"{TRACKER}.beta", STATE_TENSORS), "it lacks baseline.tracker.beta"),
+    "scores shape": ("mssr", state_tensor("sampler.scores", lambda t: t[:-1]), r"sampler.scores has the shape \(15,"),
+    "counter gone": ("mssr", json_without(STATE_JSON, "parts", "sampler", "batches_drawn"), "it lacks"),
     "rank state gone": ("mssr", json_without("rlvr_rank_0.json", "meta", "bad_rows"), "it lacks 'bad_rows'"),
     "rank plain gone": ("mssr", json_without("rlvr_rank_0.json", "meta"), "it lacks 'meta'"),
     "weight gone": ("mssr", None, "its weights lack "),

@@ -9,9 +9,9 @@ import pytest
 from datasets import Dataset, Image, List
 
 from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig, run_folder
+from mmr1_trl.data.decoding import RowDecoder
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.checkpoints import whole
-from mmr1_trl.trainers.rows import RowReader
 
 
 MSSR = {"beta": 0.0, "tracker_forgetting": "fixed"}
@@ -141,12 +141,12 @@ def test_bad_picture_of_an_evaluation_stops_or_is_skipped(make_trainer, make_row
 
 
 def test_reader_gives_the_next_readable_row_and_refuses_a_set_without_any():
-    reader = RowReader(encoded_rows(5, bad=[0, 4]), on_bad_row="skip")
+    reader = RowDecoder(encoded_rows(5, bad=[0, 4]), on_bad_row="skip")
     rows, records = reader.read([4, 2, 4, 0])
     assert rows == [1, 2, 1, 1]
     assert [record["solution"] for record in records] == ["1", "2", "1", "1"]
     with pytest.raises(BadInputError, match="No row"):
-        RowReader(encoded_rows(3, bad=[0, 1, 2]), on_bad_row="skip").read([1])
+        RowDecoder(encoded_rows(3, bad=[0, 1, 2]), on_bad_row="skip").read([1])
 
 
 def test_missing_scores_are_named(make_trainer, make_rows, tmp_path):

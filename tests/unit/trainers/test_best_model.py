@@ -14,7 +14,7 @@ from mmr1_trl.cli.parts import adapters
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.preflight import missing_extras
 from mmr1_trl.rewards import accuracy_reward
-from mmr1_trl.trainers.best_model import check_metric
+from mmr1_trl.trainers.checkpoints.best import check_metric
 
 
 EVALUATED = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}

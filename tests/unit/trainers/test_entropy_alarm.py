@@ -9,7 +9,7 @@ from transformers.utils import logging as transformers_logging
 
 from mmr1_trl import RLVRConfig
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.entropy_alarm import EntropyAlarm
+from mmr1_trl.trainers.guards.entropy_alarm import EntropyAlarm
 
 
 SMALL = {"num_generations": 2, "max_completion_length": 4, "max_steps": 3}

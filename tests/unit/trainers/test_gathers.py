@@ -9,7 +9,7 @@ import pickle
 import PIL.Image
 import pytest
 
-from mmr1_trl.trainers.gathers import LeanGathers
+from mmr1_trl.trainers.vision.gathers import LeanGathers
 
 
 def opened():

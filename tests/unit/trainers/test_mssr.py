@@ -7,11 +7,11 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
-import mmr1_trl.trainers.trainer as trainer_module
+import mmr1_trl.trainers.baselines as baselines_module
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.baseline import normalize_advantages, row_kl
-from mmr1_trl.trainers.cards import describe_run
+from mmr1_trl.trainers.baselines import normalize_advantages, row_kl
+from mmr1_trl.trainers.checkpoints.cards import describe_run
 
 
 ALIGNED = {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
@@ -98,10 +98,10 @@ def test_advantage_uses_the_value_before_the_update(make_trainer, make_rows, mon
     rewards, advantages = [], []
     original = trainer.baseline.advantages
 
-    def watched(slots, r):
-        result = original(slots, r)
-        rewards.append(dict(zip(slots.tolist(), r.tolist())))
-        advantages.append(dict(zip(slots.tolist(), result.tolist())))
+    def watched(batch):
+        result = original(batch)
+        rewards.append(dict(zip(batch.prompts.tolist(), batch.rewards.tolist())))
+        advantages.append(dict(zip(batch.prompts.tolist(), result.tolist())))
         return result
 
     trainer.baseline.advantages = watched
@@ -273,7 +273,7 @@ def test_initial_values_from_scores(make_trainer, make_rows, tmp_path, where):
         table.to_parquet(source) if where == "parquet" else table.to_json(source)
     rows = rows.shuffle(seed=3)
     trainer = make_trainer(MSSRTrainer, MSSRConfig, rows=rows, prompt_scores=source)
-    values = trainer.value_tracker.values(trainer.prompt_slots).tolist()
+    values = trainer.value_tracker.values(trainer.prompts.numbers).tolist()
     for row, value in zip(rows["prompt_id"], values):
         number = int(row[1:])
         assert value == pytest.approx(rates[number] if where == "column" or number < 8 else 0.5)
@@ -325,7 +325,7 @@ def test_the_kl_leaves_out_what_tools_have_answered(make_trainer, monkeypatch, s
         return row_kl(logps, other_logps, mask)
 
     trainer._generate = with_tools
-    monkeypatch.setattr(trainer_module, "row_kl", watched)
+    monkeypatch.setattr(baselines_module, "row_kl", watched)
     trainer.train()
     # Random weights hardly ever end a completion of six tokens early.
     assert masks and all((mask[:, 4:] == 0).all() and mask[:, :3].any() for mask in masks)

@@ -20,23 +20,6 @@ def warned(caplog, monkeypatch):
     return lambda: [r.getMessage() for r in caplog.records if r.name == "mmr1_trl.trainers.guards.gradient"]
 
 
-class FakeTrainer:
-    """What the guard asks a trainer for."""
-
-    num_generations = 2
-    baseline = None
-    state = type("State", (), {"global_step": 0})
-
-    def add_callback(self, callback):
-        pass
-
-    def sum_over_ranks(self, tensor):
-        return tensor
-
-    def is_world_process_zero(self):
-        return True
-
-
 NAN = float("nan")
 
 
@@ -54,7 +37,7 @@ NAN = float("nan")
     ],
 )
 def test_updates_without_a_gradient_are_counted(warned, rewards, advantages, norms, said):
-    guard = GradientGuard(FakeTrainer())
+    guard = GradientGuard(2, lambda: 0)
     for norm in norms:
         guard.generated(torch.tensor(advantages), torch.tensor(rewards))
         guard.check(norm)
@@ -64,20 +47,18 @@ def test_updates_without_a_gradient_are_counted(warned, rewards, advantages, nor
 
 
 @pytest.mark.parametrize(
-    ("rewards", "baseline", "said", "words"),
+    ("rewards", "group_size", "said", "words"),
     [
-        ([1.0, 1.0, 0.0, 0.0], None, 3, "rewards from 0 to 1, the same for all completions of a prompt"),
-        ([1.0, 1.0, NAN, 0.5], None, 3, "rewards from 0.5 to 1"),
-        ([0.0, 0.0, 0.0, 0.0], "tracker", 3, "rewards from 0 to 0, the same for all completions of a batch"),
-        ([NAN] * 4, None, 3, "no rewards at all"),
-        ([1.0, 1.0, 0.0, 0.0], "tracker", 0, None),
-        ([1.0, 0.5, 0.0, 0.0], None, 0, None),
+        ([1.0, 1.0, 0.0, 0.0], 2, 3, "rewards from 0 to 1, the same for all completions of a prompt"),
+        ([1.0, 1.0, NAN, 0.5], 2, 3, "rewards from 0.5 to 1"),
+        ([0.0, 0.0, 0.0, 0.0], None, 3, "rewards from 0 to 0, the same for all completions of a batch"),
+        ([NAN] * 4, 2, 3, "no rewards at all"),
+        ([1.0, 1.0, 0.0, 0.0], None, 0, None),
+        ([1.0, 0.5, 0.0, 0.0], 2, 0, None),
     ],
 )
-def test_rewards_that_do_not_differ_are_named(warned, rewards, baseline, said, words):
-    trainer = FakeTrainer()
-    trainer.baseline = baseline
-    guard = GradientGuard(trainer)
+def test_rewards_that_do_not_differ_are_named(warned, rewards, group_size, said, words):
+    guard = GradientGuard(group_size, lambda: 0)
     for _ in range(5):
         guard.generated(torch.zeros(4), torch.tensor(rewards))
     assert [f"{said} generation batches in a row" in message and words in message for message in warned()] == [

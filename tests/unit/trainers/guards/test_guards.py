@@ -51,8 +51,8 @@ def poison(monkeypatch):
 
         def poisoned(self, *args, **kwargs):
             logps, *others = forward(self, *args, **kwargs)
-            if self._loss_inputs is not None:
-                bad = self._loss_inputs["rows"].unsqueeze(1) == row
+            if self.captured.phase == "loss":
+                bad = self.captured.micro_batch["rows"].unsqueeze(1) == row
                 logps = torch.where(bad, torch.nan, logps)
             return logps, *others
 
@@ -123,8 +123,10 @@ def test_skipping_for_ever_is_no_training(make_trainer, rows, monkeypatch):
 
 def test_a_kl_that_is_no_number_leaves_the_tracker_alone(make_trainer, rows):
     trainer = make_trainer(MSSRTrainer, MSSRConfig, rows=rows, max_steps=1, beta=0.05)
-    trainer.baseline.observe_kl(torch.tensor(float("nan")), torch.tensor(4))
-    assert trainer.baseline.finish_batch(lambda tensor: tensor) is None
+    trainer.kl.sums = torch.tensor([float("nan"), 4.0], dtype=torch.float64)
+    kl = trainer.kl.finish()
+    assert kl is None and not trainer.kl.sums.any()
+    trainer.baseline.finish(kl)
     assert torch.isfinite(trainer.baseline._clock) and 0 < trainer.value_tracker.rho < 1
 
 

@@ -11,14 +11,13 @@ import torch
 from datasets import Dataset
 from datasets.table import embed_table_storage
 
+from mmr1_trl.data.score_table import write_table
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.text_diversity import trajectory_diversity
 from mmr1_trl.methods.variance_promotion import outcome_variance, variance_promotion_score
 from mmr1_trl.run_folder import KEPT_ROWS, SCORES, SCORES_JOURNAL, Journal
 from mmr1_trl.trainers.config import RLVRConfig
-from mmr1_trl.trainers.rows import fingerprint, row_digests
-from mmr1_trl.trainers.score_table import write_table
-from mmr1_trl.trainers.scoring import SAMPLING, first_rows, score_prompts, weights_digest
+from mmr1_trl.trainers.rollouts import SAMPLING, score_prompts, weights_digest
 from mmr1_trl.trainers.trainer import RLVRTrainer
 
 
@@ -105,7 +104,7 @@ class Scorer(RLVRTrainer):
             "revision": revision,
             "weights": weights_digest(self.accelerator.unwrap_model(self.model)),
             "dataset": dataset_name,
-            "fingerprint": fingerprint(self.train_dataset),
+            "fingerprint": self.prompts.fingerprint,
             "rewards": list(self.reward_func_names),
             **{name: getattr(self.args, name) for name in ("vas_rollouts", *SAMPLING, "vas_diversity_metric")},
             "completions": self.args.save_completions,
@@ -135,17 +134,18 @@ class Scorer(RLVRTrainer):
             )
         self.accelerator.wait_for_everyone()  # nobody writes before everybody has looked
         self.model.train()  # TRL's sampling follows the options of training in this mode
-        num_prompts = int(self.prompt_slots.max()) + 1
         records = score_prompts(
-            self,
-            range(num_prompts),
+            self.sample_apart,
+            self.prompts,
+            range(self.prompts.count),
             self.args.vas_rollouts,
+            self.args,
             measure=partial(trajectory_diversity, metric=self.args.vas_diversity_metric),
             journal=journal,
             keep_texts=self.args.save_completions,
         )
         # A row whose picture is broken was sampled as its neighbor, which says nothing about it.
-        records = [r for r in records if int(self.prompt_slots[r["row"]]) == r["prompt"] and r["trials"]]
+        records = [r for r in records if int(self.prompts.numbers[r["row"]]) == r["prompt"] and r["trials"]]
         if not records:
             raise BadInputError("No prompt could be scored: every reward was None.")
         columns = self._columns(records)
@@ -157,11 +157,11 @@ class Scorer(RLVRTrainer):
 
     def _columns(self, records: list[dict[str, Any]]) -> dict[str, list[Any]]:
         """Return the table, in the order of the rows."""
-        first = first_rows(self.prompt_slots).tolist()
+        first = self.prompts.first_rows.tolist()
         records = sorted(records, key=lambda record: first[record["prompt"]])
         rows = [first[record["prompt"]] for record in records]
         ids = self.train_dataset["prompt_id"][:] if "prompt_id" in self.train_dataset.column_names else None
-        digests = row_digests(self.train_dataset)
+        digests = self.prompts.digests
         pass_rates = torch.tensor([r["successes"] / r["trials"] for r in records], dtype=torch.float64)
         diversity = torch.tensor([r["diversity"] for r in records], dtype=torch.float64)
         weights = self.args.vas_outcome_weight, self.args.vas_diversity_weight or 0.0
@@ -187,7 +187,7 @@ class Scorer(RLVRTrainer):
         low = 0.0 if self.args.min_pass_rate is None else self.args.min_pass_rate
         high = 1.0 if self.args.max_pass_rate is None else self.args.max_pass_rate
         kept = {r["prompt"] for r in records if low <= r["successes"] / r["trials"] <= high}
-        rows = [row for row, slot in enumerate(self.prompt_slots.tolist()) if slot in kept]
+        rows = [row for row, number in enumerate(self.prompts.numbers.tolist()) if number in kept]
         if not rows:
             raise BadInputError(f"No prompt has a pass rate from {low:g} to {high:g}; see {path.with_name(SCORES)}.")
         selected = self.train_dataset.select(rows).with_format("arrow")

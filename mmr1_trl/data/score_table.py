@@ -12,9 +12,9 @@ import torch
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetsError
 
+from mmr1_trl.data.prompts import Prompts
 from mmr1_trl.data.sources import split_revision
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.trainers.rows import row_digests
 
 
 _BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
@@ -31,22 +31,18 @@ class PromptTable:
     scores: torch.Tensor
 
 
-def read_prompt_table(
-    source: str, dataset: Dataset, slots: torch.Tensor, needs_pass_rates: bool = True
-) -> PromptTable:
+def read_prompt_table(source: str, prompts: Prompts, needs_pass_rates: bool = True) -> PromptTable:
     """
     Read what is known about each distinct prompt.
 
     Args:
         source (`str`):
-            A column of `dataset`: pass rates, or ready-made scores if it is called `score`. Else a local `.parquet`,
+            A column of the rows: pass rates, or ready-made scores if it is called `score`. Else a local `.parquet`,
             `.json`, `.jsonl` or `.csv` file, or a dataset on the Hub (`id` or `id@revision`), with the columns
             `prompt_id` and `pass_rate` (or `score`), and optionally `count`, `diversity` and `content` (a hash of each
             question).
-        dataset ([`~datasets.Dataset`]):
-            Training rows.
-        slots (`torch.Tensor` of shape `(num_rows,)`):
-            Prompt of each row.
+        prompts ([`~mmr1_trl.data.prompts.Prompts`]):
+            The training set, with its rows.
         needs_pass_rates (`bool`, *optional*, defaults to `True`):
             Whether to refuse a source that has only scores.
 
@@ -58,13 +54,15 @@ def read_prompt_table(
         [`BadInputError`]: No such column or file, missing columns, no prompt in common, other questions under the same
             ids, a pass rate or diversity outside 0..1, or a negative score.
     """
-    num_prompts = int(slots.max()) + 1
+    dataset = prompts.require_rows()
     names = ("pass_rate", "count", "diversity", "score")
-    values = {name: torch.full((num_prompts,), math.nan, dtype=torch.float64) for name in names}
+    values = {name: torch.full((prompts.count,), math.nan, dtype=torch.float64) for name in names}
     if source in dataset.column_names:
-        values["score" if source == "score" else "pass_rate"][slots] = _as_tensor(source, source, dataset[source])
+        values["score" if source == "score" else "pass_rate"][prompts.numbers] = _as_tensor(
+            source, source, dataset[source]
+        )
     else:
-        _join(source, dataset, slots, values)
+        _join(source, dataset, prompts, values)
     for name, high in (("pass_rate", 1.0), ("diversity", 1.0), ("score", math.inf), ("count", math.inf)):
         bad = (values[name] < 0) | (values[name] > high)
         if bad.any():
@@ -81,7 +79,7 @@ def read_prompt_table(
     return PromptTable(values["pass_rate"], values["count"], values["diversity"], values["score"])
 
 
-def _join(source: str, dataset: Dataset, slots: torch.Tensor, values: dict[str, torch.Tensor]) -> None:
+def _join(source: str, dataset: Dataset, prompts: Prompts, values: dict[str, torch.Tensor]) -> None:
     """Fill `values` from a table, by prompt id."""
     if "prompt_id" not in dataset.column_names:
         raise BadInputError(
@@ -96,7 +94,7 @@ def _join(source: str, dataset: Dataset, slots: torch.Tensor, values: dict[str, 
     rows, entries = (list(column) for column in zip(*matched))
     if "content" in table.column_names:
         scored = table["content"][:]
-        digests = row_digests(dataset)
+        digests = prompts.digests
         other = next((row for row, entry in matched if digests[row] != scored[entry]), None)
         if other is not None:
             raise BadInputError(
@@ -106,7 +104,7 @@ def _join(source: str, dataset: Dataset, slots: torch.Tensor, values: dict[str, 
             )
     for name in values.keys() & set(table.column_names):
         column = _as_tensor(source, name, table[name])
-        values[name][slots[rows]] = column[entries]
+        values[name][prompts.numbers[rows]] = column[entries]
     if "pass_rate" in table.column_names:
         values["score"].fill_(math.nan)
 

@@ -146,8 +146,7 @@ def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list
 
 
 def _rl_facts(trainer: Any) -> dict[str, Any]:
-    args, source, scores = trainer.args, trainer.prompt_source, trainer.scores
-    prompts = int(trainer.prompt_slots.max()) + 1
+    args, budget = trainer.args, trainer.budget
     used = [method for method in METHODS.values() if method.is_on(args)]
     return {
         "switches": {
@@ -159,14 +158,10 @@ def _rl_facts(trainer: Any) -> dict[str, Any]:
         "methods": [method.title for method in used],
         "method_tags": sorted({tag for method in used for tag in method.tags}),
         "papers": [dict(method.paper) for method in used],
-        "prompts": prompts,
+        "prompts": trainer.prompts.count,
         "rewards": [str(name) for name in trainer.reward_func_names],
         "reward_weights": trainer.reward_weights.tolist(),
-        "rollouts": {
-            "training": source.batches_drawn * source.prompts_per_batch * trainer.num_generations,
-            "scoring": scores.scoring_rollouts if scores is not None else 0,
-            "initial": args.tracker_initial_rollouts * prompts if trainer.baseline and source.batches_drawn else 0,
-        },
+        "rollouts": {"training": budget.training, "scoring": budget.scoring, "initial": budget.initial},
     }
 
 
