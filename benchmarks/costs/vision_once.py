@@ -244,6 +244,8 @@ def make_trainer(setting: dict[str, Any], who: str, folder: str, times: Steps) -
         options |= {"freeze_vision_tower": True, "freeze_merger": True}
     elif frozen:
         model.model.visual.requires_grad_(False)
+    if who != "trl":
+        options = {"share_prompts": "off"} | options  # what this measures is encoding once
     if "beta" in options:  # TRL reads the reference model from where the policy came from
         model.save_pretrained(folder)
         model.config._name_or_path = folder
