@@ -142,12 +142,13 @@ class RLVRConfig(GRPOConfig):
             other than the Qwen-VL families, FSDP of version 1, and tools together with sharded weights take the plain
             path in any case. With a frozen tower (and projection) nothing else changes; with a trained one gradients
             are summed in another order.
-        share_prompts (`str`, *optional*, defaults to `"off"`):
+        share_prompts (`str`, *optional*, defaults to `"auto"`):
             `"auto"`: within a forward pass the language model computes each distinct prompt once for all its rollouts,
-            and padding not at all, where that spares it a tenth of the tokens or more; and each distinct prompt once
-            when transformers samples. Results differ by rounding, as sums are taken in another order. Models whose
-            text part is none of the Qwen and Llama families, and attention other than SDPA and FlashAttention 2, take
-            the plain path in any case; the log says why. `"off"`: as TRL, bit for bit.
+            and padding not at all, where that spares it a tenth of the tokens or more, and 32 for each prompt and
+            completion; and each distinct prompt once when transformers samples. Results differ by rounding, as sums
+            are taken in another order. Models whose text part is none of the Qwen, Llama and Mistral families, and
+            attention other than SDPA and FlashAttention 2, take the plain path in any case; the log says why. `"off"`:
+            as TRL, bit for bit.
         group_coherent (`bool`, *optional*, defaults to `False`):
             Whether a generation batch is cut into updates by whole prompts, instead of by rows drawn across prompts
             (as in TRL). More rollouts then share their prompt and their picture. Without it the rollouts of a prompt
@@ -291,7 +292,7 @@ class RLVRConfig(GRPOConfig):
         metadata={"help": "Pre-process each picture once per batch of rollouts; encode it once per batch or forward."},
     )
     share_prompts: str = field(
-        default="off",
+        default="auto",
         metadata={
             "help": "Each prompt once through the language model, without padding, where it pays ('auto'), or 'off'."
         },

@@ -49,7 +49,8 @@ def test_same_run(make_trainer, make_rows, options, tmp_path, monkeypatch):
 
     rows = make_rows(18 if "max_steps" in options else 16)
     # A trained vision tower: merged copies would give the same gradients but for the order of their sums.
-    ours = make_trainer(rows=rows, reward_funcs=reward, encode_once=False, **options)
+    off = {"encode_once": False, "share_prompts": "off"}
+    ours = make_trainer(rows=rows, reward_funcs=reward, **off, **options)
     seen.clear()  # of the trial on two rows
     ours.train()
     seen_by_ours = list(seen)
@@ -69,7 +70,7 @@ def test_same_run(make_trainer, make_rows, options, tmp_path, monkeypatch):
 def test_same_run_with_a_frozen_tower(make_trainer, make_rows, family):
     options = {"num_generations": 2, "steps_per_generation": 2, "gradient_accumulation_steps": 1, "num_iterations": 2}
     options |= {"family": family, "rows": make_rows(16, images_per_row=2)}
-    ours = make_trainer(freeze_vision_tower=True, freeze_merger=True, **options)
+    ours = make_trainer(freeze_vision_tower=True, freeze_merger=True, share_prompts="off", **options)
     ours.train()
     theirs = make_trainer(GRPOTrainer, GRPOConfig, bf16=False, **video_token(ours), **options)
     theirs.model.model.visual.requires_grad_(False)

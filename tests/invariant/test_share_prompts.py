@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 from fixtures.rollouts import LONG, SHORT, TEXT, picture, rollouts
 
+from mmr1_trl.trainers.packing import installation
 from mmr1_trl.trainers.packing.installation import SharedPrompts, find_text_model
 
 
@@ -108,9 +109,11 @@ def mixed_rows(num_rows, text_only=lambda row: False):
 
 FROZEN = {"freeze_vision_tower": True, "freeze_merger": True}
 TWO_UPDATES = {"steps_per_generation": 2, "gradient_accumulation_steps": 1}
+LOSSES = ("dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+ACCUMULATED = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
 # Four rollouts of two prompts in each micro-batch; steps of SGD show the gradients' difference as it is.
 TRAININGS = {
-    **{loss: {"loss_type": loss} for loss in ("dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")},
+    **{loss: {"loss_type": loss, **ACCUMULATED} for loss in LOSSES},
     "iterations, reference": {"num_iterations": 2, "beta": 0.1, "loss_type": "grpo", **TWO_UPDATES},
     "accumulation": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4, **FROZEN},
     "groups straddle micro-batches": {
@@ -120,8 +123,8 @@ TRAININGS = {
     "LoRA in the tower, reentrant": {
         "peft_config": lora(), "gradient_checkpointing_kwargs": {"use_reentrant": True}, **TWO_UPDATES
     },
-    "entropy of tokens": {"top_entropy_quantile": 0.5, "entropy_coef": 0.01, "gradient_accumulation_steps": 2},
-    "entropy schedule": {"entropy_schedule": "two_stage", "explore_coef": 0.1, "gradient_accumulation_steps": 2},
+    "entropy of tokens": {"top_entropy_quantile": 0.5, "entropy_coef": 0.01, **ACCUMULATED},
+    "entropy schedule": {"entropy_schedule": "two_stage", "explore_coef": 0.1, **ACCUMULATED},
     "shaping, no copies": {
         "num_generations": 1, "advantage_baseline": "value_tracker", "entropy_shaping": True, "beta": 0.05,
         "rows": mixed_rows(16), "max_completion_length": 12,
@@ -146,6 +149,11 @@ def by_length(completion_ids, **kwargs):
     return [float(len(set(ids)) + sum(ids) % 3) for ids in completion_ids]
 
 
+@pytest.fixture(autouse=True)
+def pack_the_smallest(monkeypatch):
+    monkeypatch.setattr(installation, "TOKENS_SPARED", 0)
+
+
 @pytest.fixture
 def train(make_trainer):
     def trained(share_prompts, **options):
@@ -164,7 +172,9 @@ def train(make_trainer):
 def test_a_training_differs_by_rounding(train, case):
     plain, shared = train("off", **TRAININGS[case]), train("auto", **TRAININGS[case])
     assert not any("tokens/asked" in entry for entry in plain.state.log_history)
-    assert shared.sharing.computed < (0.9 if case == "shaping, no copies" else 0.65) * shared.sharing.asked
+    # Where the loss depends on which rows meet in a micro-batch, TRL decides it, and fewer prompts meet.
+    few = case in ("bnpo", "entropy of tokens", "shaping, no copies")
+    assert shared.sharing.computed < (0.9 if few else 0.65) * shared.sharing.asked
     for mine, other in zip(history(shared), history(plain), strict=True):
         assert mine == pytest.approx(other, rel=1e-4, abs=2e-6, nan_ok=True)
     for (name, mine), other in zip(shared.model.named_parameters(), plain.model.parameters(), strict=True):

@@ -33,8 +33,10 @@ TEXT_MODELS = (
     Qwen2VLTextModel, Qwen2_5_VLTextModel, Qwen3VLTextModel, Qwen2Model, Qwen3Model, LlamaModel, MistralModel,
 )  # fmt: skip
 
-# A batch is packed if at least this share of its tokens need not be computed; with less, packing costs as much.
-WORTH_IT = 0.1
+# A batch is packed if at least this share of its tokens need not be computed, and so many for each of its prompts and
+# completions, which attention then takes one by one. With less, packing costs what it saves.
+SHARE_SPARED = 0.1
+TOKENS_SPARED = 32
 
 
 class SharedPrompts:
@@ -113,16 +115,18 @@ class SharedPrompts:
         mask = kwargs.get("attention_mask")
         if mask is None:  # which means that nothing is padding
             mask = torch.ones(rows, columns, dtype=torch.long, device=embeds.device)
-        if not isinstance(mask, torch.Tensor) or mask.ndim != 2 or (cache is not None) != prefill:
+        known = isinstance(mask, torch.Tensor) and mask.ndim == 2 and (cache is not None) == prefill
+        if not known or columns <= TOKENS_SPARED:
             return plain(**kwargs)
         width = columns if self._prompt_length is None else self._prompt_length
         owners = inputs.first_equal(mask, width)
         if prefill:
             return self._prefill(plain, kwargs, inputs, owners, cache)
         plan = make_plan(mask, width, owners)
-        if plan.num_tokens > (1 - WORTH_IT) * rows * columns:
+        spared = rows * columns - plan.num_tokens
+        if spared < max(SHARE_SPARED * rows * columns, TOKENS_SPARED * len(plan.lengths)):
             return plain(**kwargs)
-        self.computed += plan.num_tokens - rows * columns
+        self.computed -= spared
         # A mask of four dimensions is taken for one that is ready, and none is made. The plan takes its place.
         ready = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device)
         output = plain(**kwargs | inputs.packed(plan) | {"attention_mask": ready, "use_cache": False, PLAN: plan})
