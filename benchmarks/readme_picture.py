@@ -37,7 +37,8 @@ def main() -> None:
         left.annotate(f"{text}: {accuracy:.0f} %", (step, accuracy), (10, -16) if text == "before" else (-8, 8),
                       textcoords="offset points", ha="left" if text == "before" else "right")  # fmt: skip
     left.set(ylim=(0, 105), xlabel="optimizer update", ylabel="accuracy (%)")
-    left.set_title(f"mmr1 quickstart: {summary['after']['num_prompts']} held-out pictures (points: greedy)", fontsize=11)
+    count = summary["after"]["num_prompts"]
+    left.set_title(f"mmr1 quickstart: {count} held-out pictures (points: greedy)", fontsize=11)
     left.legend(loc="lower right", frameon=False)
     left.spines[["top", "right"]].set_visible(False)
 
