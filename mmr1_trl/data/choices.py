@@ -1,13 +1,157 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Answers that are the number of a choice: whether a dataset's are, and whether it counts from 0 or from 1."""
+"""The choices of a question in the forms that datasets have, and answers that are the number or label of one."""
 
-from collections.abc import Sequence
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datasets import Dataset
+
+from mmr1_trl.data.columns import OPTION_NAMES
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.rewards.choices import LETTERS, option_texts
+from mmr1_trl.rewards.notation import clean
 
 
 ANSWER_INDICES = ("auto", "zero_based", "one_based", "off")
+
+
+_TEXT_KEYS, _LABEL_KEYS = (
+    ("text", "texts", "value", "content", "choice", "option"),
+    ("label", "labels", "key", "id", "letter"),
+)
+_PREFIX = re.compile(r"\s*\(?([A-Za-z])[).:]\s*")
+_LINE = re.compile(r"\s*\(?[A-Za-z][).:]\s*\S")
+_COLUMN = re.compile(r"(?:(?:option|choice|opt|answer)[_ ]?([A-Ha-h])|([A-H]))")
+
+
+def read_choices(value: Any) -> tuple[list[str], list[str] | None] | None:
+    """
+    Read the choices of a multiple-choice question.
+
+    Args:
+        value (`list`, `dict` or `str`):
+            A list of texts, also with letters in front; a list of mappings with `text` and `label`; a mapping from
+            letters to texts, or with lists of `text` and `label`; any of these as JSON or as a Python literal; or
+            lines that begin with letters.
+
+    Returns:
+        `tuple[list[str], list[str] | None]` or `None`: The texts in order, and what the dataset calls them where that
+        is not "A", "B" and so on in order; `None` when there are no choices.
+
+    Raises:
+        [`BadInputError`]: It is something else.
+    """
+    if isinstance(value, str) and value.strip():
+        value = _from_text(value.strip())
+    labels: list[Any] | None = None
+    if isinstance(value, Mapping):
+        texts = next((value[key] for key in _TEXT_KEYS if isinstance(value.get(key), list)), None)
+        if texts is not None:
+            labels = next((value[key] for key in _LABEL_KEYS if isinstance(value.get(key), list)), None)
+            value = texts
+        else:
+            # Arrow gives every mapping of a column the same keys, and None for those that a row does not have.
+            labels = sorted(
+                (key for key in value if value[key] is not None), key=lambda key: (len(str(key)), str(key))
+            )
+            value = [value[key] for key in labels]  # 10 comes after 9
+    if not value:
+        return None
+    if not isinstance(value, list | tuple):
+        raise BadInputError(f"the options {str(value)[:60]!r} are not a list")
+    if all(isinstance(option, Mapping) for option in value):
+        found = [next((option[key] for key in _LABEL_KEYS if option.get(key) is not None), None) for option in value]
+        labels = None if None in found else found
+        value = [next((option[key] for key in _TEXT_KEYS if option.get(key) is not None), None) for option in value]
+        if None in value:
+            raise BadInputError(f"the options have none of {', '.join(_TEXT_KEYS)}")
+    if any(isinstance(option, Mapping | list) for option in value):
+        raise BadInputError(f"the options {str(value)[:60]!r} are not a list of texts")
+    texts = [str(option) for option in value]
+    if labels is None and all(match := [_PREFIX.match(text) for text in texts]):
+        labels = [found[1].upper() for found in match if found]
+        if labels != list(LETTERS[: len(texts)]) and len(set(labels)) == len(labels):
+            texts = [_PREFIX.sub("", text, count=1) for text in texts]
+    names = None if labels is None else [str(label).strip() for label in labels]
+    ordered = names is None or [name.upper() for name in names] == list(LETTERS[: len(texts)])
+    if ordered or names is None or len(names) != len(texts) or len(set(names)) < len(names):
+        return texts, None
+    return texts, names
+
+
+def read_options(value: Any) -> list[str] | None:
+    """The texts of [`read_choices`]; `None` when there are none."""
+    choices = read_choices(value)
+    return None if choices is None else choices[0]
+
+
+def _from_text(text: str) -> Any:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and all(_LINE.match(line) for line in lines):
+        return lines
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    raise BadInputError(f"the options {text[:60]!r} are not a list")
+
+
+def merge_lettered(dataset: Dataset) -> Dataset:
+    """
+    Make one column `options` of the columns `A`, `B`, ... (MMBench) or `choice_a`, `choice_b`, ... (SEED-Bench).
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows as published.
+
+    Returns:
+        [`~datasets.Dataset`]: As it was where it has a column of choices, or no such columns.
+    """
+    found = {
+        (match[1] or match[2]).upper(): name for name in dataset.column_names if (match := _COLUMN.fullmatch(name))
+    }
+    if set(OPTION_NAMES) & set(dataset.column_names) or not {"A", "B"} <= found.keys():
+        return dataset
+    columns = {letter: dataset[found[letter]][:] for letter in sorted(found)}
+    rows = [
+        {
+            letter: None if (text := columns[letter][row]) in (None, "") or text != text else str(text)
+            for letter in columns
+        }
+        for row in range(len(dataset))
+    ]
+    return dataset.add_column("options", rows)
+
+
+def letter_of_label(answer: Any, labels: Sequence[str]) -> str | None:
+    """The letter of the choice that an answer names by the dataset's own label; `None` if it names none so."""
+    text = str(answer).strip().strip("()[].: ").upper()
+    names = [label.upper() for label in labels]
+    return LETTERS[names.index(text)] if text in names else None
+
+
+def require_agreement(answer: str, options: Sequence[str]) -> None:
+    """
+    Refuse an answer such as "B. cat" where B is another choice, and "cat" the text of one ([`BadInputError`]).
+
+    Args:
+        answer (`str`):
+            The gold.
+        options (`Sequence[str]`):
+            The texts of the choices.
+    """
+    match = _PREFIX.match(answer)
+    texts = [text.casefold() for text in option_texts(tuple(options))]
+    said = clean(answer[match.end() :]).casefold() if match else ""
+    if match is None or said not in texts or texts.count(said) > 1:
+        return
+    letter = LETTERS[texts.index(said)]
+    if letter != match[1].upper():
+        raise BadInputError(f"the answer {answer[:60]!r} names a letter, and the text of choice {letter}")
 
 
 def index_base(answers: Sequence[Any], options: Sequence[list[str] | None], answer_index: str = "auto") -> int | None:

@@ -12,7 +12,19 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 # Vision-R1-rl, MMR1-RL and multimodal-open-r1, `question` of MMK12 and ChartQA, `query` of ChartQA's other copy,
 # `instruction` of ScreenSpot. Where a set has both, `answer` is the short answer and `solution` the way to it.
 PROMPT_NAMES = ("prompt", "problem", "question", "query", "instruction", "messages", "conversations", "message")
-IMAGE_NAMES = ("images", "image", "decoded_image", "image_path", "img_filename")
+IMAGE_NAMES = (
+    "images",
+    "image",
+    "decoded_image",
+    "image_path",
+    "img_filename",
+    "image_urls",
+    "image_url",
+    "image_paths",
+    "img",
+    "picture",
+    "pictures",
+)
 ANSWER_NAMES = ("answer", "answers", "solution", "label", "ground_truth", "gt_answer", "bbox", "box_coordinates")
 OPTION_NAMES = ("options", "choices")
 ACCEPTED = "accepted_answers"  # all answers that are right, in rows that have several

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
 from mmr1_trl.data.accepted import ANSWER_LISTS
-from mmr1_trl.data.choices import ANSWER_INDICES
+from mmr1_trl.data.choices import ANSWER_INDICES, merge_lettered
 from mmr1_trl.data.columns import ACCEPTED, ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders
@@ -129,6 +129,8 @@ def prepare_dataset(
         places = replace(places, box_format="xyxy", gold_coordinates="pixels")
     if image_column is None:
         dataset = merge_numbered(dataset)
+    if options_column is None:
+        dataset = merge_lettered(dataset)
     dataset = unfold(dataset, prompt_column, image_column, answer_column, options_column)
     columns = recognize_columns(
         dataset,

@@ -15,6 +15,9 @@ from mmr1_trl.rewards.extraction import extract_answer, last_tagged, unwrap_gold
 # <image>, <image1>, <image 1>, <image_1>, <IMAGE>, <img>, [image], [image 1]; no Markdown link with that text
 _MARKER = re.compile(r"(?:<(?:image|img)|(?<!!)\[image)[ _]?(\d*)(?:>|\](?!\())", re.IGNORECASE)
 _MARKER_DIGITS = 4
+_MEDIA = re.compile(r"<(?:video|audio)[ _]?\d*>", re.IGNORECASE)
+_MEDIA_BLOCKS = ("video", "video_url", "input_video", "audio", "audio_url", "input_audio")
+_INVISIBLE = "\u200b\u200c\u2060\ufeff"
 _TEXT_BLOCKS, _IMAGE_BLOCKS = ("text", "input_text"), ("image", "image_url", "input_image")
 _LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
 _SPACES = re.compile(r" {2,}")
@@ -25,7 +28,7 @@ _GOES_ON = re.compile(r"\w|[.,]\d")
 _BULLETS = " \t\r*•-"
 
 
-def split_markers(text: str) -> tuple[str, int | None]:
+def split_markers(text: str, earlier: str = "") -> tuple[str, int | None]:
     """
     Take the `<image>` markers out of a question.
 
@@ -36,12 +39,15 @@ def split_markers(text: str) -> tuple[str, int | None]:
     Args:
         text (`str`):
             The question. Markers are `<image>`, `<img>` and `[image]`, also numbered: `<image1>`, `<image 2>`, ...
+        earlier (`str`, *optional*):
+            The turns before it, whose markers are counted as well and stay there.
 
     Returns:
         `tuple[str, int | None]`: The text without markers, and the number of images that they stand for; `None` when
         there are no markers.
     """
-    found = _MARKER.findall(text)
+    before = _MARKER.findall(earlier)
+    found = before + _MARKER.findall(text)
     if not found:
         return text, None
     if long := next((number for number in found if len(number) > _MARKER_DIGITS), None):
@@ -52,7 +58,7 @@ def split_markers(text: str) -> tuple[str, int | None]:
     rest = text[leading.end() :] if leading else text
     inner = len(_MARKER.findall(rest))
     if not inner:
-        return rest.strip(), count
+        return (rest.strip() if leading or rest != text else text), count
     first = len(found) - inner + 1
     lines = []
     for line in rest.split("\n"):
@@ -135,6 +141,32 @@ def question_text(prompt: Any) -> tuple[str, int]:
     return text, sum(_flatten(message["content"])[1] for message in prompt)
 
 
+def earlier_text(prompt: Any) -> str:
+    """The texts of the messages before the last one, which is the question."""
+    if isinstance(prompt, str):
+        return ""
+    return "\n".join(_flatten(message["content"])[0] for message in prompt[:-1])
+
+
+def refuse_other_media(prompt: Any) -> None:
+    """
+    Refuse a prompt with a video or a sound, without which the question could not be answered ([`BadInputError`]).
+
+    Args:
+        prompt (`str` or `list[dict]`):
+            A question, or messages.
+    """
+    contents = [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]
+    for content in contents:
+        blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
+        for block in blocks:
+            found = _MEDIA.search(str(block.get("text") or ""))
+            if found or block.get("type") in _MEDIA_BLOCKS:
+                raise BadInputError(
+                    f"the question has a {found[0] if found else block['type']}, and only pictures are read"
+                )
+
+
 def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "") -> list[dict[str, str]]:
     """
     Write the messages of a row.
@@ -160,7 +192,11 @@ def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "
     last = max(index for index, message in enumerate(prompt) if message["role"] == "user")
     if last != len(prompt) - 1:
         raise BadInputError("the prompt does not end with a user message")
-    earlier = [{"role": message["role"], "content": _flatten(message["content"])[0]} for message in prompt[:last]]
+    earlier: list[dict[str, str]] = []
+    for message in prompt[:last]:
+        before = "\n".join(turn["content"] for turn in earlier)
+        text, _ = split_markers(_flatten(message["content"])[0], before)
+        earlier.append({"role": message["role"], "content": text})
     messages = style.messages(question, unit)
     if earlier and messages[0]["role"] == "system":
         if earlier[0]["role"] == "system":
@@ -169,46 +205,19 @@ def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "
     return earlier + messages
 
 
-def read_options(value: Any) -> list[str] | None:
-    """
-    Read the choices of a multiple-choice question.
-
-    Args:
-        value (`list`, `dict` or `str`):
-            A list, a mapping from letters to texts, or either of the two written as JSON or as a Python literal.
-
-    Returns:
-        `list[str]` or `None`: The texts in order; `None` when there are none.
-
-    Raises:
-        [`BadInputError`]: A string that is neither.
-    """
-    if isinstance(value, str) and value.strip():
-        text = value.strip()
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            try:
-                value = ast.literal_eval(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                raise BadInputError(f"the options {text[:60]!r} are not a list") from None
-    if isinstance(value, Mapping):
-        # Arrow gives every mapping of a column the same keys, and None for those that a row does not have.
-        letters = sorted(value, key=lambda letter: (len(str(letter)), str(letter)))  # 10 comes after 9
-        value = [value[letter] for letter in letters if value[letter] is not None]
-    if not value:
-        return None
-    if not isinstance(value, list | tuple):
-        raise BadInputError(f"the options {str(value)[:60]!r} are not a list")
-    return [str(option) for option in value]
-
-
 def append_options(question: str, options: list[str]) -> str:
     """Write the choices below a question that does not offer them, as `(A) first` and so on, one to a line."""
     texts = [re.sub(r"^\s*\(?[A-Z][).:]\s*", "", option).strip() for option in options]
     choices = [(chr(ord("A") + index), text) for index, text in enumerate(texts)]
+    if all(letter == text for letter, text in choices):  # what they are is in the picture (MathVision)
+        return question
     if _offers(question, choices):
         return question
+    if other := _offered_otherwise(question, choices):
+        raise BadInputError(
+            f"the question offers {other[1]!r} as {other[2]}, and the column of choices as {other[0]}: no letter "
+            "would say which is meant"
+        )
     return "\n".join([question, *(f"({letter}) {text}" for letter, text in choices)])
 
 
@@ -238,6 +247,20 @@ def _offers(question: str, choices: list[tuple[str, str]]) -> bool:
     return all(offered(letter, text) for letter, text in choices if text)
 
 
+def _offered_otherwise(question: str, choices: list[tuple[str, str]]) -> tuple[str, str, str] | None:
+    """A choice that a question has behind another letter, if it has all of them behind letters."""
+    letters = {match.end(): match[1].upper() for match in _CHOICE_LETTER.finditer(question)}
+    moved = None
+    for letter, text in choices:
+        at = [place for place in letters if text and question.startswith(text, place)]
+        at = [place for place in at if not _GOES_ON.match(question, place + len(text))]
+        if not at:
+            return None
+        if all(letters[place] != letter for place in at):
+            moved = (letter, text, letters[at[0]])
+    return moved
+
+
 def gold_text(value: Any) -> str:
     r"""
     Bring a gold answer into its plain form.
@@ -255,6 +278,9 @@ def gold_text(value: Any) -> str:
     Raises:
         [`BadInputError`]: There is none.
     """
+    if isinstance(value, str):
+        value = value.strip(_INVISIBLE + " \t\r\n")
+        value = texts_in(value) or value
     if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], list | dict):
         value = value[0]
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
@@ -272,6 +298,20 @@ def gold_text(value: Any) -> str:
     if not text:
         raise BadInputError("the gold answer is empty")
     return text
+
+
+def texts_in(value: str) -> list[str] | None:
+    """The texts of a list that is written as JSON or as a Python literal; `None` if it is anything else."""
+    if value[:1] != "[" or not {"'", '"'} & set(value[:3]):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(found, list) and all(isinstance(text, str) for text in found):
+            return found
+    return None
 
 
 def _is_message(message: Any) -> bool:

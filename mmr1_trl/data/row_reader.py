@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Features
 
 from mmr1_trl.data.accepted import lists_are_alternatives, read_accepted
-from mmr1_trl.data.choices import index_base, letter_of
+from mmr1_trl.data.choices import index_base, letter_of, letter_of_label, read_choices, require_agreement
 from mmr1_trl.data.columns import ACCEPTED, BOX_NAMES, ColumnMap
 from mmr1_trl.data.pictures.images import image_size
 from mmr1_trl.data.places import Places
@@ -17,17 +17,22 @@ from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.data.questions import (
     append_options,
     build_messages,
+    earlier_text,
     gold_text,
     option_markers,
     question_text,
-    read_options,
+    refuse_other_media,
     split_markers,
 )
 from mmr1_trl.data.row_checks import require_precision, require_tolerance
 from mmr1_trl.data.turns import read_turns
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.rewards.choices import option_letters
 from mmr1_trl.rewards.grounding.locations import read_detections
 from mmr1_trl.rewards.types import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
+
+
+_OTHER_MEDIA = ("video", "videos", "audio", "audios")
 
 
 class RowReader:
@@ -63,6 +68,7 @@ class RowReader:
         self.options = values(columns.options)
         self.types = values("answer_type")
         self.tolerances, self.precisions = values("tolerance" if tolerance is None else None), values("precision")
+        self.media = {name: values(name) or [] for name in _OTHER_MEDIA if name in table.column_names}
         self.images = images
         self.counts = None if images is None else pc.list_value_length(images).to_pylist()
         self.alternatives = lists_are_alternatives(columns.answer, answer_lists)
@@ -86,7 +92,8 @@ class RowReader:
         for index, value in enumerate(self.options):
             stored = None if self.types is None else self.types[index]
             try:
-                choices.append(read_options(value) if stored in (None, "", "multiple_choice") else None)
+                found = read_choices(value) if stored in (None, "", "multiple_choice") else None
+                choices.append(None if found is None or found[1] is not None else found[0])
             except BadInputError:  # said when the row is read
                 choices.append(None)
         self.index_base = index_base(self.answers, choices, answer_index)
@@ -103,10 +110,16 @@ class RowReader:
             raise BadInputError(self.unreadable[index])
         prompt = self.question if self.prompts is None else read_turns(self.prompts[index])
         asked, blocks = question_text(prompt)
-        question, markers = split_markers(asked)
-        options = None if self.options is None else read_options(self.options[index])
+        refuse_other_media(prompt)
+        for name, values in self.media.items():
+            if values[index] not in (None, "", []):
+                raise BadInputError(f"column {name!r} holds something, and only pictures are read")
+        earlier = earlier_text(prompt)
+        question, markers = split_markers(asked, earlier)
+        choices = None if self.options is None else read_choices(self.options[index])
+        options, labels = (None, None) if choices is None else choices
         if options:
-            options, in_all = option_markers(options, asked)
+            options, in_all = option_markers(options, f"{earlier}\n{asked}")
             markers = markers if in_all is None else in_all
         count = 0 if self.counts is None else self.counts[index]
         markers = blocks or markers
@@ -119,7 +132,12 @@ class RowReader:
         if self.alternatives:
             accepted = read_accepted(answer, self._declared_type(index), options)
             answer = accepted[0]
-        solution, answer_type = self._answer(index, answer, options)
+        if labels is not None and (letter := letter_of_label(answer, labels)) is not None:
+            solution, answer_type = letter, "multiple_choice"
+        else:
+            solution, answer_type = self._answer(index, answer, options)
+        if options and answer_type == "multiple_choice":
+            require_agreement(solution, options)
         size = None
         if answer_type in LOCATED_TYPES and count and self.images is not None:
             size = image_size(self.images[index].as_py()[0], "image 0")
@@ -160,7 +178,10 @@ class RowReader:
         gold = gold_text(answer)
         if answer_type is None and self.images is not None and _is_detections(gold):
             answer_type = "detections"
-        inferred = answer_type or _inferred_type(gold, None if options is None else tuple(options))
+        choices = None if options is None else tuple(options)
+        if options and answer_type == "text" and self.answer_type is None and option_letters(gold, options):
+            answer_type = "multiple_choice"  # MathVista calls the text of a choice so
+        inferred = answer_type or _inferred_type(gold, choices)
         return gold, "list" if inferred == "box" and answer_type is None else inferred
 
 

@@ -57,6 +57,7 @@ def picture_lists(
             raise BadInputError(
                 f"Column {name!r} holds {flat.type}, not images or paths. Name another one with --image_column."
             )
+        flat, counts = _without_empty(flat, counts)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         flat, unreadable = _without_text(flat)
         stored, problems = _resolved(Image(decode=False).cast_storage(flat), folders)
@@ -67,6 +68,24 @@ def picture_lists(
         chunks.append(pa.ListArray.from_arrays(pa.array(offsets), stored))
         first += len(chunk)
     return pa.chunked_array(chunks, type=pa.list_(Image(decode=False).pa_type)), bad
+
+
+def _without_empty(flat: pa.Array, counts: Any) -> tuple[pa.Array, Any]:
+    """Leave out what stands for no picture: nothing, an empty text, a mapping without bytes and path."""
+    paths = flat.field("path") if pa.types.is_struct(flat.type) and flat.type.get_field_index("path") >= 0 else flat
+    empty = pc.is_null(flat)
+    if pa.types.is_string(paths.type):
+        empty = pc.or_(empty, pc.fill_null(pc.equal(paths, ""), True))
+    elif pa.types.is_null(paths.type):
+        empty = pa.array([True] * len(flat))
+    if pa.types.is_struct(flat.type) and flat.type.get_field_index("bytes") >= 0:
+        has_path = paths is not flat
+        empty = pc.and_(empty, pc.is_null(flat.field("bytes"))) if has_path else pc.is_null(flat.field("bytes"))
+    keep = ~empty.to_numpy(zero_copy_only=False)
+    if keep.all():
+        return flat, counts
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return flat.filter(pa.array(keep)), np.bincount(rows[keep], minlength=len(counts))
 
 
 def _without_text(flat: pa.Array) -> tuple[pa.Array, dict[int, str]]:

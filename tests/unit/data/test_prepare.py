@@ -8,9 +8,10 @@ from datasets.exceptions import DatasetGenerationError
 from fixtures import datasets as published
 
 from mmr1_trl.data import load_data, prepare_dataset
+from mmr1_trl.data.choices import read_options
 from mmr1_trl.data.pictures.images import image_counts, open_image
 from mmr1_trl.data.places import Places
-from mmr1_trl.data.questions import append_options, gold_text, read_options, split_markers
+from mmr1_trl.data.questions import append_options, gold_text, split_markers
 from mmr1_trl.errors import BadInputError
 
 
