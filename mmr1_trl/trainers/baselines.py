@@ -187,9 +187,50 @@ class ValueTracker(Baseline):
         self._clock_at_visit = state["clock_at_visit"]
 
 
+class BatchMean(Baseline):
+    """
+    The mean over the whole generation batch, which works with one rollout per prompt; divided by the batch's standard
+    deviation unless `scale_rewards="none"`. REINFORCE++ (https://huggingface.co/papers/2501.03262) without its KL
+    inside the reward, and over completions where it whitens over tokens.
+
+    Args:
+        args ([`RLVRConfig`]):
+            The run's options.
+    """
+
+    def __init__(self, args: "RLVRConfig") -> None:
+        super().__init__()
+        self.args = args
+
+    def advantages(self, batch: RolloutBatch) -> torch.Tensor:
+        rewards = batch.rewards.float()
+        scorable = ~rewards.isnan()
+        if self.args.scale_rewards != "none":
+            return normalize_advantages(rewards, scorable)
+        return torch.where(scorable, rewards - rewards.nanmean(), torch.zeros_like(rewards))
+
+
+class LeaveOneOut(Baseline):
+    """
+    RLOO (https://huggingface.co/papers/2402.14740): the mean of the prompt's other rollouts, which is
+    `n / (n - 1) * (r - mean)`, never divided by a standard deviation.
+    """
+
+    def advantages(self, batch: RolloutBatch) -> torch.Tensor:
+        groups = batch.groups.float()
+        known = ~groups.isnan()
+        others = known.sum(1, keepdim=True) - 1
+        means = (groups.nansum(1, keepdim=True) - groups) / others.clamp(min=1)
+        return torch.where(known & (others > 0), groups - means, torch.zeros_like(groups)).flatten()
+
+
+# The values of `advantage_baseline` that need no group, and work with one rollout per prompt.
+SINGLES = ("value_tracker", "batch_mean")
 # The values of `advantage_baseline`, and what makes a baseline of each with what a run has.
 BASELINES: dict[str, Callable[[Resources], Baseline]] = {
     "group": lambda have: GroupMean(),
+    "batch_mean": lambda have: BatchMean(have.args),
+    "leave_one_out": lambda have: LeaveOneOut(),
     "value_tracker": lambda have: ValueTracker(have.prompts, have.args, have.sample, have.budget, have.table),
 }
 

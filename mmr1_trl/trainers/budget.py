@@ -203,7 +203,7 @@ def check_batch_sizes(args: GRPOConfig, singles: bool) -> None:
         raise BadInputError(
             f"num_generations={args.num_generations}: the mean of a group of one is its own reward, so nothing "
             "would be learned. Take num_generations=2 or more, or advantage_baseline='value_tracker' "
-            "(`mmr1 mssr`), which needs only one rollout per prompt."
+            "(`mmr1 mssr`) or 'batch_mean', which need only one rollout per prompt."
         )
     if args.generation_batch_size is not None and args.steps_per_generation is not None:
         return  # GRPOConfig says which of the two to leave out

@@ -25,10 +25,11 @@ from mmr1_trl.methods.text_diversity import DIVERSITY_METRICS
 from mmr1_trl.rewards.calling import is_ours, try_rewards
 from mmr1_trl.rewards.grounding.boxes import COORDINATES
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
-from mmr1_trl.trainers.baselines import BASELINES
+from mmr1_trl.trainers.baselines import BASELINES, SINGLES
 from mmr1_trl.trainers.budget import check_batch_sizes, check_enough_rows
 from mmr1_trl.trainers.captured import MEANS
 from mmr1_trl.trainers.checkpoints.best import check_metric
+from mmr1_trl.trainers.entropy import NEGATIVES
 from mmr1_trl.trainers.gone_options import GONE
 from mmr1_trl.trainers.samplers import SAMPLERS
 
@@ -37,6 +38,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "advantage_baseline": tuple(BASELINES),
     "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
     "tracker_kl_source": ("reference", "policy"),
+    "negatives": ("full", *NEGATIVES),
     "entropy_source": ("full", "sampled_token"),
     "prompt_sampling": tuple(SAMPLERS),
     "vas_refresh": ("online", "full", "off"),
@@ -155,7 +157,7 @@ def check_before(args: Any) -> None:
     weights = args.reward_weights
     if weights is not None and (not all(map(math.isfinite, weights)) or not any(weights)):
         raise BadInputError(f"reward_weights={weights}: each must be finite, and one of them other than 0.")
-    check_batch_sizes(args, singles=args.advantage_baseline == "value_tracker")
+    check_batch_sizes(args, singles=args.advantage_baseline in SINGLES)
 
 
 def check_after(args: Any) -> None:
@@ -189,6 +191,12 @@ def _check_numbers(args: Any, ranges: dict[str, tuple[float, float]]) -> None:
 
 
 def _check_tracker(args: Any) -> None:
+    if args.advantage_baseline != "group" and args.multi_objective_aggregation == "normalize_then_sum":
+        raise BadInputError(
+            "multi_objective_aggregation='normalize_then_sum' normalizes each reward within its group, and "
+            f"advantage_baseline={args.advantage_baseline!r} compares the weighted sum. Take 'sum_then_normalize', or "
+            "advantage_baseline='group'."
+        )
     if args.advantage_baseline != "value_tracker":
         return
     updates = args.window / args.gradient_accumulation_steps
@@ -208,26 +216,26 @@ def _check_tracker(args: Any) -> None:
         )
     if args.tracker_forgetting == "per_prompt" and args.tracker_kl_source != "policy":
         raise BadInputError("tracker_forgetting='per_prompt' needs tracker_kl_source='policy'.")
-    if args.multi_objective_aggregation == "normalize_then_sum":
-        raise BadInputError(
-            "multi_objective_aggregation='normalize_then_sum' normalizes each reward within its group, and "
-            "advantage_baseline='value_tracker' has no groups: it compares the weighted sum with the tracked value. "
-            "Take 'sum_then_normalize', or advantage_baseline='group'."
-        )
     if args.prompt_scores and args.tracker_initial_rollouts:
         raise BadInputError("prompt_scores and tracker_initial_rollouts both set the initial values: give one.")
 
 
 def _check_sampling(args: Any) -> None:
-    if args.prompt_sampling == "uniform":
+    if args.prompt_sampling not in ("variance_aware", "uncertainty"):
+        if args.prompt_sampling == "dynamic" and args.num_generations == 1:
+            raise BadInputError(
+                "prompt_sampling='dynamic' keeps groups whose rewards differ, and a group of num_generations=1 has "
+                "one reward. Take 2 or more, or prompt_sampling='posterior'."
+            )
         if args.vas_refresh != "online" or args.vas_variant != "paper":
             raise BadInputError(
                 f"vas_refresh={args.vas_refresh!r} and vas_variant={args.vas_variant!r} have no effect with "
-                "prompt_sampling='uniform'. Set prompt_sampling='variance_aware' (`mmr1 vas`)."
+                f"prompt_sampling={args.prompt_sampling!r}. Set prompt_sampling='variance_aware' (`mmr1 vas`)."
             )
-        if args.prompt_scores and args.advantage_baseline == "group":
+        if args.prompt_scores and args.advantage_baseline != "value_tracker":
             raise BadInputError(
-                "prompt_scores has no effect with prompt_sampling='uniform' and advantage_baseline='group'. Set "
+                f"prompt_scores has no effect with prompt_sampling={args.prompt_sampling!r} and "
+                f"advantage_baseline={args.advantage_baseline!r}. Set "
                 "prompt_sampling='variance_aware' (`mmr1 vas`) or advantage_baseline='value_tracker' "
                 "(`mmr1 mssr`)."
             )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
+from mmr1_trl.trainers.baselines import SINGLES
 from mmr1_trl.trainers.checkpoints.best import choose_metric
 from mmr1_trl.trainers.checks import check_after, check_before
 from mmr1_trl.trainers.gone_options import refuse_gone
@@ -34,8 +35,10 @@ class RLVRConfig(GRPOConfig):
         > Parameters that control the baseline
 
         advantage_baseline (`str`, *optional*, defaults to `"group"`):
-            What a reward is compared with: `"group"` (the mean of the prompt's own rollouts, as in GRPO) or
-            `"value_tracker"` (the prompt's tracked pass rate, which works with `num_generations=1`).
+            What a reward is compared with: `"group"` (the mean of the prompt's own rollouts, as in GRPO),
+            `"leave_one_out"` (the mean of its other rollouts, RLOO), `"value_tracker"` (the prompt's tracked pass
+            rate) or `"batch_mean"` (the mean of the generation batch, as in REINFORCE++); the last two work with
+            `num_generations=1`.
         tracker_forgetting (`str`, *optional*, defaults to `"paper"`):
             How the forgetting factor rho follows the policy's KL: `"paper"` (the two-branch rule of MSSR as printed),
             `"monotone"` (ours: the further the policy moves, the faster old outcomes are forgotten), `"fixed"`
@@ -73,8 +76,11 @@ class RLVRConfig(GRPOConfig):
 
         prompt_sampling (`str`, *optional*, defaults to `"uniform"`):
             `"uniform"` (each prompt once per epoch), `"variance_aware"` (VAS: part of each generation batch by
-            `vas_outcome_weight * p(1 - p) + vas_diversity_weight * diversity`) or `"uncertainty"` (SPO: by
-            `sqrt(v(1 - v)) + 0.05` of the value tracker).
+            `vas_outcome_weight * p(1 - p) + vas_diversity_weight * diversity`), `"uncertainty"` (SPO: by
+            `sqrt(v(1 - v)) + 0.05` of the value tracker), `"posterior"` (MoPPS: of eight times as many candidates,
+            those with a draw from the pass rate's posterior next to one half), `"skip_list"` (GRESO: uniform, but what
+            was all right or all wrong at its last visits is mostly passed over) or `"dynamic"` (DAPO: uniform, and
+            groups without a signal are thrown away after sampling and others sampled in their place).
         vas_weighted_fraction (`float`, *optional*, defaults to `0.5`):
             Share of each generation batch that is drawn by score, with replacement; the rest is uniform.
         vas_refresh (`str`, *optional*, defaults to `"online"`):
@@ -108,6 +114,10 @@ class RLVRConfig(GRPOConfig):
         entropy_source (`str`, *optional*, defaults to `"full"`):
             H of the sampling policy: `"full"` (over the vocabulary) or `"sampled_token"` (`-p log p` of the sampled
             token, as in the released code of MSSR).
+
+        negatives (`str`, *optional*, defaults to `"full"`):
+            How negative advantages count: `"full"`, `"halved"` (ours), or `"filtered"` (only on the tenth of each
+            completion's tokens that was least probable, https://huggingface.co/papers/2606.17250).
 
         > Parameters that control the entropy schedule
 
@@ -186,7 +196,10 @@ class RLVRConfig(GRPOConfig):
 
     advantage_baseline: str = field(
         default="group",
-        metadata={"help": "What a reward is compared with: 'group' (as GRPO) or 'value_tracker' (MSSR)."},
+        metadata={
+            "help": "What a reward is compared with: 'group' (as GRPO), 'leave_one_out' (RLOO), 'value_tracker' "
+            "(MSSR) or 'batch_mean' (REINFORCE++)."
+        },
     )
     tracker_forgetting: str = field(
         default="paper",
@@ -220,7 +233,10 @@ class RLVRConfig(GRPOConfig):
     )
     prompt_sampling: str = field(
         default="uniform",
-        metadata={"help": "How prompts are drawn: 'uniform', 'variance_aware' (VAS) or 'uncertainty' (SPO)."},
+        metadata={
+            "help": "How prompts are drawn: 'uniform', 'variance_aware' (VAS), 'uncertainty' (SPO), 'posterior' "
+            "(MoPPS), 'skip_list' (GRESO) or 'dynamic' (DAPO)."
+        },
     )
     vas_weighted_fraction: float = field(
         default=0.5, metadata={"help": "Share of each generation batch that is drawn by score; the rest is uniform."}
@@ -254,6 +270,13 @@ class RLVRConfig(GRPOConfig):
     shaping_kappa: float = field(default=2.0, metadata={"help": "The shaping bonus never exceeds |A| / kappa."})
     entropy_source: str = field(
         default="full", metadata={"help": "Entropy of the bonus: 'full' or 'sampled_token' (-p log p)."}
+    )
+    negatives: str = field(
+        default="full",
+        metadata={
+            "help": "How negative advantages count: 'full', 'halved', or 'filtered' (on the least probable tenth of "
+            "the tokens alone)."
+        },
     )
     entropy_schedule: str = field(
         default="none",
@@ -341,7 +364,7 @@ class RLVRConfig(GRPOConfig):
         check_before(self)
         choose_metric(self)
         num_generations = self.num_generations
-        if num_generations == 1 and self.advantage_baseline == "value_tracker":
+        if num_generations == 1 and self.advantage_baseline in SINGLES:
             self.num_generations = _SingleGeneration(1)
         super().__post_init__()
         self.num_generations = num_generations

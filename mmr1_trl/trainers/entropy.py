@@ -80,9 +80,44 @@ class EntropyBonus(TokenShaping):
         return logged
 
 
+class HalvedNegatives(TokenShaping):
+    """
+    Negative advantages count half (ours). The nearest published rule is W-REINFORCE
+    (https://huggingface.co/papers/2506.01347), which weighs right answers by 0.1 against wrong ones.
+    """
+
+    def shape(
+        self, advantages: torch.Tensor, logps: torch.Tensor, entropies: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        return torch.where(advantages < 0, advantages / 2, advantages)
+
+
+class NegativeTokenFilter(TokenShaping):
+    """
+    Of a completion with a negative advantage only the tenth of the tokens (rounded up) counts that was the least
+    probable when it was sampled; its length stays what it was. After https://huggingface.co/papers/2606.17250, which
+    is known here from a third party's re-implementation alone.
+    """
+
+    share = 0.1
+
+    def shape(
+        self, advantages: torch.Tensor, logps: torch.Tensor, entropies: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        rank = logps.masked_fill(mask == 0, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
+        # Without the tolerance 0.1 * 30 = 3.0000000000000004 would keep a fourth.
+        kept = rank < (self.share * mask.sum(1, keepdim=True) - 1e-9).ceil()
+        return torch.where((advantages < 0) & ~kept, torch.zeros_like(advantages), advantages)
+
+
+# The values of `negatives` beside `"full"`, which leaves them as they are.
+NEGATIVES: dict[str, type[TokenShaping]] = {"halved": HalvedNegatives, "filtered": NegativeTokenFilter}
+
+
 def token_shapings(args: "RLVRConfig") -> list[TokenShaping]:
     """Return the shapings that the options ask for, in their order."""
-    return [EntropyBonus(args.shaping_alpha, args.shaping_kappa, args.entropy_source)] if args.entropy_shaping else []
+    bonus = [EntropyBonus(args.shaping_alpha, args.shaping_kappa, args.entropy_source)] if args.entropy_shaping else []
+    return [*bonus, *(made() for name, made in NEGATIVES.items() if name == args.negatives)]
 
 
 class EntropyTerm:

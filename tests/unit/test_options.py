@@ -22,11 +22,11 @@ OPTIONS = {
     RLVRConfig: (GRPOConfig, """
         advantage_baseline tracker_forgetting tracker_rho_min tracker_rho_max tracker_target_kl tracker_kl_window
         tracker_kl_source tracker_initial_value tracker_initial_rollouts tracker_smoothing tracker_success_threshold
-        entropy_shaping shaping_alpha shaping_kappa entropy_source
+        entropy_shaping shaping_alpha shaping_kappa entropy_source negatives
         prompt_sampling prompt_scores vas_refresh vas_update_steps vas_rollouts vas_weighted_fraction
         vas_outcome_weight vas_diversity_weight vas_diversity_metric vas_variant
         entropy_schedule explore_coef exploit_coef switch_fraction entropy_low entropy_high entropy_alarm
-        freeze_vision_tower freeze_merger encode_once min_pixels max_pixels coordinates
+        share_prompts group_coherent freeze_vision_tower freeze_merger encode_once min_pixels max_pixels coordinates
         label_noise label_noise_seed on_bad_row on_nonfinite on_mismatch verbose_metrics
     """),
     MSSRConfig: (RLVRConfig, ""),
@@ -37,7 +37,7 @@ OPTIONS = {
         dataset_name dataset_config dataset_revision dataset_train_split dataset_test_split num_train_rows
         num_eval_rows figures_families figures_levels figures_seed image_root
     """),
-    SFTArguments: (SourceArguments, "figures_traces"),
+    SFTArguments: (SourceArguments, "figures_traces prompt_column image_column"),
     RLArguments: (SourceArguments, """
         datasets prompt_column image_column answer_column options_column question answer_type answer_index answer_lists
         box_format

@@ -5,11 +5,24 @@ from collections.abc import Callable
 
 from mmr1_trl.trainers.rollouts import Resources
 from mmr1_trl.trainers.samplers.base import Sampler, Uniform
+from mmr1_trl.trainers.samplers.chosen import Dynamic, Posterior, SkipList
 from mmr1_trl.trainers.samplers.scored import ScoredSampler, Uncertainty
 from mmr1_trl.trainers.samplers.variance_aware import Fixed, Online, Refreshed
 
 
-__all__ = ["SAMPLERS", "Fixed", "Online", "Refreshed", "Sampler", "ScoredSampler", "Uncertainty", "Uniform"]
+__all__ = [
+    "SAMPLERS",
+    "Dynamic",
+    "Fixed",
+    "Online",
+    "Posterior",
+    "Refreshed",
+    "Sampler",
+    "ScoredSampler",
+    "SkipList",
+    "Uncertainty",
+    "Uniform",
+]
 
 
 def _variance_aware(have: Resources) -> Sampler:
@@ -33,4 +46,7 @@ SAMPLERS: dict[str, Callable[[Resources], Sampler]] = {
     "uniform": lambda have: Uniform(have.prompts, have.args),
     "variance_aware": _variance_aware,
     "uncertainty": _uncertainty,
+    "posterior": lambda have: Posterior(have.prompts, have.args),
+    "skip_list": lambda have: SkipList(have.prompts, have.args),
+    "dynamic": lambda have: Dynamic(have.prompts, have.args),
 }

@@ -25,7 +25,7 @@ def test_every_method_is_indexed(module):
 
 
 def test_every_file_and_option_named_exists():
-    for name in re.findall(r"`((?:methods|trainers)/\w+\.py)`", INDEX):
+    for name in re.findall(r"`((?:methods|trainers|rewards|data)/[\w/]+\.py)`", INDEX):
         assert (ROOT / "mmr1_trl" / name).is_file(), name
     fields = {field.name for field in dataclasses.fields(RLVRConfig)}
     named = set(re.findall(r"`((?:tracker|shaping)_\w+|\w+_coef|switch_fraction|epsilon\w*|delta|beta)\b", INDEX))

@@ -304,6 +304,9 @@ MADE = {
     "variance_aware, full": {"prompt_sampling": "variance_aware", "vas_refresh": "full"},
     "variance_aware, off": {"prompt_sampling": "variance_aware", "vas_refresh": "off", "prompt_scores": "x"},
     "uncertainty": {"prompt_sampling": "uncertainty"},
+    "posterior": {"prompt_sampling": "posterior"},
+    "skip_list": {"prompt_sampling": "skip_list"},
+    "dynamic": {"prompt_sampling": "dynamic"},
 }
 
 
