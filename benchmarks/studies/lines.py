@@ -89,6 +89,11 @@ def final(run: dict[str, Any], metric: str = "greedy") -> float:
     return float(run["curve"][-1][metric])
 
 
+def late(run: dict[str, Any], metric: str = "sampled") -> float:
+    """Mean of a metric over the evaluations from 75 % of the budget on, which have more prompts than the others."""
+    return float(np.mean([point[metric] for point in run["curve"] if point["late"]]))
+
+
 def rollouts_to(run: dict[str, Any], level: float, metric: str = "greedy") -> float:
     """Rollouts until the metric first reaches `level`, linear between evaluations; `inf` if it never does."""
     previous = run["curve"][0]

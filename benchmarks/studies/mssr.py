@@ -35,6 +35,7 @@ from mmr1_trl import RLVRTrainer
 from mmr1_trl.cli.commands.eval import load_model
 from mmr1_trl.data.figures import MIXED, TraceMixture, load_figures
 from mmr1_trl.models.cold_start import ColdStartStage, train_stage
+from mmr1_trl.trainers.entropy import EntropyBonus
 from studies.inference import median_time
 from studies.lines import (
     RESULTS,
@@ -85,19 +86,22 @@ SETTING = Setting(
 )
 
 
-class ConstantBonusTrainer(RLVRTrainer):
-    """The same bonus for every token: what is left of the shaping when it knows nothing of the token's entropy."""
+class SameBonusForAll(EntropyBonus):
+    """The shaping's bonus when it knows nothing of the token's entropy: that of the mean over the batch."""
 
-    def _shape(self, advantages: torch.Tensor, entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def shape(
+        self, advantages: torch.Tensor, logps: torch.Tensor, entropies: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
         mean = (entropies * mask).sum() / mask.sum().clamp(min=1)
-        return super()._shape(advantages, mean.expand_as(entropies), mask)
+        return super().shape(advantages, logps, mean.expand_as(entropies), mask)
 
 
-class HalvedNegativesTrainer(RLVRTrainer):
-    """No bonus at all; negative advantages count half, which is as far as the bonus can go."""
+class ConstantBonusTrainer(RLVRTrainer):
+    """A control of entropy shaping."""
 
-    def _shape(self, advantages: torch.Tensor, entropies: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return torch.where(advantages < 0, advantages / 2, advantages).unsqueeze(1).expand_as(entropies)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shapings = [SameBonusForAll(self.args.shaping_alpha, self.args.shaping_kappa)]
 
 
 GROUP = {"num_generations": 8}
@@ -134,7 +138,7 @@ SHAPING = (
     arm("sampled token, alpha 2", 16, SHAPED | {"entropy_source": "sampled_token", "shaping_alpha": 2.0}),
     arm("constant bonus", 16, SHAPED, ConstantBonusTrainer),
     arm("constant bonus, alpha 2", 16, SHAPED | {"shaping_alpha": 2.0}, ConstantBonusTrainer),
-    arm("negatives halved", 16, SHAPED, HalvedNegativesTrainer),
+    arm("negatives halved", 16, SINGLE | {"negatives": "halved"}),
     arm("entropy loss .01", 16, SINGLE | {"entropy_coef": 0.01}),
     arm("entropy loss .002", 16, SINGLE | {"entropy_coef": 0.002}),
     arm("no clip-higher", 16, SINGLE | {"epsilon_high": 0.2}),

@@ -31,7 +31,8 @@ LIBRARIES = ("torch", "transformers", "trl", "accelerate", "numpy")
 # Logged by the trainers and kept with each run, where they exist.
 LOGGED = (
     "reward", "entropy", "grad_norm", "frac_reward_zero_std", "kl", "clip_ratio/region_mean",
-    "completions/mean_length", "vas/frac_zero_variance_weighted", "vas/frac_zero_variance_uniform",
+    "completions/mean_length", "sampler/rejected", "sampler/frac_zero_variance_groups",
+    "vas/frac_zero_variance_weighted", "vas/frac_zero_variance_uniform",
     "vas/effective_sample_size", "vas/coverage", "entropy/coef", "entropy/response_mean", "mssr/rho",
     "mssr/value_mean", "study/dropped_share",
 )  # fmt: skip
@@ -86,6 +87,9 @@ class Setting:
             `"random"` or `"near_miss"`.
         num_starts (`int`, *optional*):
             Number of starts that the seeds share in turn. By default each seed has a start of its own.
+        count_trained (`bool`, *optional*, defaults to `False`):
+            Whether `budget` and `eval_every` count the rollouts that were trained on, so that arms which throw
+            rollouts away make as many updates as the others.
     """
 
     start: str
@@ -101,6 +105,7 @@ class Setting:
     label_noise: float = 0.0
     label_noise_kind: str = "random"
     num_starts: int | None = None
+    count_trained: bool = False
 
     def start_of(self, seed: int) -> str:
         """Name of the start that the run with this seed begins with."""
@@ -118,14 +123,15 @@ class _Measure(TrainerCallback):
         self.curve: list[dict[str, Any]] = []
         self.seconds = 0.0  # of all evaluations
 
-    def measure(self, rollouts: int) -> None:
+    def measure(self, spent: int) -> None:
         begin = time.perf_counter()
         trainer = self.trainer
-        point = {"rollouts": rollouts, "step": trainer.state.global_step}
         model = trainer.accelerator.unwrap_model(trainer.model)
         length = trainer.args.max_completion_length
-        late = rollouts >= LATE * self.setting.budget
+        late = spent >= LATE * self.setting.budget
         rows = self.rows.select(range(self.setting.num_late_rows if late else self.setting.num_eval_rows))
+        made = trainer.budget.rollouts if spent else 0
+        point = {"spent": spent, "rollouts": made, "step": trainer.state.global_step, "late": late}
         self.curve.append(point | accuracies(model, trainer.processing_class, rows, self.seed, length))
         self.seconds += time.perf_counter() - begin
 
@@ -136,10 +142,11 @@ class _Measure(TrainerCallback):
         # Only when the rollouts at hand are used up: the next step would sample new ones.
         if state.global_step % args.steps_per_generation:
             return
-        rollouts = self.trainer.budget.rollouts
-        finished = rollouts >= self.setting.budget
-        if finished or rollouts // self.setting.eval_every > self.curve[-1]["rollouts"] // self.setting.eval_every:
-            self.measure(rollouts)
+        trained = state.global_step // args.steps_per_generation * args.generation_batch_size
+        spent = trained if self.setting.count_trained else self.trainer.budget.rollouts
+        finished = spent >= self.setting.budget
+        if finished or spent // self.setting.eval_every > self.curve[-1]["spent"] // self.setting.eval_every:
+            self.measure(spent)
         control.should_training_stop = control.should_training_stop or finished
 
 
@@ -191,8 +198,9 @@ def train_and_measure(setting: Setting, arm: Arm, seed: int, starts: Path | None
 
     Returns:
         `dict`: `start` (its name and hash), `made` (see [`made_with`]), `curve` (a list of evaluations with
-        `rollouts`, `step`, `greedy`, `sampled`, `family`), `log` (what the trainer logged, by name, beside `step`),
-        `seconds` (of training on the clock, evaluations left out) and `core_seconds` (of the processor, with them).
+        `rollouts`, `step`, `late`, `greedy`, `sampled`, `family`), `log` (what the trainer logged, by name, beside
+        `step`), `seconds` (of training on the clock, evaluations left out) and `core_seconds` (of the processor, with
+        them).
     """
     torch.set_num_threads(1)
     begin_core = time.process_time()

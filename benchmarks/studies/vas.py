@@ -13,15 +13,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mmr1_trl import RLVRTrainer
-from mmr1_trl.trainers.rollouts import RolloutBatch
-from mmr1_trl.trainers.samplers import Uniform
-from mmr1_trl.trainers.samplers.scored import constant_groups
 from studies.lines import (
     RESULTS,
     area,
@@ -60,35 +55,13 @@ SETTING = Setting(
 )
 
 
-class DynamicSampling(Uniform):
-    """
-    DAPO's dynamic sampling, https://huggingface.co/papers/2503.14476 (Sec. 3.2): sample on, and throw groups without a
-    learning signal away, until the batch is full.
-    """
-
-    rejects = True
-
-    def accept(self, batch: RolloutBatch) -> torch.Tensor:
-        kept = ~constant_groups(batch.groups)
-        self._logged["study/dropped_share"] = 1.0 - kept.double().mean().item()
-        return kept
-
-
-class DynamicSamplingTrainer(RLVRTrainer):
-    """An [`RLVRTrainer`] with [`DynamicSampling`]."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.sampler = DynamicSampling(self.prompts, self.args)
-
-
 VAS = {"prompt_sampling": "variance_aware"}
 FULL = VAS | {"vas_refresh": "full", "vas_rollouts": 8, "vas_update_steps": 48}
 LEARNING = (
     Arm("uniform"),
     Arm("VAS online", VAS | {"vas_refresh": "online", "vas_diversity_weight": 0.0}),
     Arm("VAS full", FULL),
-    Arm("dynamic sampling", {}, DynamicSamplingTrainer),
+    Arm("dynamic sampling", {"prompt_sampling": "dynamic"}),
 )
 BASE = "base: lambda .5, weights .8/.2, N 8, T 48"
 ABLATION_BUDGET = 8192

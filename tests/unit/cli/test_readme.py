@@ -29,7 +29,7 @@ PARSERS = {
     "sft": parse_sft,
 }
 ROOT = Path(__file__).parents[3]
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md")))]
 
 
 def blocks(page, language):
@@ -73,10 +73,13 @@ def test_make_targets_exist():
     assert {"quickstart", "test", "lint"} <= named <= targets
 
 
-def test_links_and_commands_of_the_readme_exist():
+def test_links_and_commands_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text()):
+            assert (ROOT / page).parent.joinpath(target).exists(), (page, target)
+        for words in re.findall(r"python (benchmarks/[\w/]+\.py)", (ROOT / page).read_text()):
+            assert (ROOT / words).is_file(), (page, words)
     text = (ROOT / "README.md").read_text()
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), target
     listed = set(re.findall(r"^\| .*`mmr1 ([a-z-]+)", text, flags=re.MULTILINE))
     assert listed <= set(cli.COMMANDS)
 
