@@ -42,9 +42,9 @@ BASELINES: dict[str, dict[str, Any]] = {
 }
 STABILIZERS: dict[str, tuple[dict[str, Any], Any]] = {
     "none": ({}, "RLVRTrainer"),
+    "negatives halved": ({"negatives": "halved"}, "RLVRTrainer"),
     "entropy shaping": ({"entropy_shaping": True}, "RLVRTrainer"),
     "constant bonus": ({"entropy_shaping": True}, mssr.ConstantBonusTrainer),
-    "negatives halved": ({"negatives": "halved"}, "RLVRTrainer"),
     "negatives filtered": ({"negatives": "filtered"}, "RLVRTrainer"),
 }
 SETTING = replace(mssr.with_rate("stability"), num_late_rows=1200, eval_every=1024)
@@ -79,7 +79,7 @@ DRAWS = (
 DIGITS = ("digits_add", "digits_gap", "digits_sum3", "digits_range", "digits_times")
 
 STUDIES = {
-    "a": Study(SETTING, tuple(stabilized(b, s) for b in BASELINES for s in STABILIZERS), range(24)),
+    "a": Study(SETTING, tuple(stabilized(b, s) for s in STABILIZERS for b in BASELINES), range(24)),
     "b": Study(MILD, (*GROUPS, *SINGLE), range(12)),
     "c": Study(
         replace(two_stage.TASKS["point"], label_noise=0.5, num_starts=20, num_late_rows=1200, eval_every=1024),
