@@ -5,6 +5,7 @@ They are of the version before each part of a trainer kept its own state, after 
 generation batch, with the options below. The weights beside them are of this version's run, since they are larger.
 """
 
+import copy
 import math
 import shutil
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_checkpoint_of_an_earlier_version_resumes(
     def first_step(model, inputs, *args):
         if not states:
             parts = {"sampler": resumed.sampler, "baseline": resumed.baseline, "budget": resumed.budget}
-            states.update({part: each.state_dict() for part, each in parts.items()})
+            states.update({part: copy.deepcopy(each.state_dict()) for part, each in parts.items()})
         return step(model, inputs, *args)
 
     step = resumed.training_step
