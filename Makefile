@@ -29,6 +29,14 @@ lowest:  ## by hand, needs uv: contract tests and a short run on the lowest vers
 	.venv-lowest/bin/mmr1 mssr --config figures/mssr --model_name_or_path figures/tiny --max_steps 4 \
 		--output_dir .venv-lowest/run-$$(date +%s)
 
+# An environment that sees the packages of .venv behind its own.
+contract: .venv/.installed-dev  ## the contract tests against another TRL: make contract TRL=1.17.0, or TRL=../trl
+	$(BIN)/python -m venv --clear .venv-contract
+	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
+	  > $$(.venv-contract/bin/python -c "import site; print(site.getsitepackages()[0])")/behind.pth
+	.venv-contract/bin/python -m pip install --quiet $(if $(wildcard $(TRL)/.),$(TRL),trl==$(TRL))
+	OMP_NUM_THREADS=1 .venv-contract/bin/python -m pytest tests/contract
+
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,7 +47,7 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-vllm .venv-lowest .venv-lowest.txt .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-contract .venv-lowest .venv-lowest.txt .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mmr1-trl needs Python 3.11 or newer; make PYTHON=...')"

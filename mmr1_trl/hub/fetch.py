@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.push import LAST_CHECKPOINT
+from mmr1_trl.hub.collect import LAST_CHECKPOINT
 from mmr1_trl.hub.repository import PushError, Target, explained
 from mmr1_trl.run_folder import COMPLETE, STATE_JSON, TRAINER_STATE, step_of
 

@@ -14,8 +14,8 @@ from transformers.utils import logging
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.checks import check_adapter, check_files
+from mmr1_trl.hub.collect import LAST_CHECKPOINT, add_checkpoint, newest_checkpoint
 from mmr1_trl.hub.manifest import WEIGHTS, Manifest
-from mmr1_trl.hub.push import LAST_CHECKPOINT, add_checkpoint, newest_checkpoint
 from mmr1_trl.hub.repository import Target, open_repository, upload
 from mmr1_trl.hub.scan import clean
 from mmr1_trl.run_folder import ADAPTER, CARD, list_checkpoints

@@ -7,7 +7,7 @@ train to NaN with) once the model is loaded, is refused here.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +34,13 @@ from mmr1_trl.trainers.gone_options import GONE
 from mmr1_trl.trainers.samplers import SAMPLERS
 
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "advantage_baseline": tuple(BASELINES),
+CHOICES: dict[str, Collection[str]] = {
+    "advantage_baseline": BASELINES,
     "tracker_forgetting": ("paper", "monotone", "fixed", "per_prompt"),
     "tracker_kl_source": ("reference", "policy"),
     "negatives": ("full", *NEGATIVES),
     "entropy_source": ("full", "sampled_token"),
-    "prompt_sampling": tuple(SAMPLERS),
+    "prompt_sampling": SAMPLERS,
     "vas_refresh": ("online", "full", "off"),
     "vas_diversity_metric": DIVERSITY_METRICS,
     "vas_variant": ("paper", "released_code"),
@@ -61,7 +61,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_mismatch": ("error", "warn"),
 }
 # Those of GRPOConfig's options that TRL looks at only in the middle of the first batch.
-UPSTREAM_CHOICES: dict[str, tuple[str, ...]] = {
+UPSTREAM_CHOICES: dict[str, Collection[str]] = {
     "loss_type": ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
     "scale_rewards": ("group", "batch", "none"),
     "importance_sampling_level": ("token", "sequence"),
@@ -172,7 +172,7 @@ def check_after(args: Any) -> None:
     _check_sampling(args)
 
 
-def _check_choices(args: Any, table: dict[str, tuple[str, ...]]) -> None:
+def _check_choices(args: Any, table: dict[str, Collection[str]]) -> None:
     for name, choices in table.items():
         if (value := getattr(args, name)) not in choices:
             raise BadInputError(

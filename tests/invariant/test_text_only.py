@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from mmr1_trl.cli import main
-from mmr1_trl.hub.push import adapter_manifest, model_manifest
+from mmr1_trl.hub.collect import collect
 from mmr1_trl.models import build_tiny_lm, load_processor
 
 
@@ -66,7 +66,7 @@ def test_training_evaluation_report_and_card(folder, tmp_path, capsys, method):
     assert "Image" not in card and "processor" not in card
     assert json.loads((output / "mmr1_run.json").read_text())["text_only"] is True
     if method == "two-stage":
-        manifest = adapter_manifest(output, "someone/text-model")
+        manifest = collect("adapter", output, base_model="someone/text-model")
         assert "adapter_model.safetensors" in {entry.path for entry in manifest.entries}
         return
     assert isinstance(load_processor(output), PreTrainedTokenizerBase)
@@ -76,7 +76,7 @@ def test_training_evaluation_report_and_card(folder, tmp_path, capsys, method):
         shutil.rmtree(output / "checkpoint-2")
         assert main([method, *words(folder, output, resume_from_checkpoint="true", **options)]) == 0
     AutoModelForCausalLM.from_pretrained(output)
-    assert "model.safetensors" in {entry.path for entry in model_manifest(output).entries}
+    assert "model.safetensors" in {entry.path for entry in collect("model", output).entries}
     if method != "grpo":
         return
     evaluated = ["--dataset_name", str(folder / "rows.parquet"), "--dataset_split", "train", "--use_cpu", "true"]

@@ -120,29 +120,24 @@ def run(argv: list[str]) -> int:
 @contextmanager
 def _collected(args: argparse.Namespace) -> Iterator[Any]:
     """Yield the checked manifest; what had to be made for it is gone afterwards."""
-    from mmr1_trl.hub import push
+    from mmr1_trl.hub.collect import collect, merged
 
-    if args.kind == "model" and args.merge_adapter:
-        with push.merged(args.folder) as whole:
-            yield push.model_manifest(whole, exclude=args.exclude, repo_id=args.repo_id)
-    elif args.kind == "model":
-        yield push.model_manifest(args.folder, args.with_checkpoint, args.exclude, repo_id=args.repo_id)
-    elif args.kind == "adapter":
-        yield push.adapter_manifest(
-            args.folder, args.base_model, args.with_checkpoint, args.exclude, repo_id=args.repo_id
-        )
-    elif args.kind == "scores":
-        yield push.scores_manifest(args.folder, args.exclude, repo_id=args.repo_id)
-    elif args.kind == "report":
-        yield push.report_manifest(args.folder, args.exclude)
-    else:
+    given: dict[str, Any] = {"exclude": args.exclude, "repo_id": args.repo_id}
+    if args.kind == "dataset":
         with tempfile.TemporaryDirectory(prefix="mmr1-dataset-") as folder:
-            yield _dataset(args, Path(folder))
+            _write_rows(args, Path(folder))
+            yield collect("dataset", folder, source=args.folder, **given)
+    elif args.kind == "model" and args.merge_adapter:
+        with merged(args.folder) as whole:
+            yield collect("model", whole, **given)
+    else:
+        options = {name: vars(args)[name] for name in ("with_checkpoint", "base_model") if name in vars(args)}
+        yield collect(args.kind, args.folder, **given, **options)
 
 
-def _dataset(args: argparse.Namespace, folder: Path) -> Any:
+def _write_rows(args: argparse.Namespace, folder: Path) -> None:
     from mmr1_trl.data import load_data
-    from mmr1_trl.hub.datasets import dataset_manifest
+    from mmr1_trl.hub.collect import write_splits
 
     names = (
         "prompt_column",
@@ -155,4 +150,4 @@ def _dataset(args: argparse.Namespace, folder: Path) -> Any:
     )
     options = {name: getattr(args, name) for name in names}
     splits = {split: load_data(args.folder, split, seed=args.figures_seed, **options) for split in args.splits}
-    return dataset_manifest(splits, folder, args.repo_id, args.folder, args.exclude)
+    write_splits(splits, folder)

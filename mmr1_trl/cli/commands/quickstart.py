@@ -212,7 +212,7 @@ def _train(args: QuickstartArguments) -> None:
 
 def _report(folder: Path, state: _State) -> None:
     from mmr1_trl.evaluation.compare import compare
-    from mmr1_trl.hub.cards import write_model_card
+    from mmr1_trl.hub.model_card import write_model_card
     from mmr1_trl.reporting.build import comparison_sentence, training_report
     from mmr1_trl.reporting.curves import draw_curves
     from mmr1_trl.reporting.runs import load_run

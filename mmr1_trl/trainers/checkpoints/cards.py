@@ -76,7 +76,7 @@ class CardMixin:
         if not trainer.is_world_process_zero():
             return
         try:
-            from mmr1_trl.hub.cards import write_model_card
+            from mmr1_trl.hub.model_card import write_model_card
 
             folder = Path(str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit
-from mmr1_trl.hub.dataset_card import COLUMNS
+from mmr1_trl.hub.cards import COLUMNS
 from mmr1_trl.rewards import accuracy_reward
 from mmr1_trl.rewards.scoring import row_question, score_answer, score_answers
 

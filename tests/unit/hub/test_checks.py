@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub import checks, push, scan
+from mmr1_trl.hub import checks, scan
+from mmr1_trl.hub.collect import collect
 from mmr1_trl.hub.manifest import Entry, Manifest, readable
 from mmr1_trl.hub.repository import check_repo_id
 from mmr1_trl.models import build_tiny_vlm
@@ -249,9 +250,9 @@ def test_an_upload_follows_no_link_out_of_its_folder(model_folder, tmp_path, nam
     file.parent.mkdir(exist_ok=True)
     file.unlink(missing_ok=True)
     replace(file, tmp_path / "secret")
-    for collect in (push.model_manifest, push.report_manifest):
+    for kind in ("model", "report"):
         with pytest.raises(BadInputError, match=f"{file.name} {reason}.*--exclude {file.name}"):
-            collect(model_folder)
+            collect(kind, model_folder)
     with pytest.raises(BadInputError, match=reason):
         Manifest().add_folder(model_folder)
     manifest = Manifest()

@@ -13,8 +13,7 @@ from mmr1_trl.data.figures import load_figures
 from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.data.score_table import write_table
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.cards import write_dataset_card, write_score_card
-from mmr1_trl.hub.score_card import BINS, _histogram
+from mmr1_trl.hub.cards import BINS, _histogram, write_dataset_card, write_score_card
 
 
 METADATA = {

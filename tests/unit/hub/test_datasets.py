@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmr1_trl.data import load_data
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.datasets import dataset_manifest
+from mmr1_trl.hub.collect import write_splits
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def _load(source: Path, *images: str, **options: str) -> Dataset:
 
 def test_pictures_go_up_inside_and_their_folders_do_not(source: Path, tmp_path: Path) -> None:
     rows = _load(source, "a.png", f"file://{source}/a.png", str(source / "a.png"))
-    dataset_manifest({"train": rows}, tmp_path / "out", "me/set", "set")
+    write_splits({"train": rows}, tmp_path / "out")
     (file,) = (tmp_path / "out/data").glob("*.parquet")
     for pictures in pq.read_table(file).column("images").to_pylist():
         assert pictures == [{"bytes": (source / "a.png").read_bytes(), "path": "a.png"}]
@@ -52,7 +52,7 @@ def test_pictures_go_up_inside_and_their_folders_do_not(source: Path, tmp_path: 
 def test_what_is_no_picture_does_not_go_up(source: Path, tmp_path: Path, image: str, message: str) -> None:
     rows = _load(source, "a.png", image.replace("SECRET", str(tmp_path / "secret.txt")))
     with pytest.raises(BadInputError, match=f"train: {message}"):
-        dataset_manifest({"train": rows}, tmp_path / "out", "me/set", "set")
+        write_splits({"train": rows}, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
@@ -62,4 +62,4 @@ def test_other_columns_of_files_are_refused(tmp_path: Path, feature: object) -> 
         {"prompt": ["a"], "sound": [None]}, features=Features({"prompt": Value("string"), "sound": feature})
     )
     with pytest.raises(BadInputError, match="column 'sound' holds files"):
-        dataset_manifest({"train": rows}, tmp_path / "out", "me/set", "set")
+        write_splits({"train": rows}, tmp_path / "out")

@@ -15,7 +15,7 @@ from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRConfig, RLVRTrainer, TwoStageE
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.record import read_record, write_record
 from mmr1_trl.hub import model_card
-from mmr1_trl.hub.cards import write_model_card
+from mmr1_trl.hub.model_card import write_model_card
 from mmr1_trl.hub.render import MARKER, code, hub_id, markdown, public_name
 from mmr1_trl.models import build_tiny_vlm, load_processor
 
@@ -300,7 +300,7 @@ def test_cards_at_checkpoints_and_of_adapters(make_trainer, tmp_path, monkeypatc
         written.append(path.read_text())
         return path
 
-    monkeypatch.setattr("mmr1_trl.hub.cards.write_model_card", spy)
+    monkeypatch.setattr("mmr1_trl.hub.model_card.write_model_card", spy)
     assert trainer_cards.CardMixin in RLVRTrainer.__mro__
     lora = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     trainer = make_trainer(MSSRTrainer, MSSRConfig, peft_config=lora, **FAST)
@@ -322,7 +322,7 @@ def test_a_failing_card_fails_no_run_and_is_told_once(make_trainer, monkeypatch,
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("mmr1_trl.hub.cards.write_model_card", fail)
+    monkeypatch.setattr("mmr1_trl.hub.model_card.write_model_card", fail)
     transformers.utils.logging.enable_propagation()
     trainer = make_trainer(MSSRTrainer, MSSRConfig, **FAST)
     with caplog.at_level(logging.WARNING):

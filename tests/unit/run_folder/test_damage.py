@@ -16,8 +16,8 @@ from mmr1_trl import MSSRConfig, MSSRTrainer, RLVRTrainer
 from mmr1_trl.cli import main
 from mmr1_trl.cli.parts import use_hub
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.hub.collect import add_checkpoint
 from mmr1_trl.hub.manifest import Manifest
-from mmr1_trl.hub.push import add_checkpoint
 from mmr1_trl.hub.scan import clean
 from mmr1_trl.run_folder import (
     COMPLETE,
