@@ -17,6 +17,7 @@ from fixtures.trainers import build_trainer, picture_rows
 from peft import LoraConfig
 
 from mmr1_trl.cli.commands.train import parse_training
+from mmr1_trl.trainers.packing import installation
 
 
 BASELINES = {
@@ -54,6 +55,7 @@ def check_combination(names, folder, processes=1):
     start = {name: p.detach().clone() for name, p in whole.model.named_parameters()}
     whole.train()
     entries = history(whole)
+    assert whole.sharing.computed < whole.sharing.asked
     assert len(entries) == 4 and all(math.isfinite(e["loss"]) for e in entries)
     assert any(e["grad_norm"] > 0 for e in entries)  # not each: the two rollouts of a group may be worth the same
     moved = {name for name, p in whole.model.named_parameters() if not torch.equal(p, start[name])}
@@ -83,6 +85,11 @@ def check_combination(names, folder, processes=1):
         torch.testing.assert_close(value, tensors[name], rtol=0, atol=0, equal_nan=True, msg=name)
 
 
+@pytest.fixture(autouse=True)
+def pack_the_smallest(monkeypatch):
+    monkeypatch.setattr(installation, "TOKENS_SPARED", 0)
+
+
 @pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
 def test_combination_trains_logs_and_resumes(tmp_path, names):
     check_combination(names, tmp_path)
@@ -104,6 +111,7 @@ def test_the_shipped_config_turns_all_three_switches():
 
 def go_through_all(folder):
     """What each of the two processes does."""
+    installation.TOKENS_SPARED = 0
     for names in COMBINATIONS:
         check_combination(names, folder / "-".join(names), processes=2)
         print("-".join(names), "trained and resumed", flush=True)

@@ -226,8 +226,12 @@ def test_on_the_command_line(tmp_path, monkeypatch, processes):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
 def test_ranks_with_different_pictures_call_a_sharded_tower_equally_often(family):
-    """Two ranks with three and with two distinct pictures: neither waits for the other, and nothing changes."""
+    """
+    Two ranks with three and with two distinct pictures: neither waits for the other, and nothing changes. Nor does it
+    with prompts that share their tokens.
+    """
     result = run(*ON_TWO, "-m", "fixtures.sharded_tower", family, cwd=Path(__file__).parents[1])
     ranks = [json.loads(line) for line in sorted(result.stdout.splitlines()) if line.startswith('{"rank')]
     assert [rank["encoded"] for rank in ranks] == [3, 2]
     assert all(rank["tower_calls"] == 1 and rank["equal"] == [True] * 3 for rank in ranks)
+    assert all(rank["close"] for rank in ranks) and ranks[1]["share"] < ranks[0]["share"] < 0.9
