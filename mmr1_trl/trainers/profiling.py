@@ -145,11 +145,14 @@ class StepProfile(TrainerCallback):
         self.timer = StepTimer(peak_memory)
         self.steps: list[dict[str, Any]] = []  # of each step: wall time, and seconds, calls and peaks by part
         self._begun = 0.0
+        self._tokens = (0, 0)  # asked for and computed before the measured steps
         trainer.add_callback(self)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.timer.settle()
         now = time.perf_counter()
+        if state.global_step == self.warm_up:
+            self._tokens = self.trainer.sharing.asked, self.trainer.sharing.computed
         if state.global_step > self.warm_up:
             timer = self.timer
             self.steps.append(
@@ -234,8 +237,9 @@ class StepProfile(TrainerCallback):
         Mean over the measured steps.
 
         Returns:
-            `dict`: `wall` (seconds per step), `device`, and `parts` with `seconds`, `share`, `calls` per step and
-            `peak` (bytes) of each part that took place. The seconds of all parts sum to `wall`.
+            `dict`: `wall` (seconds per step), `device`, `tokens` (`asked` and `computed` by the language model per
+            step, in all passes but decoding; 0 where prompts are not shared), and `parts` with `seconds`, `share`,
+            `calls` per step and `peak` (bytes) of each part that took place. The seconds of all parts sum to `wall`.
         """
         count = len(self.steps)
         wall = sum(step["wall"] for step in self.steps) / count
@@ -250,7 +254,11 @@ class StepProfile(TrainerCallback):
                 "calls": sum(step["calls"].get(part, 0) for step in self.steps) / count,
                 "peak": max(step["peaks"].get(part, 0) for step in self.steps),
             }
-        return {"steps": count, "wall": wall, "device": device_name(), "parts": parts, "each": self.steps}
+        sharing = self.trainer.sharing
+        counted = [(now - then) / count for now, then in zip((sharing.asked, sharing.computed), self._tokens)]
+        tokens = dict(zip(("asked", "computed"), counted))
+        about = {"steps": count, "wall": wall, "device": device_name(), "tokens": tokens}
+        return about | {"parts": parts, "each": self.steps}
 
 
 def vision_towers(model: torch.nn.Module) -> list[torch.nn.Module]:

@@ -6,6 +6,7 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 from fixtures.rollouts import LONG, SHORT, TEXT, picture, rollouts
 
+from mmr1_trl.trainers.guards.exhaustion import out_of_memory_advice
 from mmr1_trl.trainers.packing import installation
 from mmr1_trl.trainers.packing.installation import SharedPrompts, find_text_model
 
@@ -191,6 +192,9 @@ def test_resume_in_mid_window(train, make_trainer, tmp_path):
     again = make_trainer(learning_rate=0.1, output_dir=str(tmp_path / "again"), **options)
     again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
     assert history(again)[3:-1] == history(whole)[3:-1]
+    asked, computed = again.sharing.last
+    advice = out_of_memory_advice(again, torch.OutOfMemoryError("full"))
+    assert f"last forward pass: {computed} of {asked} tokens" in advice and computed < asked
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters(), again.model.parameters(), strict=True))
 
 

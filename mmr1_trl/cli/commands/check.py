@@ -121,6 +121,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.budget import plan_run
     from mmr1_trl.trainers.checks import check_run
+    from mmr1_trl.trainers.packing.plan import expected_tokens
     from mmr1_trl.trainers.vision.freezing import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
@@ -156,12 +157,17 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     usable = _check_data(report, dataset, processor, config, data_args, progress)
 
     plan = plan_run(config, len(dataset), num_prompts=Prompts.of(dataset).count)
-    report.sections["batches"] = {"processes": processes, **dataclasses.asdict(plan)}
+    longest = report.sections["prompts"]["tokens"]["longest"]
+    rows = config.per_device_train_batch_size // processes
+    asked, computed = expected_tokens(longest, config.max_completion_length, rows, config.num_generations)
+    report.sections["batches"] = {
+        "processes": processes, **dataclasses.asdict(plan), "tokens_of_the_longest_micro_batch": asked,
+        "computed_with_shared_prompts": computed if config.share_prompts != "off" else asked,
+    }  # fmt: skip
     with refusals(model_path):
         model_config = AutoConfig.from_pretrained(
             model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
         )
-    longest = report.sections["prompts"]["tokens"]["longest"]
     report.sections["memory_gib"] = estimate_memory(
         model_config, config, model_args, longest, processes,
         lambda name: config.freeze_vision_tower and is_frozen(name, config.freeze_merger),

@@ -80,6 +80,10 @@ def _profile(settings: Settings, steps: int, folder: Path) -> int:
         name = settings.config_path.stem if settings.config_path else settings.command
         draw_profile(summary, folder / PROFILE_PICTURE, f"mmr1 {settings.command} ({name})")
         Console(width=120).print(profile_table(summary, PARTS))
+        if (tokens := summary["tokens"])["asked"]:
+            asked, computed = tokens["asked"], tokens["computed"]
+            saved = 1 - computed / asked
+            print(f"  tokens   {computed:,.0f} computed of {asked:,.0f} asked for in a step ({saved:.0%} saved)")
         print(f"  picture  {folder / PROFILE_PICTURE}\n  numbers  {folder / PROFILE}")
     trainer.accelerator.end_training()
     if trainer.accelerator.num_processes > 1:

@@ -101,6 +101,9 @@ def out_of_memory_advice(trainer: Any, error: BaseException, batch: dict[str, An
             f"{batch['completion_ids'].shape[1]}"
         )
     numbers.append(f"max_completion_length {args.max_completion_length}")
+    if trainer.sharing.active and trainer.sharing.last[0]:
+        asked, computed = trainer.sharing.last
+        numbers.append(f"last forward pass: {computed:,} of {asked:,} tokens, each prompt once")
     if batch is not None and batch.get("pixel_values") is not None:
         numbers.append(f"pixel values {'x'.join(map(str, batch['pixel_values'].shape))}")
     numbers.append(f"max_pixels {args.max_pixels or 'unlimited'}")
@@ -108,6 +111,8 @@ def out_of_memory_advice(trainer: Any, error: BaseException, batch: dict[str, An
     if args.use_vllm and args.vllm_mode == "colocate":
         numbers.append(f"vLLM's share {args.vllm_gpu_memory_utilization:g}")
     knobs = []
+    if args.share_prompts == "off":
+        knobs.append("--share_prompts auto (each prompt once in a forward pass, no padding)")
     if not args.gradient_checkpointing and where in ("the forward pass", "the backward pass"):
         knobs.append("--gradient_checkpointing true (about a third more time)")
     if args.use_vllm and args.vllm_mode == "colocate":

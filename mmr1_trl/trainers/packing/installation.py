@@ -52,6 +52,7 @@ class SharedPrompts:
         self.active = False
         self.asked = 0
         self.computed = 0
+        self.last = (0, 0)  # of the last forward pass: tokens asked for, tokens computed
         self._reported = (0, 0)
         self._prompt_length: int | None = None  # while forward passes over completions are made
         self._sampling = False
@@ -110,8 +111,7 @@ class SharedPrompts:
         embeds = kwargs["inputs_embeds"]
         inputs = _Inputs(embeds, **{name: kwargs.get(name) for name in _Inputs.OPTIONAL})
         rows, columns = embeds.shape[:2]
-        self.asked += rows * columns
-        self.computed += rows * columns
+        self._count(rows * columns, rows * columns)
         mask = kwargs.get("attention_mask")
         if mask is None:  # which means that nothing is padding
             mask = torch.ones(rows, columns, dtype=torch.long, device=embeds.device)
@@ -126,7 +126,7 @@ class SharedPrompts:
         spared = rows * columns - plan.num_tokens
         if spared < max(SHARE_SPARED * rows * columns, TOKENS_SPARED * len(plan.lengths)):
             return plain(**kwargs)
-        self.computed -= spared
+        self._count(0, -spared)
         # A mask of four dimensions is taken for one that is ready, and none is made. The plan takes its place.
         ready = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device)
         output = plain(**kwargs | inputs.packed(plan) | {"attention_mask": ready, "use_cache": False, PLAN: plan})
@@ -141,11 +141,17 @@ class SharedPrompts:
         rows = torch.tensor(distinct, device=device)
         mask = kwargs.get("attention_mask")
         output = plain(**kwargs | inputs.selected(rows) | {"attention_mask": None if mask is None else mask[rows]})
-        self.computed -= (len(owners) - len(distinct)) * inputs.embeds.size(1)
+        self._count(0, -(len(owners) - len(distinct)) * inputs.embeds.size(1))
         copies = torch.tensor([distinct.index(owner) for owner in owners], device=device)
         cache.batch_select_indices(copies)
         output.last_hidden_state = output.last_hidden_state[copies]
         return output
+
+    def _count(self, asked: int, computed: int) -> None:
+        """Count a forward pass, or that it computes less than was asked for."""
+        self.last = (asked, computed) if asked else (self.last[0], self.last[1] + computed)
+        self.asked += asked
+        self.computed += computed
 
     def pop_metrics(self) -> dict[str, float]:
         """Return the tokens that forward passes were asked for and that were computed since the last call."""

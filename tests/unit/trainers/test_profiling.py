@@ -60,6 +60,8 @@ def test_the_parts_of_a_step_sum_to_its_wall_time(make_trainer, tmp_path):
         "batches", "forward", "loss", "backward", "optimizer", "logging", "other",
     }  # fmt: skip
     assert set(summary["parts"]) == expected <= set(PARTS)
+    logged = [entry for entry in trainer.state.log_history if "tokens/asked" in entry]
+    assert summary["tokens"]["asked"] == sum(entry["tokens/asked"] for entry in logged[2:]) / 4 > 0
     assert summary["parts"]["backward"]["calls"] == 1 and summary["parts"]["generation"]["calls"] == 0.5
     assert "generation" in measured.steps[0]["seconds"] and "generation" not in measured.steps[1]["seconds"]
     assert summary["parts"]["other"]["share"] < 0.5

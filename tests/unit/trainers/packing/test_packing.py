@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmr1_trl.trainers.packing.attention import ATTENTIONS
 from mmr1_trl.trainers.packing.order import coherent_order
-from mmr1_trl.trainers.packing.plan import first_equal, make_plan
+from mmr1_trl.trainers.packing.plan import expected_tokens, first_equal, make_plan
 
 
 def test_first_equal():
@@ -145,3 +145,9 @@ def test_coherent_order(updates, micro_batches, size, seed):
     whole = coherent_order(permutation, prompts, rows_per_update, whole_groups=True)
     assert sorted(whole.tolist()) == list(range(total))
     assert len(torch.unique_consecutive(prompts[whole])) == len(set(prompts.tolist()))
+
+
+def test_expected_tokens_are_those_of_a_plan():
+    for rows, group in ((8, 4), (6, 4), (4, 8), (3, 1)):
+        mask, width, owners = batch_of([5] * rows, [row // group for row in range(rows)], [3] * rows)
+        assert expected_tokens(5, 3, rows, group) == (mask.numel(), make_plan(mask, width, owners).num_tokens)
