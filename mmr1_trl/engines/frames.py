@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset, List, Value
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+from transformers.utils import logging
 
 from mmr1_trl.data.pictures.images import fit_size, image_size, stored_images
 from mmr1_trl.errors import BadInputError
@@ -17,6 +18,9 @@ from mmr1_trl.rewards.grounding.boxes import COORDINATES, frame_of
 from mmr1_trl.rewards.grounding.functions import detection_reward, iou_reward, point_in_box_reward
 from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.types import LOCATED_TYPES, infer_answer_type
+
+
+logger = logging.get_logger(__name__)
 
 
 def seen_size(
@@ -101,7 +105,7 @@ def add_frames(
             What the model writes: one of `COORDINATES`, or `"auto"` for what the rows say, else for what is
             established of the model's family.
         model_type (`Callable[[], str]`):
-            Returns `config.model_type`. Called where the answer depends on it.
+            Returns `config.model_type`. Called where rows ask for places.
         min_pixels (`int`, *optional*), max_pixels (`int`, *optional*):
             Limits that are applied before the processor.
         every_row (`bool`, *optional*, defaults to `False`):
@@ -129,6 +133,18 @@ def add_frames(
     chosen: str | None = coordinates
     if coordinates == "auto":
         chosen = min(written) if written else choose_coordinates(coordinates, model_type())
+    family = FAMILIES.get(model_type())
+    if family is not None and family.y_first:
+        if chosen is None:
+            raise BadInputError(
+                f"{name} asks for points or boxes in {sum(located)} rows. {model_type()} models were taught to write "
+                "y before x, and the rewards read x first. Say in which frame the prompts ask for x first, with "
+                f"--coordinates: {', '.join(COORDINATES)}."
+            )
+        logger.warning(
+            f"{name}: {model_type()} models were taught to write y before x, and the rewards read x first. Do the "
+            "prompts say so?"
+        )
     if chosen is None:
         raise BadInputError(
             f"{name} asks for points or boxes in {sum(located)} rows, and in which frame {model_type()} models write "

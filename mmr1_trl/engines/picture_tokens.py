@@ -17,14 +17,14 @@ NEVER = -100.0
 
 def placeholder_ids(config: PreTrainedConfig) -> list[int]:
     """
-    Return the ids of the tokens that stand for a picture or a video, which no completion may hold: read again, it
-    would have more pictures than there are.
+    Return the ids of the tokens that stand for a picture, a video or sound, which no completion may hold: read again,
+    it would have more pictures than there are.
 
     Args:
         config ([`~transformers.PreTrainedConfig`]):
             Of the whole model, not of its text part.
     """
-    ids = (getattr(config, name, None) for name in ("image_token_id", "video_token_id"))
+    ids = (getattr(config, name, None) for name in ("image_token_id", "video_token_id", "audio_token_id"))
     return [token for token in ids if token is not None]
 
 

@@ -29,6 +29,8 @@ class Family:
         size_counts (`bool`, *optional*, defaults to `True`):
             Whether a smaller picture becomes fewer tokens. Elsewhere the processor brings every picture to sizes of
             its own, and `max_pixels` saves nothing.
+        alone_counts (`bool`, *optional*, defaults to `False`):
+            Whether a picture that is alone in its prompt is cut into tiles, and one among others is not.
         padded_per_prompt (`bool`, *optional*, defaults to `False`):
             Whether the processor returns one row of pixels per prompt, filled up to the most pictures of any.
         not_by_vllm (`str`, *optional*):
@@ -43,6 +45,7 @@ class Family:
     tower: tuple[str, ...] = ("visual",)
     merger: tuple[str, ...] = ("visual.merger",)
     size_counts: bool = True
+    alone_counts: bool = False
     padded_per_prompt: bool = False
     not_by_vllm: str | None = None
 
@@ -85,7 +88,8 @@ FAMILIES: dict[str, Family] = {
         "<image>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), not_by_vllm=_UNTRIED
     ),
     "llava_onevision": Family(
-        "<image>", "<video>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), not_by_vllm=_UNTRIED
+        "<image>", "<video>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), alone_counts=True,
+        not_by_vllm=_UNTRIED,
     ),
     "idefics3": Family(
         "<image>", expansion_start="<fake_token_around_image>", tower=("vision_model",), merger=("connector",),

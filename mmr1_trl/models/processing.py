@@ -6,6 +6,7 @@ from typing import Any
 
 import transformers
 from jinja2 import TemplateError
+from packaging.version import InvalidVersion, Version
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -18,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
 from mmr1_trl.models.chat_template import try_chat_template
 from mmr1_trl.models.image_only import IMAGE_ONLY, image_only
@@ -135,11 +136,15 @@ def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs:
     except Exception as error:  # what is in a config can make transformers raise anything
         base = _base_model(where, hub_kwargs)
         if base is None:
+            if too_new := _too_new(where, trust_remote_code, hub_kwargs):
+                raise BadInputError(too_new) from error
             hint = "" if Path(where).exists() else " There is no folder of that name here either."
             raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
         try:
             config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
         except Exception as absent:
+            if too_new := _too_new(base, trust_remote_code, {}):
+                raise BadInputError(f"The adapter {where!r} cannot be loaded. {too_new}") from absent
             raise BadInputError(
                 f"Cannot load {base!r}, the base model of the adapter {where!r}: {_first_line(absent)}"
             ) from absent
@@ -190,7 +195,14 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
     try:
         kind: Any = processor_class(config.model_type) if visual else AutoTokenizer
         processor = kind.from_pretrained(where, trust_remote_code=trust_remote_code, **kwargs)
+    except ImportError as error:
+        raise BadInputError(f"The {part} of {where!r} cannot be built here: {_first_line(error)}") from error
     except Exception as error:  # the same, and the tokenizers raise nothing narrower
+        if since := _saved_by_newer(config.transformers_version):
+            raise BadInputError(
+                f"The {part} of {where!r} cannot be loaded: {_first_line(error)}.{since} Install that one or a newer "
+                "one: pip install --upgrade transformers."
+            ) from error
         raise BadInputError(_no_processor(where, _first_line(error), part)) from error
     if visual and (not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None)):
         raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
@@ -230,9 +242,38 @@ def _missing_files(folder: Path, visual: bool) -> str:
     return "; ".join(" or ".join(group) for group in groups if not any((folder / name).is_file() for name in group))
 
 
+def _too_new(where: str, trust_remote_code: bool, hub_kwargs: dict[str, Any]) -> str:
+    """Say what to do about a model that the installed transformers has no classes for; nothing where it has."""
+    try:
+        content, _ = PreTrainedConfig.get_config_dict(where, **hub_kwargs)
+    except Exception:  # there is no config that could be read: the caller says so
+        return ""
+    parts = [content, *(part for part in content.values() if isinstance(part, dict))]
+    names = [part["model_type"] for part in parts if isinstance(part.get("model_type"), str)]
+    unknown = next((name for name in names if name not in transformers.CONFIG_MAPPING), None)
+    if unknown is None:
+        return ""
+    said = f"{where!r} is a {unknown!r} model, which transformers {transformers.__version__} does not know."
+    if "auto_map" in content and not trust_remote_code:
+        return f"{said} It brings its own code: look at it, and pass --trust_remote_code true."
+    since = _saved_by_newer(content.get("transformers_version"))
+    near = did_you_mean(unknown, list(transformers.CONFIG_MAPPING))
+    return f"{said}{since or near} Install a newer one: pip install --upgrade transformers."
+
+
+def _saved_by_newer(version: Any) -> str:
+    """Say so where a model was saved by a newer transformers than the installed one."""
+    try:
+        newer = Version(version) > Version(transformers.__version__)
+    except (InvalidVersion, TypeError):
+        return ""
+    return f" It was saved by transformers {version}, and {transformers.__version__} is installed." if newer else ""
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    line = text.splitlines()[0] if text else type(error).__name__
+    return line if len(line) <= 300 else f"{line[:300]} ..."
 
 
 def _no_processor(where: str, reason: str, part: str = "processor") -> str:

@@ -388,6 +388,8 @@ class RLVRTrainer(ResumableTrainer):
         )
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        # TRL has no place for how many pictures LLaVA-OneVision's prompts have: `prepare_vision` sees to it.
+        kwargs.pop("batch_num_images", None)
         # The first pass of a generation batch is the one over the sampling policy (asserted by a contract test).
         first = self.captured.phase == "sampling"
         if first:

@@ -19,8 +19,9 @@ from transformers import PreTrainedModel
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
-from mmr1_trl.data.pictures.images import IMAGE_COLUMNS
-from mmr1_trl.models.families import FAMILIES
+from mmr1_trl.data.pictures.images import IMAGE_COLUMNS, image_counts
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.families import FAMILIES, Family
 from mmr1_trl.trainers.vision.freezing import (
     freeze_vision_tower,
     is_frozen,
@@ -235,17 +236,27 @@ def prepare_vision(trainer: Any) -> VisionCache | None:
         The cache, or `None` where pictures take the model's own path; the log says why.
 
     Raises:
-        [`BadInputError`]: `freeze_vision_tower` on a model without a vision tower that we know.
+        [`BadInputError`]: `freeze_vision_tower` on a model without a vision tower that we know; or pictures that TRL
+            would mix up on the model's own path.
     """
     args = trainer.args
     model = trainer.accelerator.unwrap_model(trainer.model)
     if args.freeze_vision_tower:
         freeze_vision_tower(model, args.freeze_merger)
     spare_frozen_towers(model)
-    if not args.encode_once or not any(name in trainer.train_dataset.column_names for name in IMAGE_COLUMNS):
+    if not any(name in trainer.train_dataset.column_names for name in IMAGE_COLUMNS):
         return None
-    if (reason := _reason_against(trainer, model)) is not None:
-        logger.warning(f"encode_once: pictures are encoded for each rollout, because {reason}.")
+    family = FAMILIES.get(model.config.model_type)
+    if family is not None and not family.size_counts and (args.min_pixels or args.max_pixels):
+        logger.warning(
+            f"min_pixels and max_pixels change how sharp pictures are, not how long prompts are: the processor of "
+            f"{model.config.model_type} brings every picture to sizes of its own."
+        )
+    reason = _reason_against(trainer, model) if args.encode_once else "encode_once is off"
+    if reason is not None:
+        _check_plain_path(trainer, model.config.model_type, family, reason)
+        if args.encode_once:
+            logger.warning(f"encode_once: pictures are encoded for each rollout, because {reason}.")
         return None
     core = _find_core(model)
     cache = VisionCache(trainer.processing_class)
@@ -289,6 +300,27 @@ def _reason_against(trainer: Any, model: torch.nn.Module) -> str | None:
     if shards_weights(trainer) and trainer.tools:
         return "tools may add pictures on one rank and not on another, which sharded towers do not forgive"
     return None
+
+
+def _check_plain_path(trainer: Any, model_type: str, family: Family | None, reason: str) -> None:
+    """Refuse rows whose pictures TRL would give to the wrong prompts, or not as the processor meant them."""
+    if family is None or not (family.padded_per_prompt or family.alone_counts):
+        return
+    evaluation = trainer.eval_dataset
+    datasets = evaluation.values() if isinstance(evaluation, dict) else [evaluation]
+    counts = {n for rows in (trainer.train_dataset, *datasets) if rows is not None for n in image_counts(rows)}
+    if family.alone_counts and max(counts, default=0) > 1:
+        trouble = "does not hand on how many pictures a prompt has, by which the model tells tiles from pictures"
+    elif family.padded_per_prompt and 0 in counts and max(counts) > 1:
+        trouble = (
+            "takes the pixels of a prompt for those of a picture where it counts as many of the one as of the other"
+        )
+    else:
+        return
+    raise BadInputError(
+        f"Rows with {sorted(counts)} pictures cannot be trained with {model_type} where pictures are not encoded once "
+        f"({reason}): TRL {trouble}. Leave encode_once on, or give every row one picture."
+    )
 
 
 def _same_frozen_tower(policy: Any, reference: Any) -> bool:
