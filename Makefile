@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: quickstart test fast slow vllm lowest lint format clean
+.PHONY: quickstart test fast slow vllm families lowest lint format clean
 
 quickstart: .venv/.installed  ## train a small vision-language model by MSSR, and show what it learned
 	$(BIN)/mmr1 quickstart
@@ -19,6 +19,9 @@ slow: .venv/.installed-dev  ## the others: several processes, kill and resume, e
 
 vllm: .venv-vllm/.installed  ## the tests with a real vLLM, on a CPU in an environment of their own (3.8 GB)
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/vllm_engine
+
+families: .venv/.installed-dev  ## write docs/families.md from what the tests find
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fixtures.family_page
 
 lowest:  ## by hand, needs uv: contract tests and a short run on the lowest versions admitted; TORCH=2.13.0 for another torch
 	uv pip compile --quiet --resolution lowest-direct --extra test pyproject.toml \

@@ -79,6 +79,7 @@ IMAGE_ONLY = {
     "qwen3_5": "Qwen3VLProcessor",
     "qwen3_5_moe": "Qwen3VLProcessor",
     "glm4v": "Glm4vProcessor",
+    "glm4v_moe": "Glm4vProcessor",
     "gemma4": "Gemma4Processor",
     "internvl": "InternVLProcessor",
     "llava_onevision": "LlavaOnevisionProcessor",

@@ -1,6 +1,9 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Loading processing classes: a processor, with and without torchvision, or the tokenizer of a text-only model."""
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,25 @@ def as_written_for(processor: Any, messages: list[dict[str, Any]]) -> list[dict[
         else message
         for message in messages
     ]
+
+
+@contextlib.contextmanager
+def unpadded(processor: Any) -> Iterator[None]:
+    """
+    Let a processor write prompts without padding, for as long as the context lasts.
+
+    Some pad unless they are told otherwise (Gemma 4), and TRL, which does not say, would take the padding for a part
+    of the prompts.
+    """
+    if not isinstance(processor, ProcessorMixin):
+        yield
+        return
+    tools: Any = processor
+    tools.apply_chat_template = functools.partial(tools.apply_chat_template, processor_kwargs={"padding": False})
+    try:
+        yield
+    finally:
+        del tools.apply_chat_template
 
 
 def generation_prompt(processor: Any, template_kwargs: Any = None) -> str:

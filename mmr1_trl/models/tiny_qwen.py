@@ -8,6 +8,8 @@ from transformers import (
     Glm4vConfig,
     Glm4vForConditionalGeneration,
     Glm4vImageProcessorPil,
+    Glm4vMoeConfig,
+    Glm4vMoeForConditionalGeneration,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -195,6 +197,19 @@ def qwen3_5_moe() -> Parts:
 
 def glm4v() -> Parts:
     """Like Qwen2-VL, with other tokens around a picture."""
+    return _glm4v(Glm4vForConditionalGeneration, Glm4vConfig, {})
+
+
+def glm4v_moe() -> Parts:
+    """The same with experts in the second layer, one of them for all tokens."""
+    experts = {
+        "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+        "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
+    }  # fmt: skip
+    return _glm4v(Glm4vMoeForConditionalGeneration, Glm4vMoeConfig, experts)
+
+
+def _glm4v(model_class: type[PreTrainedModel], config_class: Any, more: dict[str, Any]) -> Parts:
     tokens = ["<|begin_of_image|>", "<|end_of_image|>", "<|image|>", "<|begin_of_video|>", "<|end_of_video|>"]
     tokenizer = build_tokenizer([*tokens, "<|video|>"])
     vocabulary = tokenizer.get_vocab()
@@ -202,8 +217,8 @@ def glm4v() -> Parts:
     ids: Any = {f"{name}_token_id": vocabulary[token] for name, token in zip(names, [*tokens, "<|video|>"])}
     text = _qwen3_text(tokenizer)
     text["rope_parameters"] = text["rope_parameters"] | {"partial_rotary_factor": 1.0}
-    config = Glm4vConfig(
-        text_config=text,
+    config = config_class(
+        text_config=text | more,
         vision_config={
             "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64,
             "image_size": 112, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 1,
@@ -215,4 +230,4 @@ def glm4v() -> Parts:
     image_processor = Glm4vImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 112 * 112}, **patches)
     template = chat_template("<|begin_of_image|><|image|><|end_of_image|>")
     processor = image_only("Glm4vProcessor")(image_processor, tokenizer, chat_template=template)
-    return Glm4vForConditionalGeneration, config, processor
+    return model_class, config, processor

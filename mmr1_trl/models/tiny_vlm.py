@@ -11,7 +11,16 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.models.tiny_gemma import gemma3, gemma4
 from mmr1_trl.models.tiny_idefics import idefics3, internvl, smolvlm
 from mmr1_trl.models.tiny_llava import llava, llava_next, llava_onevision
-from mmr1_trl.models.tiny_qwen import glm4v, qwen2_5_vl, qwen2_vl, qwen3_5, qwen3_5_moe, qwen3_vl, qwen3_vl_moe
+from mmr1_trl.models.tiny_qwen import (
+    glm4v,
+    glm4v_moe,
+    qwen2_5_vl,
+    qwen2_vl,
+    qwen3_5,
+    qwen3_5_moe,
+    qwen3_vl,
+    qwen3_vl_moe,
+)
 
 
 # By `config.model_type`; each returns the model's class, its config and its processor.
@@ -23,6 +32,7 @@ _BUILDERS = {
     "qwen3_5": qwen3_5,
     "qwen3_5_moe": qwen3_5_moe,
     "glm4v": glm4v,
+    "glm4v_moe": glm4v_moe,
     "gemma3": gemma3,
     "gemma4": gemma4,
     "internvl": internvl,

@@ -269,6 +269,25 @@ def _check_sampling(args: Any) -> None:
         )
 
 
+def check_experts(trainer: Any) -> None:
+    """
+    Refuse a mixture of experts whose load TRL cannot balance.
+
+    Args:
+        trainer ([`~trl.GRPOTrainer`]):
+            Whose model is built.
+
+    Raises:
+        [`BadInputError`]: With how to train without that part of the loss.
+    """
+    config = trainer.accelerator.unwrap_model(trainer.model).config.get_text_config()
+    if trainer.aux_loss_enabled and getattr(config, "num_experts", None) is None:
+        raise BadInputError(
+            f"TRL adds a loss that spreads tokens over experts, and does not find the number of experts of "
+            f"{config.model_type} (num_experts). Train without it: router_aux_loss_coef=0."
+        )
+
+
 @dataclass
 class CheckedRun:
     """

@@ -149,9 +149,9 @@ class RLVRConfig(GRPOConfig):
         encode_once (`bool`, *optional*, defaults to `True`):
             Whether each distinct picture of a generation batch is pre-processed once, and goes through a frozen vision
             tower once, for all its rollouts and forward passes; through a trained tower once per forward pass. Models
-            other than the Qwen-VL families, FSDP of version 1, and tools together with sharded weights take the plain
-            path in any case. With a frozen tower (and projection) nothing else changes; with a trained one gradients
-            are summed in another order.
+            of other families than those of `docs/families.md`, FSDP of version 1, and tools together with sharded
+            weights take the plain path in any case. With a frozen tower (and projection) nothing else changes; with a
+            trained one gradients are summed in another order.
         share_prompts (`str`, *optional*, defaults to `"auto"`):
             `"auto"`: within a forward pass the language model computes each distinct prompt once for all its rollouts,
             and padding not at all, where that spares it a tenth of the tokens or more, and 32 for each prompt and

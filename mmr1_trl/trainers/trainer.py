@@ -34,7 +34,7 @@ from mmr1_trl.engines.training import connect, starting
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
-from mmr1_trl.models.processing import ProcessingClass, generation_prompt
+from mmr1_trl.models.processing import ProcessingClass, generation_prompt, unpadded
 from mmr1_trl.reporting.terminal import use_table
 from mmr1_trl.rewards.calling import watched
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
@@ -43,7 +43,7 @@ from mmr1_trl.trainers.budget import Budget, check_enough_rows
 from mmr1_trl.trainers.captured import Captured, add_means, own_tokens, swapped
 from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
 from mmr1_trl.trainers.checkpoints.weights import on_disk
-from mmr1_trl.trainers.checks import check_run
+from mmr1_trl.trainers.checks import check_experts, check_run
 from mmr1_trl.trainers.config import RLVRConfig
 from mmr1_trl.trainers.entropy import EntropyTerm, SelfCertainty, check_head, token_shapings
 from mmr1_trl.trainers.guards.entropy_alarm import EntropyAlarm
@@ -162,6 +162,7 @@ class RLVRTrainer(ResumableTrainer):
 
         if not args.verbose_metrics:
             use_table(self)
+        check_experts(self)
         self.reader = RowDecoder(train_dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
         self.prompts = checked.prompts
         self.budget = Budget()
@@ -362,7 +363,8 @@ class RLVRTrainer(ResumableTrainer):
         return output
 
     def _tokenize_prompts(self, prompts: Any) -> Any:
-        ids, images, fields = super()._tokenize_prompts(prompts)
+        with unpadded(self.processing_class):
+            ids, images, fields = super()._tokenize_prompts(prompts)
         # In a batch of rows with and without pictures TRL writes None for the latter, which processors refuse.
         return ids, images and [each or [] for each in images], fields
 

@@ -4,6 +4,8 @@
 The page is written from what is found here: `make families`.
 """
 
+import logging
+
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -11,22 +13,31 @@ import pytest
 import torch
 from datasets import Dataset, Features, List
 from datasets import Image as ImageFeature
-from fixtures.family_page import PAGE, facts, page_row
+from fixtures.family_page import NAMES, PAGE, page, page_row
 from fixtures.resuming import history
 from fixtures.trainers import build_trainer
 from peft import LoraConfig
 from transformers import AutoModelForImageTextToText
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
+from mmr1_trl.engines.frames import add_frames
 from mmr1_trl.engines.picture_tokens import placeholder_ids
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.runner import evaluate_model
-from mmr1_trl.models import load_processor
+from mmr1_trl.models import build_tiny_vlm, load_processor
 from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.models.tiny_vlm import FAMILIES as TINY
 from mmr1_trl.trainers.vision.freezing import is_frozen
 
 
-WINDOW = {"num_generations": 2, "steps_per_generation": 2, "gradient_accumulation_steps": 1, "max_completion_length": 4}
+WINDOW = {
+    "num_generations": 2,
+    "steps_per_generation": 2,
+    "gradient_accumulation_steps": 1,
+    "max_completion_length": 4,
+}
+PLAIN = {"share_prompts": "off"}
+WITHOUT_BALANCE = {"glm4v_moe": {"router_aux_loss_coef": 0.0}}  # TRL does not find its number of experts
 FROZEN = {"freeze_vision_tower": True, "freeze_merger": True}
 
 
@@ -73,7 +84,8 @@ def folder(family, tmp_path_factory):
 
 
 def grpo(family, folder, **options):
-    options = {"rows": rows([1, 2, 1, 2, 2, 1, 1, 1]), "max_steps": 2} | WINDOW | FROZEN | options
+    options = {"rows": rows([1, 2, 1, 2, 2, 1, 1, 1]), "max_steps": 2} | WINDOW | FROZEN | PLAIN | options
+    options = WITHOUT_BALANCE.get(family, {}) | options
     return lively(build_trainer(family=family, output_dir=str(folder), reward_funcs=spread_reward, **options))
 
 
@@ -103,7 +115,9 @@ def test_pictures_encoded_once_change_nothing(family, folder, once):
     plain.train()
     assert plain.vision is None and 0 < mine.vision.encoded < mine.vision.asked / 2
     names = ("loss", "grad_norm", "reward", "entropy")
-    assert [[e.get(n) for n in names] for e in history(mine, 0)] == [[e.get(n) for n in names] for e in history(plain, 0)]
+    assert [[e.get(n) for n in names] for e in history(mine, 0)] == [
+        [e.get(n) for n in names] for e in history(plain, 0)
+    ]
     equal_weights(mine, plain)
 
 
@@ -118,11 +132,12 @@ def test_all_switches_with_adapters_and_rows_without_pictures(family, folder):
     """And what the sampler and TRL compute of rows side by side is what the model says about each alone."""
     trainer = lively(
         build_trainer(
-            MSSRTrainer, MSSRConfig, family=family, output_dir=str(folder / "all"), rows=rows([0, 1, 2, 1, 0, 2, 1, 1]),
+            MSSRTrainer, MSSRConfig, family=family, output_dir=str(folder / "all"),
+            rows=rows([0, 1, 2, 1, 0, 2, 1, 1]),
             prompt_sampling="variance_aware", vas_refresh="full", vas_update_steps=1, vas_rollouts=2,
             entropy_schedule="two_stage", switch_fraction=0.5, explore_coef=0.1, exploit_coef=0.1,
             peft_config=LoraConfig(r=2, target_modules="all-linear"), freeze_vision_tower=True,
-            **(WINDOW | {"num_generations": 1, "max_steps": 2, "beta": 0.05}),
+            **(WINDOW | {"num_generations": 1, "max_steps": 2, "beta": 0.05} | WITHOUT_BALANCE.get(family, {})),
         )
     )  # fmt: skip
     before = {name: parameter.clone() for name, parameter in trainer.model.named_parameters()}
@@ -132,7 +147,10 @@ def test_all_switches_with_adapters_and_rows_without_pictures(family, folder):
     assert moved and all("lora_" in name for name in moved) and not any(is_frozen(name, False) for name in moved)
     logged = set().union(*history(trainer, 0))
     assert all(any(key.startswith(prefix) for key in logged) for prefix in ("mssr/", "vas/", "entropy/"))
-    assert len(seen["rows"]) == 8 and len({len(pictures) for pictures in trainer.train_dataset[seen["rows"]]["images"]}) > 1
+    assert (
+        len(seen["rows"]) == 8
+        and len({len(pictures) for pictures in trainer.train_dataset[seen["rows"]]["images"]}) > 1
+    )
     torch.testing.assert_close(seen["trained"], seen["alone"], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(seen["sampled"], seen["alone"], atol=1e-4, rtol=1e-4)
     assert (seen["blind"] - seen["alone"]).abs().max() > 1e-3, "these weights do not look at pictures"
@@ -190,6 +208,17 @@ def watch(trainer):
     return seen
 
 
+def test_prompts_shared_by_rollouts_differ_by_rounding(family, folder, once):
+    """Where `share_prompts` says that it works; elsewhere it says why not, and nothing is shared."""
+    shared = grpo(family, folder / "shared", share_prompts="auto")
+    assert shared.sharing.active == (page_row(family).split(" | ")[3] == "yes")
+    if shared.sharing.active:
+        shared.train()
+        for mine, other in zip(history(shared, 0), history(once, 0), strict=True):
+            for name in ("loss", "grad_norm", "entropy"):
+                assert mine.get(name) == pytest.approx(other.get(name), rel=1e-3, abs=1e-5), name
+
+
 def test_a_saved_model_is_evaluated_as_the_trained_one(family, folder, once):
     path = folder / "once" / "checkpoint-2"
     reloaded, processor = AutoModelForImageTextToText.from_pretrained(path), load_processor(path)
@@ -208,3 +237,45 @@ def test_no_token_of_a_picture_is_sampled(family, once):
     tokenizer = once.processing_class.tokenizer
     ids = {tokenizer.convert_tokens_to_ids(name) for name in names if name in tokenizer.get_vocab()}
     assert ids and ids <= set(placeholder_ids(once.model.config)) <= set(once.generation_config.suppress_tokens)
+
+
+def test_the_page_says_what_was_found(family):
+    assert page_row(family) in PAGE.read_text(encoding="utf-8").splitlines(), "write it anew: make families"
+
+
+def test_the_page_has_all_families_and_nothing_else():
+    written = PAGE.read_text(encoding="utf-8")
+    lines = [line for line in written.splitlines() if line.startswith("| `") and "model_type" not in line]
+    assert written == page(lines), "write it anew: make families"
+    assert [line.split("`")[1] for line in lines] == list(TINY) == list(NAMES) == list(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("family", "counts"), [("idefics3", [0, 2, 1, 1]), ("smolvlm", [1, 1, 3, 0]), ("llava_onevision", [1, 2, 1, 1])]
+)
+def test_rows_that_trl_would_mix_up_are_refused_where_pictures_are_not_encoded_once(family, counts, tmp_path):
+    with pytest.raises(BadInputError, match=r"Rows with .* pictures cannot be trained .*encode_once is off.*TRL "):
+        grpo(family, tmp_path, rows=rows(counts), encode_once=False)
+
+
+def test_experts_whose_load_trl_cannot_balance_are_refused(tmp_path):
+    with pytest.raises(BadInputError, match="number of experts of glm4v_moe_text.*router_aux_loss_coef=0"):
+        build_trainer(family="glm4v_moe", output_dir=str(tmp_path), num_generations=2)
+
+
+def test_limits_of_pixels_that_save_nothing_are_said(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    for family, said in {"gemma3": True, "qwen3_5": False}.items():
+        caplog.clear()
+        grpo(family, tmp_path, max_pixels=3000)
+        assert ("not how long prompts are: the processor of gemma3" in caplog.text) == said
+
+
+def test_a_family_that_writes_y_first_says_so(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    processor = build_tiny_vlm("gemma3")[1]
+    located = rows([1]).map(lambda row: {"solution": "[1, 2, 3, 4]", "answer_type": "box"})
+    with pytest.raises(BadInputError, match="were taught to write y before x.*--coordinates"):
+        add_frames(located, processor, "auto", lambda: "gemma3")
+    add_frames(located, processor, "thousandths", lambda: "gemma3")
+    assert "were taught to write y before x" in caplog.text

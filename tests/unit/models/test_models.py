@@ -19,8 +19,9 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from mmr1_trl.cli.commands import check
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.models import build_tiny_vlm, load_processor, resolve_model
+from mmr1_trl.models import build_tiny_vlm, load_config, load_processor, resolve_model
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import FAMILIES
 
@@ -250,3 +251,54 @@ def test_the_slower_of_two_builds_keeps_the_first(tmp_path, monkeypatch):
     entry = build_once("entry", slow)
     assert [file.name for file in entry.iterdir()] == ["first"]
     assert list(tmp_path.iterdir()) == [entry]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model_type": "qwen9_vl", "transformers_version": "99.0.0"},
+            "saved by transformers 99.0.0.*pip install --upg",
+        ),
+        ({"model_type": "qwen25_vl"}, "does not know. Did you mean 'qwen2_5_vl'.*pip install --upgrade transformers"),
+        (
+            {"model_type": "ovis99", "auto_map": {"AutoConfig": "a.B"}},
+            "own code: look at it, .*--trust_remote_code",
+        ),
+        ({"model_type": ["qwen"]}, "Cannot load a model config"),
+    ],
+)
+def test_a_model_that_transformers_does_not_know_is_refused_with_what_to_install(tiny_folder, changes, message):
+    config = json.loads((tiny_folder / "config.json").read_text()) | changes
+    (tiny_folder / "config.json").write_text(json.dumps(config))
+    (tiny_folder / "model.safetensors").unlink()
+    for load in (load_config, load_processor):
+        with pytest.raises(BadInputError, match=message):
+            load(tiny_folder)
+    with pytest.raises(BadInputError, match=message):
+        parse_and_check(["--model_name_or_path", str(tiny_folder)])
+
+
+def parse_and_check(words):
+    return check.run(["grpo", *words, "--num_train_rows", "8", "--use_cpu", "--samples", "0"])
+
+
+def test_a_processor_of_a_newer_transformers_or_without_its_package_is_named(tmp_path, monkeypatch):
+    model, processor = build_tiny_vlm("smolvlm")
+    model.config.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("transformers.models.smolvlm.processing_smolvlm.num2words", None)
+        with pytest.raises(BadInputError, match="cannot be built here: .*pip install num2words"):
+            load_processor(tmp_path)
+    settings = json.loads((tmp_path / "processor_config.json").read_text())
+    settings["image_processor"]["image_processor_type"] = "ImageProcessorOfTomorrow"
+    (tmp_path / "processor_config.json").write_text(json.dumps(settings))
+    config = json.loads((tmp_path / "config.json").read_text()) | {"transformers_version": "99.0.0"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInputError, match="saved by transformers 99.0.0.*pip install --upgrade transformers"):
+        load_processor(tmp_path)
+    config["text_config"]["model_type"] = "llama99"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInputError, match="is a 'llama99' model, which transformers .* does not know"):
+        load_config(tmp_path)
