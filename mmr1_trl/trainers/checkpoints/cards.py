@@ -133,7 +133,7 @@ def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list
         facts |= _rl_facts(trainer)
         names += TRACKER if args.advantage_baseline == "value_tracker" else ()
         names += SHAPING if args.entropy_shaping else ()
-        names += SAMPLING if args.prompt_sampling != "uniform" else ()
+        names += SAMPLING if args.prompt_sampling in ("variance_aware", "uncertainty") else ()
         names += SCHEDULE if args.entropy_schedule != "none" else ()
     values = args.to_dict()
     arguments = {name: values[name] for name in names if name in values}
@@ -151,6 +151,8 @@ def _rl_facts(trainer: Any) -> dict[str, Any]:
     return {
         "switches": {
             "value_tracker": args.advantage_baseline == "value_tracker",
+            "baseline": args.advantage_baseline,
+            "negatives": args.negatives,
             "shaping": args.entropy_shaping,
             "sampling": args.prompt_sampling,
             "schedule": args.entropy_schedule,

@@ -258,6 +258,14 @@ def test_a_folder_of_anybody_gets_a_card(tmp_path):
 ALONE = {"beta": 0.0, "tracker_forgetting": "fixed"}
 FULL = {"vas_refresh": "full", "vas_rollouts": 2, "vas_update_steps": 9}
 TURNED = {"entropy_shaping": True, "entropy_schedule": "minimize_then_maximize"}
+BESIDE = (
+    {"advantage_baseline": "batch_mean", "negatives": "halved", "prompt_sampling": "posterior"},
+    {"advantage_baseline": "leave_one_out", "negatives": "filtered", "prompt_sampling": "skip_list"},
+)
+SAID = {
+    "batch_mean": "REINFORCE++", "leave_one_out": "RLOO", "halved": "count half", "filtered": "2606.17250",
+    "posterior": "MoPPS", "skip_list": "GRESO", "dynamic": "DAPO",
+}  # fmt: skip
 COMBINATIONS = [
     (RLVRConfig, {"num_generations": 2}, ["GRPO"]),
     (VASConfig, {"num_generations": 2, "beta": 0.0}, ["GRPO", "VAS"]),
@@ -270,6 +278,9 @@ COMBINATIONS = [
     ),
     (MSSRConfig, {"prompt_sampling": "uncertainty", "entropy_shaping": False} | ALONE, ["MSSR"]),
     (RLVRConfig, {"num_generations": 2} | TURNED, ["GRPO", "MSSR", "Two-stage entropy"]),
+    (RLVRConfig, {"num_generations": 1} | BESIDE[0], ["GRPO"]),
+    (RLVRConfig, {"num_generations": 2} | BESIDE[1], ["GRPO"]),
+    (RLVRConfig, {"num_generations": 2, "prompt_sampling": "dynamic"}, ["GRPO"]),
 ]  # fmt: skip
 
 
@@ -284,6 +295,9 @@ def test_every_combination_of_switches_has_its_card(make_trainer, config_class, 
     assert ("VPS" in text) == ("VAS" in methods)
     assert (r"\mathcal L" in text) == ("Two-stage entropy" in methods)
     assert ("bonus" in text) == trainer.args.entropy_shaping
+    chosen = {trainer.args.advantage_baseline, trainer.args.negatives, trainer.args.prompt_sampling}
+    assert {value for value, words in SAID.items() if words in text} == chosen & SAID.keys()
+    assert ("group's mean" in text) == (trainer.args.advantage_baseline == "group")
     assert metadata_load(path)["tags"][:2] == ["trl", "mmr1-trl"]
 
 
