@@ -36,6 +36,8 @@ class RowsReport:
             Rows whose gold answer no completion can be scored against, and why.
         bad_images (`dict[int, str]`):
             Rows with an image that cannot be decoded or that the processor refuses, and why.
+        blank_images (`dict[int, str]`):
+            Rows with an image of a single color, and which.
         repeated_ids (`list[int]`):
             Rows whose `prompt_id` an earlier row has.
         lengths ([`~mmr1_trl.data.token_counts.PromptLengths`]):
@@ -48,6 +50,7 @@ class RowsReport:
     images_per_row: dict[int, int]
     bad_golds: dict[int, str]
     bad_images: dict[int, str]
+    blank_images: dict[int, str]
     repeated_ids: list[int]
     lengths: PromptLengths
 
@@ -86,13 +89,15 @@ def inspect_rows(
     lengths = prompt_lengths(dataset, processor, min_pixels, max_pixels)
     ids = column("prompt_id") if "prompt_id" in dataset.column_names else list(range(len(dataset)))
     first = {key: row for row, key in reversed(list(enumerate(ids)))}
+    undecodable, blank = _decode_all(dataset, progress)
     return RowsReport(
         num_rows=len(dataset),
         columns=dataset.column_names,
         answer_types=dict(Counter(map(str, column("answer_type"))).most_common()),
         images_per_row=dict(sorted(Counter(image_counts(dataset)).items())),
         bad_golds=unreadable_golds(dataset),
-        bad_images=dict(sorted((lengths.unreadable | _undecodable(dataset, progress)).items())),
+        bad_images=dict(sorted((lengths.unreadable | undecodable).items())),
+        blank_images=blank,
         repeated_ids=[row for row, key in enumerate(ids) if first[key] != row],
         lengths=lengths,
     )
@@ -144,24 +149,33 @@ def unnamed_choices(dataset: Dataset) -> dict[int, str]:
     }
 
 
-def _undecodable(dataset: Dataset, progress: bool) -> dict[int, str]:
-    def decode(item: tuple[int, list[Any]]) -> tuple[int, str | None]:
+def _decode_all(dataset: Dataset, progress: bool) -> tuple[dict[int, str], dict[int, str]]:
+    """The rows with a picture that cannot be decoded, and those with one of a single color, and why."""
+
+    def decode(item: tuple[int, list[Any]]) -> tuple[int, str | None, str | None]:
         row, images = item
+        blank = None
         try:
             for number, image in enumerate(images):
-                open_image(image, f"row {row}, image {number}")
+                extrema: Any = open_image(image, f"row {row}, image {number}").getextrema()
+                bands = [extrema] if isinstance(extrema[0], int | float) else extrema
+                if all(low == high for low, high in bands):
+                    blank = f"image {number}"
         except BadImageError as error:
-            return row, str(error)
-        return row, None
+            return row, str(error), None
+        return row, None, blank
 
-    bad = {}
+    bad: dict[int, str] = {}
+    blank: dict[int, str] = {}
     workers = os.cpu_count() or 1
     rows = iter(tqdm(enumerate(stored_images(dataset)), "Images", len(dataset), unit="row", disable=not progress))
     with ThreadPoolExecutor(workers) as pool:
         # In slices, because `map` would read the whole dataset into memory at once.
         while batch := [item for _, item in zip(range(16 * workers), rows)]:
-            bad.update({row: reason for row, reason in pool.map(decode, batch) if reason is not None})
-    return bad
+            for row, reason, single in pool.map(decode, batch):
+                bad |= {} if reason is None else {row: reason}
+                blank |= {} if single is None else {row: single}
+    return bad, blank
 
 
 def summarize_images(

@@ -222,6 +222,7 @@ def _check_data(
     """Look at every row; return those that the model can be tried on."""
     from mmr1_trl.data.inspection import inspect_rows, summarize_images, text_histogram, unnamed_choices
     from mmr1_trl.data.mixture import SOURCE_ROW, row_names
+    from mmr1_trl.data.suspicions import suspicions
 
     name = row_names(dataset)
     rows = inspect_rows(dataset, processor, config.min_pixels, config.max_pixels, progress)
@@ -243,6 +244,14 @@ def _check_data(
         report.findings.append(
             f"{len(unnamed)} answers name none of the choices beside them, which are not asked about then: "
             f"{_listed(unnamed, name)}. Are they indices (--answer_index), or in another column (--answer_column)?"
+        )
+    for suspicion in suspicions(dataset):
+        rows_of = f"{len(suspicion.rows)} of {rows.num_rows} rows"
+        listed = f" ({_listed(suspicion.rows, name)})" if suspicion.rows else ""
+        report.findings.append(suspicion.what.replace("{rows}", rows_of) + listed)
+    if rows.blank_images:
+        report.findings.append(
+            f"{len(rows.blank_images)} rows have a picture of a single color: {_listed(rows.blank_images, name)}"
         )
     if rows.bad_images:
         text = f"{len(rows.bad_images)} rows have a bad image: {_listed(rows.bad_images, name)}"

@@ -343,7 +343,8 @@ def test_golds_in_thousandths_that_were_read_as_pixels_are_a_finding(tmp_path, c
 
 
 def test_mixed_rows_are_fine(tmp_path, capsys):
-    rows = [{"problem": f"q{i}", "answer": "1", "images": [published.picture(i)] if i % 2 else []} for i in range(8)]
+    pictures = [[published.picture(i)] if i % 2 else [] for i in range(8)]
+    rows = [{"problem": f"q{i}", "answer": str(i), "images": images} for i, images in enumerate(pictures)]
     published.make(rows, problem=Value("string"), answer=Value("string"), images=List(Image())).to_parquet(
         tmp_path / "mixed.parquet"
     )

@@ -1,12 +1,14 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Every published shape becomes the training row that it means, or is refused by name."""
+"""Every published shape becomes the training row that it means, is refused by name, or is a finding."""
 
 import pytest
-from fixtures.published import REFUSED, SHAPES
+from fixtures.published import REFUSED, SHAPES, SUSPECT
 
+from mmr1_trl.cli import main
 from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.inspection import unnamed_choices, unreadable_golds
 from mmr1_trl.data.pictures.images import image_counts
+from mmr1_trl.data.suspicions import suspicions
 from mmr1_trl.errors import BadInputError
 
 
@@ -29,3 +31,29 @@ def test_what_cannot_be_trained_on_is_refused_by_name(name):
     rows, words = REFUSED[name]
     with pytest.raises(BadInputError, match=words):
         prepare_dataset(rows)
+
+
+@pytest.mark.parametrize("name", SUSPECT)
+def test_what_runs_and_is_probably_wrong_is_found(name):
+    rows, words = SUSPECT[name]
+    prepared = prepare_dataset(rows)
+    found = [suspicion.what for suspicion in suspicions(prepared)]
+    found += ["name none of the choices"] if unnamed_choices(prepared) else []
+    found += ["cannot be scored against"] if unreadable_golds(prepared) else []
+    assert any(words in what for what in found), found
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_is_right_is_not_suspected(name):
+    assert not suspicions(prepare_dataset(SHAPES[name][0]))
+
+
+def test_check_says_it(tmp_path, capsys):
+    for number, name in enumerate(("letters without choices", "the same question answered otherwise")):
+        rows, words = SUSPECT[name]
+        path = tmp_path / f"{number}.parquet"
+        rows.to_parquet(path)
+        options = ["--dataset_name", str(path), "--model_name_or_path", "figures/tiny", "--num_generations", "2"]
+        assert main(["check", "grpo", *options, "--samples", "0", "--per_device_train_batch_size", "4"]) == 1
+        said = " ".join(capsys.readouterr().out.split())
+        assert words in said and "row 1: " in said and "Nothing found" not in said
