@@ -148,8 +148,8 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
     return {
         **seconds, "peak_mib": peak / 2**20, "growth_mib": (peak - before) / 2**20,
         "losses": [entry["loss"] for entry in logged], "grad_norms": [entry["grad_norm"] for entry in logged],
-        "asked": sum(entry.get("tokens/asked", 0) for entry in logged),
-        "computed": sum(entry.get("tokens/computed", 0) for entry in logged), "machine": machine(),
+        "asked": trainer.sharing.asked if who != "trl" else 0,
+        "computed": trainer.sharing.computed if who != "trl" else 0, "machine": machine(),
     }  # fmt: skip
 
 

@@ -448,7 +448,8 @@ class RLVRTrainer(ResumableTrainer):
         return self.guards.update(super()._get_grad_norm(model, grad_norm), self._metrics["train"])
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        output = super().training_step(model, inputs, num_items_in_batch)
+        with self.sharing.counted(self._metrics["train"]):
+            output = super().training_step(model, inputs, num_items_in_batch)
         if self.at_window_end:
             self.baseline.finish(self.kl.finish())
             self._log_part(self.baseline)
@@ -458,7 +459,7 @@ class RLVRTrainer(ResumableTrainer):
         if self.vision is not None and "loss" in logs:
             logs |= self.vision.pop_metrics()
         if "loss" in logs:
-            logs |= self.sharing.pop_metrics()
+            logs |= self.sharing.share_saved(self._metrics["train"])
         super().log(logs, start_time)
         if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
             add_pictures(str(self.args.output_dir), self.state.global_step, list(self._logs["images"]))

@@ -53,7 +53,6 @@ class SharedPrompts:
         self.asked = 0
         self.computed = 0
         self.last = (0, 0)  # of the last forward pass: tokens asked for, tokens computed
-        self._reported = (0, 0)
         self._prompt_length: int | None = None  # while forward passes over completions are made
         self._sampling = False
 
@@ -153,15 +152,19 @@ class SharedPrompts:
         self.asked += asked
         self.computed += computed
 
-    def pop_metrics(self) -> dict[str, float]:
-        """Return the tokens that forward passes were asked for and that were computed since the last call."""
-        if not self.active:
-            return {}
-        asked, computed = self.asked - self._reported[0], self.computed - self._reported[1]
-        self._reported = self.asked, self.computed
-        return {
-            "tokens/asked": asked, "tokens/computed": computed, "tokens/share_saved": 1 - computed / max(1, asked),
-        }  # fmt: skip
+    @contextlib.contextmanager
+    def counted(self, metrics: dict[str, list[float]]) -> Iterator[None]:
+        """Add the tokens that the forward passes inside were asked for, and that they computed, to metrics."""
+        asked, computed = self.asked, self.computed
+        yield
+        if self.active:
+            metrics["tokens/asked"].append(float(self.asked - asked))
+            metrics["tokens/computed"].append(float(self.computed - computed))
+
+    def share_saved(self, metrics: dict[str, list[float]]) -> dict[str, float]:
+        """The share of the counted tokens that was not computed, to be logged."""
+        asked = sum(metrics["tokens/asked"]) if self.active else 0.0
+        return {"tokens/share_saved": 1 - sum(metrics["tokens/computed"]) / asked} if asked else {}
 
 
 class _Inputs:
