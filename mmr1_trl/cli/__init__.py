@@ -21,6 +21,7 @@ COMMANDS = {
     "sft": "supervised fine-tuning (the cold start), by TRL's SFTTrainer",
     **{command: method.summary for command, method in METHODS.items()},
     "score": "pass rates and variance promotion scores of a dataset",
+    "plan": "whether a model fits onto your GPUs, with which options, and how long a step takes",
     "check": "look for everything that would stop a run, without training",
     "profile": "where the time and the memory of a training step go, as a table and a picture",
     "eval": "accuracy of a model on held-out pictures or a benchmark",

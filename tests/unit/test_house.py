@@ -18,7 +18,7 @@ ROWS = [
     {"mmr1_trl"},  # the public names, in `mmr1_trl/__init__.py`
     {"trainers"},
     {"hub"},
-    {"reporting"},
+    {"reporting", "planning"},
     {"evaluation"},
     {"engines", "methods", "rewards", "data", "models"},
     {"run_folder"},

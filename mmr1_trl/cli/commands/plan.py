@@ -1,0 +1,329 @@
+# Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
+"""`mmr1 plan`: whether a run fits onto the devices, what it costs, and the nearest config that fits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmr1_trl.cli.config_file import method_of_config
+from mmr1_trl.cli.first_look import look_first
+from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.parser import Parser
+from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
+from mmr1_trl.errors import BadInputError
+from mmr1_trl.models.cache import check_model_name
+from mmr1_trl.trainers.method_table import METHODS
+
+
+if TYPE_CHECKING:
+    from mmr1_trl.planning.cost import Cost
+    from mmr1_trl.planning.fit import Change
+    from mmr1_trl.planning.memory import Memory
+    from mmr1_trl.planning.options import Options
+    from mmr1_trl.planning.shapes import Shapes
+
+
+_USAGE = """usage: mmr1 plan [MODEL] [--gpu GB | --gpus NxGB] [--config NAME_OR_PATH] [--write FILE] [training options]
+
+Does it fit, with which options, and how long does a step take? From the model's config alone: nothing is downloaded
+but that, and no weights are loaded. Without --config the plan is of MSSR, with adapters on one device and with all
+weights on several.
+
+  mmr1 plan Qwen/Qwen2.5-VL-3B-Instruct --gpu 24
+  mmr1 plan Qwen/Qwen3-VL-8B-Instruct --gpus 8x80 --write my.yaml
+  mmr1 plan --config qwen2_5_vl_7b/mssr --gpus 4x80 --max_completion_length 2048
+
+options:
+  --gpu GB              memory of one device, such as 24; the device at hand without it
+  --gpus NxGB           several devices, such as 8x80
+  --config NAME         a shipped config or a file; MODEL and training options win over it
+  --prompt_tokens N     tokens of a question without its picture (default: 512)
+  --write FILE          write the config that fits; an existing file is never overwritten
+  --json                print JSON"""
+_START = {True: "qwen2_5_vl_3b/mssr_24gb", False: "qwen2_5_vl_7b/mssr"}  # on one device, on several
+_NAMES = {
+    "weights": "weights", "gradients": "gradients", "optimizer": "optimizer states", "reference": "reference model",
+    "gathered": "layers that sharding gathers", "activations": "activations of the text layers",
+    "tower": "activations of the vision tower", "head": "projection onto words",
+    "features": "features of the pictures", "cache": "keys and values while sampling", "engine": "vLLM's share",
+}  # fmt: skip
+
+
+def run(argv: list[str]) -> int:
+    """Plan the run that the words after `mmr1 plan` describe; return 0 where it fits, 1 where it does with changes."""
+    if {"-h", "--help"} & set(argv):
+        print(_USAGE)
+        return 0
+    own, words = _own_options(argv)
+    devices, memory = _devices(own)
+    target = None if own.write is None else _free_file(own.write)
+    words = _with_model(own.model, words, single=devices == 1)
+    look_first(words, whole_model=False)
+    settings, half = parse_plan(words)
+    shapes, options = _read(settings, devices, memory, own.prompt_tokens, half)
+
+    from mmr1_trl.planning.fit import nearest
+    from mmr1_trl.planning.memory import estimate
+
+    found = nearest(shapes, options)
+    if found is None:
+        needed = estimate(shapes, options).needed / 1e9
+        raise BadInputError(
+            f"{shapes.model} ({shapes.total / 1e9:.1f} billion parameters) does not fit onto {_of(options)} with any "
+            f"knob of this plan; as it is, it needs {needed:.0f} GB on each. Take a smaller model, more devices "
+            "(--gpus 2x80) or larger ones."
+        )
+    fitting, changes = found
+    if own.json:
+        print(json.dumps(_as_json(shapes, options, fitting, changes), indent=2))
+    else:
+        print("\n".join(_report(shapes, options, fitting, changes)))
+    if target is not None:
+        _write(target, settings, fitting, changes)
+        print(f"\nWritten to {target}: mmr1 {settings.command} --config {target}")
+    return 1 if changes else 0
+
+
+def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = Parser(prog="mmr1 plan", usage=_USAGE.split("\n")[0].removeprefix("usage: "), add_help=False)
+    parser.add_argument("--gpu")
+    parser.add_argument("--gpus")
+    parser.add_argument("--prompt_tokens", type=int, default=512)
+    parser.add_argument("--write")
+    parser.add_argument("--json", action="store_true")
+    own, words = parser.parse_known_args(argv)
+    own.model = words.pop(0) if words and not words[0].startswith("-") else None
+    if own.prompt_tokens < 1:
+        raise BadInputError(f"--prompt_tokens must be at least 1, not {own.prompt_tokens}.")
+    if own.gpu is not None and own.gpus is not None:
+        raise BadInputError("--gpu is for one device and --gpus for several; give one of them.")
+    return own, words
+
+
+def _devices(own: argparse.Namespace) -> tuple[int, float]:
+    """Return the number of devices and the memory of each in GB."""
+    text = own.gpus if own.gpus is not None else own.gpu
+    if text is None:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise BadInputError("There is no GPU here to plan for. Name one: --gpu 24, or several: --gpus 8x80.")
+        return torch.cuda.device_count(), torch.cuda.get_device_properties(0).total_memory / 1e9
+    match = re.fullmatch(r"(?:(\d{1,4})\s*[xX*]\s*)?(\d{1,4}(?:\.\d+)?)\s*(?:GB|G|GiB)?", text.strip())
+    if match is None or float(match[2]) <= 0 or match[1] == "0" or (own.gpus is None and match[1]):
+        flag, example = ("--gpus", "8x80") if own.gpus is not None else ("--gpu", "24")
+        raise BadInputError(f"{flag} {text!r}: the memory in GB is wanted, such as {flag} {example}.")
+    return int(match[1] or 1), float(match[2])
+
+
+def _with_model(model: str | None, words: list[str], single: bool) -> list[str]:
+    """Return words of a training command: with a config to start from, and with the model."""
+    if model is not None:
+        if model in METHODS:
+            raise BadInputError(f"`mmr1 plan` takes a model, and {model!r} is a method. Name it by --config.")
+        check_model_name(model)
+    if not any(word.split("=")[0] == "--config" for word in words):
+        if model is None:
+            raise BadInputError("Name a model, such as Qwen/Qwen2.5-VL-3B-Instruct, or a config by --config.")
+        words = ["--config", _START[single], *words]
+    return words if model is None else [*words, "--model_name_or_path", model]
+
+
+def parse_plan(words: list[str]) -> tuple[Settings, bool]:
+    """Read the words of a training command; return its settings, and whether it would compute in 16 bits on a GPU."""
+    from mmr1_trl.cli.commands.train import parse_training
+
+    command = method_of_config(words)
+    if command not in METHODS:
+        said = f"The config is for `mmr1 {command}`" if command else "The config does not say its method"
+        raise BadInputError(f"{said}; plans are made of {', '.join(METHODS)}.")
+    settings = parse_training(command, words)
+    asked = {name: settings.values.pop(name, None) for name in ("bf16", "fp16")}
+    given = settings.origin("bf16") != NO_ACCELERATOR and asked["bf16"] is not None
+    settings.values["bf16"] = False  # what the machine at hand takes; the plan is for another one
+    return settings, bool(asked["bf16"] if given else True) or bool(asked["fp16"])
+
+
+def _read(settings: Settings, devices: int, memory: float, text_tokens: int, half: bool) -> tuple[Shapes, Options]:
+    from mmr1_trl.cli.parts import require_model, revision
+    from mmr1_trl.planning.options import read_options
+    from mmr1_trl.planning.shapes import read_shapes
+
+    _, config, model_args = settings.build()
+    name = require_model(model_args)
+    shapes = read_shapes(name, config.trust_remote_code, **revision(model_args))
+    sharding = _sharding(settings.launch_args) if devices > 1 else "none"
+    options = read_options(config, model_args, devices, memory, sharding, text_tokens, half)
+    return shapes, _same_batch(options, settings.launch_args)
+
+
+def _launched(launch_args: list[str]) -> argparse.Namespace:
+    parser = Parser(add_help=False)
+    parser.add_argument("--num_processes", "--num-processes", type=int)
+    parser.add_argument("--config_file", "--config-file")
+    return parser.parse_known_args(launch_args)[0]
+
+
+def _sharding(launch_args: list[str]) -> str:
+    """Read off accelerate's config what is divided among the devices."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = _launched(launch_args).config_file
+    if path is None:
+        return "none"
+    config = load_config_from_file(path)
+    stage = (getattr(config, "deepspeed_config", None) or {}).get("zero_stage")
+    if config.fsdp_config:
+        return "zero3"
+    return {3: "zero3", 2: "zero2", 1: "zero2"}.get(stage, "none") if stage is not None else "none"
+
+
+def _same_batch(options: Options, launch_args: list[str]) -> Options:
+    """Keep the generation batch and its updates where the config is for another number of devices."""
+    from dataclasses import replace
+
+    written = _launched(launch_args).num_processes or 1
+    steps, rest = divmod(options.steps_per_generation * written, options.devices)
+    accumulation, left = divmod(options.accumulation * written, options.devices)
+    if rest or left or not steps or not accumulation:
+        return options
+    return replace(options, steps_per_generation=steps, accumulation=accumulation)
+
+
+def _of(options: Options) -> str:
+    return f"{options.devices} x {options.memory:g} GB" if options.devices > 1 else f"one GPU of {options.memory:g} GB"
+
+
+def _report(shapes: Shapes, asked: Options, fitting: Options, changes: list[Change]) -> list[str]:
+    from mmr1_trl.planning.cost import estimate_cost
+    from mmr1_trl.planning.memory import estimate
+
+    before, memory = estimate(shapes, asked), estimate(shapes, fitting)
+    cost = estimate_cost(shapes, fitting, memory)
+    lines = [f"{shapes.model} on {_of(asked)}: " + _verdict(before, asked, changes)]
+    for change in changes:
+        settings = "  ".join(f"{name}: {value}" for name, value in change.settings.items())
+        lines.append(f"  {settings}\n      ({change.effect})")
+    lines += ["", *_model_lines(shapes, fitting), "", *_memory_lines(memory, fitting), "", *_cost_lines(fitting, cost)]
+    return [*lines, "", _HONEST]
+
+
+_HONEST = (
+    "Computed, not measured: for the longest prompt and completions of full length. docs/gpu_training.md has the\n"
+    "errors against measured peaks. The range of seconds is that of the cards sold with this memory."
+)
+
+
+def _verdict(memory: Memory, options: Options, changes: list[Change]) -> str:
+    if not changes:
+        return "it fits."
+    if memory.needed > options.memory * 1e9:
+        return f"it does not fit as it is ({memory.needed / 1e9:.0f} GB). It does with"
+    return "vLLM's share does not hold its weights and two long sequences. It fits with"
+
+
+def _model_lines(shapes: Shapes, options: Options) -> list[str]:
+    from mmr1_trl.planning.memory import pass_tokens, trained_parameters
+
+    parts = ", ".join(f"{name} {count / 1e6:,.0f}" for name, count in shapes.parameters.items() if count)
+    tokens, prompts = pass_tokens(shapes, options)
+    picture = shapes.picture_tokens(options.max_pixels)
+    trained = "adapters" if options.adapters else "weights"
+    number = trained_parameters(shapes, options)[0]
+    return [
+        f"parameters   {shapes.total / 1e6:,.0f} million ({parts}); {number / 1e6:,.0f} million {trained} trained",
+        f"a pass       {options.micro} rollouts, {prompts:g} prompts of {options.text_tokens} + {picture} tokens of a "
+        f"picture, completions of {options.completion}: {tokens:,.0f} tokens",
+        f"a batch      {options.rollouts:,} rollouts of {options.rollouts // options.group:,} prompts, "
+        f"{options.updates:g} updates",
+    ]
+
+
+def _memory_lines(memory: Memory, options: Options) -> list[str]:
+    lines = ["memory of each device, GB (10^9 bytes)"]
+    lines += [f"  {_NAMES[name]:<32}{value / 1e9:>7.1f}" for name, value in memory.parts.items() if value >= 5e7]
+    lines.append(f"  {'while updating':<32}{memory.update / 1e9:>7.1f}")
+    lines.append(f"  {'while sampling':<32}{memory.sampling / 1e9:>7.1f}")
+    lines.append(f"  {'with slack and context':<32}{memory.needed / 1e9:>7.1f} of {options.memory:g}")
+    if options.vllm == "colocate":
+        lines.append(f"  vLLM holds {max(memory.sequences, 0):,.0f} of the longest sequences at once")
+    return lines
+
+
+def _cost_lines(options: Options, cost: Cost) -> list[str]:
+    lines = [
+        f"work         {cost.train_flops / 1e15:,.1f} PFLOP training and {cost.sample_flops / 1e15:,.1f} sampling a "
+        f"batch; {cost.update_flops / 1e15:,.1f} PFLOP an update",
+        f"             {cost.text_tokens:,.0f} tokens through the text layers, {cost.patches:,.0f} patches "
+        "through the tower",
+    ]
+    if cost.traffic:
+        lines.append(f"traffic      {cost.traffic / 1e9:,.1f} GB from each device an update")
+    low, high = cost.update
+    return [*lines, f"time         {_time(low)} to {_time(high)} an update, sampling included "
+            f"({_time(cost.sampling[0])} to {_time(cost.sampling[1])} a batch)"]  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _as_json(shapes: Shapes, asked: Options, fitting: Options, changes: list[Change]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from mmr1_trl.planning.cost import estimate_cost
+    from mmr1_trl.planning.memory import estimate
+
+    memory = estimate(shapes, fitting)
+    return {
+        "model": {name: value for name, value in asdict(shapes).items() if name != "linears"},
+        "fits_as_it_is": not changes,
+        "asked": asdict(asked) | {"memory_bytes": estimate(shapes, asked).needed},
+        "options": asdict(fitting),
+        "changes": [asdict(change) for change in changes],
+        "memory": asdict(memory),
+        "cost": asdict(estimate_cost(shapes, fitting, memory)),
+    }
+
+
+def _free_file(name: str) -> Path:
+    path = Path(name)
+    if path.is_dir():
+        raise BadInputError(f"--write {name}: that is a folder. Name a file in it, such as {path / 'my.yaml'}.")
+    if path.exists():
+        raise BadInputError(f"--write {name}: the file exists already, and is left as it is. Choose another name.")
+    require_writable(path.parent)
+    return path
+
+
+def _write(path: Path, settings: Settings, fitting: Options, changes: list[Change]) -> None:
+    """Write what was asked for, and what was changed so that it fits."""
+    import yaml
+
+    launched = _launched(settings.launch_args)
+    values: dict[str, Any] = {"method": settings.command}
+    values |= {
+        name: value
+        for name, value in sorted(settings.values.items())
+        if name not in ("use_cpu", "bf16") and settings.origin(name) != NO_ACCELERATOR
+    }
+    values["steps_per_generation"] = fitting.steps_per_generation
+    values["gradient_accumulation_steps"] = fitting.accumulation
+    if fitting.devices > 1 and launched.config_file is not None:
+        values["accelerate_config"] = launched.config_file
+    values["num_processes"] = fitting.devices
+    for change in changes:
+        values |= change.settings
+    if fitting.adapters and values.get("use_peft") and "learning_rate" not in values:
+        values["learning_rate"] = 1.0e-5
+    values.setdefault("output_dir", "runs/planned")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = f"# Planned for {_of(fitting)} by `mmr1 plan`: computed, not measured.\n"
+    with path.open("x", encoding="utf-8") as file:
+        file.write(head + yaml.safe_dump(values, sort_keys=False))
