@@ -10,7 +10,7 @@ from mmr1_trl.planning.options import Options
 from mmr1_trl.planning.shapes import Shapes
 
 
-# Dense bf16 operations per second and bytes per second of what is sold with so much memory (GB): the slowest and the
+# Dense bf16 operations per second and bytes per second of what is sold with so much memory (GiB): the slowest and the
 # fastest card. 24: RTX 3090 and 4090; 32: V100 and RTX 5090; 48: A40 and L40S; 80: A100 and H100; 141: H200.
 _CARDS = {
     16: ((65e12, 165e12), (0.32e12, 0.74e12)),
@@ -68,14 +68,14 @@ def estimate_cost(shapes: Shapes, options: Options, memory: Memory) -> Cost:
     pictures = shapes.picture_tokens(options.max_pixels)
     prompt = options.text_tokens + pictures
     copies = prompts if options.share_prompts and shapes.full_attention == shapes.text.layers else rollouts
-    forward = _text(shapes, copies, prompt) + rollouts * _completion(shapes, prompt, options.completion)
+    forward = prompt_flops(shapes, copies, prompt) + rollouts * completion_flops(shapes, prompt, options.completion)
     # Backward costs twice a forward pass, once where weights are frozen; checkpoints are computed again.
     trained = 1 + (1 if options.adapters else 2) + options.checkpointing
     passes = options.iterations * trained + options.old_logps + options.reference
     tower, encoded = _tower(shapes, options, rollouts, prompts, pictures, trained)
     train = forward * passes + tower
-    sample = _text(shapes, prompts if options.vllm != "none" else rollouts, prompt)
-    sample += rollouts * _completion(shapes, prompt, options.completion)
+    sample = prompt_flops(shapes, prompts if options.vllm != "none" else rollouts, prompt)
+    sample += rollouts * completion_flops(shapes, prompt, options.completion)
 
     (slow, fast), _ = _card(options.memory)
     updating = tuple(
@@ -96,13 +96,13 @@ def estimate_cost(shapes: Shapes, options: Options, memory: Memory) -> Cost:
     )
 
 
-def _text(shapes: Shapes, sequences: float, length: float) -> float:
+def prompt_flops(shapes: Shapes, sequences: float, length: float) -> float:
     """Operations of a forward pass of the text layers over whole sequences."""
     width = shapes.text.heads * shapes.text.head_dim
     return sequences * length * (2 * shapes.active + shapes.full_attention * 2 * width * length)
 
 
-def _completion(shapes: Shapes, prompt: float, completion: float) -> float:
+def completion_flops(shapes: Shapes, prompt: float, completion: float) -> float:
     """Operations of a forward pass over a completion behind its prompt, the projection onto words included."""
     width = shapes.text.heads * shapes.text.head_dim
     seen = prompt + completion / 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmr1_trl.planning.memory import VLLM_OWN, Memory, estimate, fits, kv_bytes
+from mmr1_trl.planning.memory import GIB, VLLM_OWN, Memory, estimate, fits, kv_bytes
 from mmr1_trl.planning.options import Options, smaller_passes
 from mmr1_trl.planning.shapes import Shapes
 
@@ -41,7 +41,7 @@ def nearest(shapes: Shapes, options: Options) -> tuple[Options, list[Change]] | 
     steps: list[tuple[Options, Options, Change]] = []
     current = options
     for _ in range(60):
-        turned = next(_knobs(shapes, current), None)
+        turned = next(knobs(shapes, current), None)
         if turned is None:
             return None
         steps.append((current, turned[0], turned[1]))
@@ -80,7 +80,7 @@ def _merged(changes: list[Change]) -> list[Change]:
     return list(by_knob.values())
 
 
-def _knobs(shapes: Shapes, options: Options) -> Iterator[tuple[Options, Change]]:
+def knobs(shapes: Shapes, options: Options) -> Iterator[tuple[Options, Change]]:
     """Yield the knobs that can still be turned, in order."""
     memory = estimate(shapes, options)
     full = shapes.full_attention == shapes.text.layers
@@ -152,6 +152,6 @@ def _smaller_share(shapes: Shapes, options: Options, memory: Memory) -> float | 
     length = options.text_tokens + shapes.picture_tokens(options.max_pixels) + options.completion
     length = max(length, options.vllm_length)
     least = shapes.total * 2.0 + VLLM_OWN + 4 * length * kv_bytes(shapes, half=True)
-    share = round(least / (options.memory * 1e9) + 0.005, 2)
+    share = round(least / (options.memory * GIB) + 0.005, 2)
     too_small = memory.sequences < 2 and share > options.vllm_share
     return share if share <= 0.9 and (share < options.vllm_share or too_small) else None

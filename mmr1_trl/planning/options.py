@@ -17,7 +17,7 @@ class Options:
 
     Args:
         devices (`int`), memory (`float`):
-            Number of devices, and the memory of each in GB (10^9 bytes).
+            Number of devices, and the memory of each in GiB.
         sharding (`str`):
             `"none"`, `"zero2"` (gradients and optimizer) or `"zero3"` (weights and reference too; FSDP2 is the same).
         weight_bytes (`float`), half (`bool`):

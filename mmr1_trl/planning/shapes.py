@@ -53,6 +53,8 @@ class Shapes:
             Words, and the longest sequence in tokens.
         patch (`int`), merge (`int`):
             Pixels of a side of a patch, and patches of a side of a token.
+        patch_values (`int`):
+            Numbers that a patch is read from.
         fixed_tokens (`int`):
             Tokens of a picture in a family that brings all to one size; 0 where they depend on the size.
         linears (`tuple[Linear, ...]`):
@@ -70,6 +72,7 @@ class Shapes:
     context: int
     patch: int
     merge: int
+    patch_values: int
     fixed_tokens: int
     linears: tuple[Linear, ...]
 
@@ -152,6 +155,7 @@ def read_shapes(model: str, trust_remote_code: bool = False, **hub_kwargs: str) 
         context=text.get("max_position_embeddings") or 0,
         patch=patch,
         merge=merge,
+        patch_values=3 * patch**2 * (vision_values.get("temporal_patch_size") or 1),
         fixed_tokens=0 if family.size_counts and config.model_type in FAMILIES else _fixed(config, vision_values),
         linears=linears,
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmr1_trl.cli.config_file import method_of_config
-from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
@@ -48,7 +47,7 @@ _START = {True: "qwen2_5_vl_3b/mssr_24gb", False: "qwen2_5_vl_7b/mssr"}  # on on
 _NAMES = {
     "weights": "weights", "gradients": "gradients", "optimizer": "optimizer states", "reference": "reference model",
     "gathered": "layers that sharding gathers", "activations": "activations of the text layers",
-    "tower": "activations of the vision tower", "head": "projection onto words",
+    "tower": "activations of the vision tower", "moment": "the largest passing moment",
     "features": "features of the pictures", "cache": "keys and values while sampling", "engine": "vLLM's share",
 }  # fmt: skip
 
@@ -58,23 +57,20 @@ def run(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(_USAGE)
         return 0
-    own, words = _own_options(argv)
-    devices, memory = _devices(own)
+    own, words = parse_own(argv)
     target = None if own.write is None else _free_file(own.write)
-    words = _with_model(own.model, words, single=devices == 1)
-    look_first(words, whole_model=False)
     settings, half = parse_plan(words)
-    shapes, options = _read(settings, devices, memory, own.prompt_tokens, half)
+    shapes, options = _read(settings, own.devices, own.memory, own.prompt_tokens, half)
 
     from mmr1_trl.planning.fit import nearest
-    from mmr1_trl.planning.memory import estimate
+    from mmr1_trl.planning.memory import GIB, estimate
 
     found = nearest(shapes, options)
     if found is None:
-        needed = estimate(shapes, options).needed / 1e9
+        needed = estimate(shapes, options).needed / GIB
         raise BadInputError(
             f"{shapes.model} ({shapes.total / 1e9:.1f} billion parameters) does not fit onto {_of(options)} with any "
-            f"knob of this plan; as it is, it needs {needed:.0f} GB on each. Take a smaller model, more devices "
+            f"knob of this plan; as it is, it needs {needed:.0f} GiB on each. Take a smaller model, more devices "
             "(--gpus 2x80) or larger ones."
         )
     fitting, changes = found
@@ -88,7 +84,8 @@ def run(argv: list[str]) -> int:
     return 1 if changes else 0
 
 
-def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+def parse_own(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Split the words after `mmr1 plan` into the plan's own options and the words of a training command."""
     parser = Parser(prog="mmr1 plan", usage=_USAGE.split("\n")[0].removeprefix("usage: "), add_help=False)
     parser.add_argument("--gpu")
     parser.add_argument("--gpus")
@@ -101,18 +98,20 @@ def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         raise BadInputError(f"--prompt_tokens must be at least 1, not {own.prompt_tokens}.")
     if own.gpu is not None and own.gpus is not None:
         raise BadInputError("--gpu is for one device and --gpus for several; give one of them.")
-    return own, words
+    _require_model(own.model, words)
+    own.devices, own.memory = _devices(own)
+    return own, _as_training(own.model, words, single=own.devices == 1)
 
 
 def _devices(own: argparse.Namespace) -> tuple[int, float]:
-    """Return the number of devices and the memory of each in GB."""
+    """Return the number of devices and the memory of each in GiB, as cards are sold."""
     text = own.gpus if own.gpus is not None else own.gpu
     if text is None:
         import torch
 
         if not torch.cuda.is_available():
             raise BadInputError("There is no GPU here to plan for. Name one: --gpu 24, or several: --gpus 8x80.")
-        return torch.cuda.device_count(), torch.cuda.get_device_properties(0).total_memory / 1e9
+        return torch.cuda.device_count(), torch.cuda.get_device_properties(0).total_memory / 2**30
     match = re.fullmatch(r"(?:(\d{1,4})\s*[xX*]\s*)?(\d{1,4}(?:\.\d+)?)\s*(?:GB|G|GiB)?", text.strip())
     if match is None or float(match[2]) <= 0 or match[1] == "0" or (own.gpus is None and match[1]):
         flag, example = ("--gpus", "8x80") if own.gpus is not None else ("--gpu", "24")
@@ -120,16 +119,22 @@ def _devices(own: argparse.Namespace) -> tuple[int, float]:
     return int(match[1] or 1), float(match[2])
 
 
-def _with_model(model: str | None, words: list[str], single: bool) -> list[str]:
-    """Return words of a training command: with a config to start from, and with the model."""
+def _has_config(words: list[str]) -> bool:
+    return any(word.split("=")[0] == "--config" for word in words)
+
+
+def _require_model(model: str | None, words: list[str]) -> None:
+    if model in METHODS:
+        raise BadInputError(f"`mmr1 plan` takes a model, and {model!r} is a method. Name its config by --config.")
     if model is not None:
-        if model in METHODS:
-            raise BadInputError(f"`mmr1 plan` takes a model, and {model!r} is a method. Name it by --config.")
         check_model_name(model)
-    if not any(word.split("=")[0] == "--config" for word in words):
-        if model is None:
-            raise BadInputError("Name a model, such as Qwen/Qwen2.5-VL-3B-Instruct, or a config by --config.")
-        words = ["--config", _START[single], *words]
+    elif not _has_config(words):
+        raise BadInputError("Name a model, such as Qwen/Qwen2.5-VL-3B-Instruct, or a config by --config.")
+
+
+def _as_training(model: str | None, words: list[str], single: bool) -> list[str]:
+    """Return words of a training command: with a config to start from, and with the model."""
+    words = words if _has_config(words) else ["--config", _START[single], *words]
     return words if model is None else [*words, "--model_name_or_path", model]
 
 
@@ -137,10 +142,9 @@ def parse_plan(words: list[str]) -> tuple[Settings, bool]:
     """Read the words of a training command; return its settings, and whether it would compute in 16 bits on a GPU."""
     from mmr1_trl.cli.commands.train import parse_training
 
-    command = method_of_config(words)
+    command = method_of_config(words) or "mssr"
     if command not in METHODS:
-        said = f"The config is for `mmr1 {command}`" if command else "The config does not say its method"
-        raise BadInputError(f"{said}; plans are made of {', '.join(METHODS)}.")
+        raise BadInputError(f"The config is for `mmr1 {command}`; plans are made of {', '.join(METHODS)}.")
     settings = parse_training(command, words)
     asked = {name: settings.values.pop(name, None) for name in ("bf16", "fp16")}
     given = settings.origin("bf16") != NO_ACCELERATOR and asked["bf16"] is not None
@@ -219,10 +223,12 @@ _HONEST = (
 
 
 def _verdict(memory: Memory, options: Options, changes: list[Change]) -> str:
+    from mmr1_trl.planning.memory import GIB
+
     if not changes:
         return "it fits."
-    if memory.needed > options.memory * 1e9:
-        return f"it does not fit as it is ({memory.needed / 1e9:.0f} GB). It does with"
+    if memory.needed > options.memory * GIB:
+        return f"it does not fit as it is ({memory.needed / GIB:.0f} GiB). It does with"
     return "vLLM's share does not hold its weights and two long sequences. It fits with"
 
 
@@ -244,11 +250,13 @@ def _model_lines(shapes: Shapes, options: Options) -> list[str]:
 
 
 def _memory_lines(memory: Memory, options: Options) -> list[str]:
-    lines = ["memory of each device, GB (10^9 bytes)"]
-    lines += [f"  {_NAMES[name]:<32}{value / 1e9:>7.1f}" for name, value in memory.parts.items() if value >= 5e7]
-    lines.append(f"  {'while updating':<32}{memory.update / 1e9:>7.1f}")
-    lines.append(f"  {'while sampling':<32}{memory.sampling / 1e9:>7.1f}")
-    lines.append(f"  {'with slack and context':<32}{memory.needed / 1e9:>7.1f} of {options.memory:g}")
+    from mmr1_trl.planning.memory import GIB
+
+    lines = ["memory of each device, GiB"]
+    lines += [f"  {_NAMES[name]:<32}{value / GIB:>7.1f}" for name, value in memory.parts.items() if value >= 5e7]
+    lines.append(f"  {'while updating':<32}{memory.update / GIB:>7.1f}")
+    lines.append(f"  {'while sampling':<32}{memory.sampling / GIB:>7.1f}")
+    lines.append(f"  {'with slack and context':<32}{memory.needed / GIB:>7.1f} of {options.memory:g}")
     if options.vllm == "colocate":
         lines.append(f"  vLLM holds {max(memory.sequences, 0):,.0f} of the longest sequences at once")
     return lines

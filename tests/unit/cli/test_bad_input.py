@@ -266,6 +266,8 @@ OTHERS = [
     ("configs cp figures/mssr rows.jsonl", "exists already", "my_mssr.yaml"),
     ("configs cp figures/mssr /proc/x/y.yaml", "/proc/x", "Choose another folder"),
     ("env --foo", "--foo", "Usage: mmr1 env"),
+    ("plan figures/tiny --gpu 0", "--gpu '0': the memory in GB is wanted", "--gpu 24"),
+    ("plan figures/tinny --gpu 24", "figures/tinny"),
 ]
 EVALUATION = [
     ("--model_name_or_path x", "'model_name_or_path'", "'model'"),
@@ -382,6 +384,7 @@ def test_a_missing_file_is_told_before_torch_is_imported(folder):
         ["check", "mssr", "--config", "figures/mssr", "--dataset_name", "./no_such_folder"],
         ["profile", "--config", "figures/mssr", "--model_name_or_path", "./nowhere"],
         ["quickstart", "--model", "./nowhere"],
+        ["plan", "./nowhere", "--gpu", "24"],
         ["mssr", "--config", "nowhere.yaml"],
         ["report", "nowhere"],
         ["push", "model", "nowhere", "me/x"],

@@ -11,6 +11,7 @@ import pytest
 from mmr1_trl import cli
 from mmr1_trl.cli.commands.check import parse_check
 from mmr1_trl.cli.commands.eval import parse_eval
+from mmr1_trl.cli.commands.plan import parse_own, parse_plan
 from mmr1_trl.cli.commands.profile import parse_profile
 from mmr1_trl.cli.commands.push import make_parser
 from mmr1_trl.cli.commands.report import parse_report
@@ -22,6 +23,7 @@ from mmr1_trl.cli.commands.train import METHODS, parse_training
 PARSERS = {
     "check": parse_check,
     "eval": parse_eval,
+    "plan": lambda argv: parse_plan(parse_own(argv)[1]),
     "profile": parse_profile,
     "push": make_parser().parse_args,
     "report": parse_report,
