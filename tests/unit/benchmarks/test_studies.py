@@ -153,3 +153,24 @@ def test_a_line_says_what_it_was_made_with():
     made = setup.made_with()
     assert re.fullmatch(r"[0-9a-f]{12}", made["sources"]) and made["cpu"] and made["threads"] >= 1
     assert set(made["versions"]) == {"python", *setup.LIBRARIES}
+
+
+def test_starts_are_noted_once_and_packed_as_noted(tmp_path, monkeypatch, capsys):
+    cache, packed = tmp_path / "cache", tmp_path / "packed"
+    for name in ("cold-0", "digits-3"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "model.safetensors").write_bytes(name.encode())
+    monkeypatch.setattr(starts, "PUBLISHED", tmp_path / "starts.json")
+    monkeypatch.setattr(starts, "cold_start_path", lambda config: cache / by_seed[config.seed])
+    by_seed = {0: "cold-0", 3: "digits-3"}
+    starts.note(["cold-0", "digits-3", "cold-0"])
+    starts.pack(packed)
+    starts.check_starts(["cold-0", "digits-3"], packed)
+    assert sorted(path.name for path in packed.iterdir()) == ["cold-0", "digits-3"]
+    (cache / "cold-0" / "model.safetensors").write_bytes(b"made on another machine")
+    starts.note(["cold-0"])
+    assert "cold-0 is " in capsys.readouterr().out and len(starts.published()) == 2
+    starts.check_starts(["cold-0"], None)  # made here: said and not refused
+    assert "other than the published ones" in capsys.readouterr().out
+    with pytest.raises(BadInputError, match="cold-0 is .* in this cache"):
+        starts.pack(packed)
