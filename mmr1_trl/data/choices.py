@@ -70,7 +70,12 @@ def read_choices(value: Any) -> tuple[list[str], list[str] | None] | None:
             raise BadInputError(f"the options have none of {', '.join(_TEXT_KEYS)}")
     if any(isinstance(option, Mapping | list) for option in value):
         raise BadInputError(f"the options {str(value)[:60]!r} are not a list of texts")
-    texts = [str(option) for option in value]
+    texts = ["" if option is None else str(option) for option in value]
+    if labels is None:
+        while texts and not texts[-1].strip():  # columns of one length, filled up
+            texts.pop()
+        if not texts:
+            return None
     if labels is None and all(match := [_PREFIX.match(text) for text in texts]):
         labels = [found[1].upper() for found in match if found]
         if labels != list(LETTERS[: len(texts)]) and len(set(labels)) == len(labels):
@@ -132,6 +137,13 @@ def letter_of_label(answer: Any, labels: Sequence[str]) -> str | None:
     text = str(answer).strip().strip("()[].: ").upper()
     names = [label.upper() for label in labels]
     return LETTERS[names.index(text)] if text in names else None
+
+
+def letter_of_text(answer: str, options: Sequence[str]) -> str | None:
+    """The letter of the one choice whose text an answer is in another case; `None` if it is not."""
+    texts = [text.casefold() for text in option_texts(tuple(options))]
+    said = clean(answer).casefold()
+    return LETTERS[texts.index(said)] if said and texts.count(said) == 1 and len(texts) <= len(LETTERS) else None
 
 
 def require_agreement(answer: str, options: Sequence[str]) -> None:

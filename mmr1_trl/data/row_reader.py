@@ -9,7 +9,14 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Features
 
 from mmr1_trl.data.accepted import lists_are_alternatives, read_accepted
-from mmr1_trl.data.choices import index_base, letter_of, letter_of_label, read_choices, require_agreement
+from mmr1_trl.data.choices import (
+    index_base,
+    letter_of,
+    letter_of_label,
+    letter_of_text,
+    read_choices,
+    require_agreement,
+)
 from mmr1_trl.data.columns import ACCEPTED, BOX_NAMES, ColumnMap
 from mmr1_trl.data.pictures.images import image_size
 from mmr1_trl.data.places import Places
@@ -182,6 +189,9 @@ class RowReader:
         if options and answer_type == "text" and self.answer_type is None and option_letters(gold, options):
             answer_type = "multiple_choice"  # MathVista calls the text of a choice so
         inferred = answer_type or _inferred_type(gold, choices)
+        if options and answer_type is None and inferred != "multiple_choice":
+            if (letter := letter_of_text(gold, options)) is not None:
+                return letter, "multiple_choice"
         return gold, "list" if inferred == "box" and answer_type is None else inferred
 
 

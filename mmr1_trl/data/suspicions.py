@@ -4,6 +4,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from datasets import Dataset, List, Value
@@ -11,6 +12,7 @@ from datasets import Dataset, List, Value
 from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES
 from mmr1_trl.data.pictures.columns import content_ids
 from mmr1_trl.data.pictures.images import image_counts, image_size, stored_images
+from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.data.questions import texts_in
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.choices import named_letters
@@ -20,6 +22,9 @@ MIN_SIDE = 8  # pixels; a patch of any model has more
 _FEW = 4  # rows below which nothing can be said of all of them
 _CONTEXT = ("hint", "context", "passage", "background", "premise", "caption", "scenario")
 _OF_PICTURES = re.compile(r"\b(?:image|picture|figure|diagram|photo|chart|graph)s?\b|图", re.IGNORECASE)
+_YES_OR_NO = re.compile(
+    r"\s*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should)\b(?!.*\bhow many\b)", re.IGNORECASE
+)
 _MISSING = ("n/a", "na", "nan", "null", "none", "unknown", "-", "--", "?", "tbd", "todo", "undefined", "[]", "{}")
 _SAYS_ANSWER = re.compile(r"(?:answer|solution|答案)\s*(?:is|:|：|=)\s*(.{1,80}?)\s*[.。]?\s*\Z", re.IGNORECASE)
 _PATH = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?)\Z", re.IGNORECASE)
@@ -54,9 +59,9 @@ def suspicions(dataset: Dataset) -> list[Suspicion]:
     """
     rows = _Rows(dataset)
     looks: tuple[Callable[[_Rows], Suspicion | None], ...] = (
-        _letters_without_choices, _different_answers, _one_answer, _answer_in_prompt, _missing_words, _mappings,
-        _lists_of_parts, _class_numbers, _unread_choices, _unread_context, _unread_pictures, _absent_pictures,
-        _one_picture, _tiny_pictures,
+        _letters_without_choices, _same_choices, _different_answers, _numbers_for_yes, _one_answer, _answer_in_prompt,
+        _missing_words, _mappings, _lists_of_parts, _class_numbers, _unread_choices, _unread_context,
+        _unread_pictures, _absent_pictures, _one_picture, _tiny_pictures,
     )  # fmt: skip
     return [found for look in looks if (found := look(rows)) is not None]
 
@@ -66,7 +71,8 @@ class _Rows:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.names = dataset, dataset.column_names
-        self.prompts = [_last_text(prompt) for prompt in dataset["prompt"][:]]
+        prompts = [_last_text(prompt) for prompt in dataset["prompt"][:]]
+        self.prompts = [_without_style(*pair) for pair in zip(prompts, self.column("prompt_style"))]
         self.solutions: list[Any] = self.column("solution")
         self.types: list[Any] = self.column("answer_type")
         self.options: list[Any] = self.column("options")
@@ -89,6 +95,17 @@ def _last_text(prompt: Any) -> str:
     return "\n".join(str(block.get("text") or "") for block in content)
 
 
+def _without_style(prompt: str, style: Any) -> str:
+    """The question in a prompt, without the words that its style puts around it."""
+    before, _, after = _words_of(style) if style in PROMPT_STYLES else ("", "", "")
+    return prompt.removeprefix(before).removesuffix(after)
+
+
+@lru_cache
+def _words_of(style: str) -> tuple[str, str, str]:
+    return PROMPT_STYLES[style].messages("\0")[-1]["content"].partition("\0")
+
+
 def _letters_without_choices(rows: _Rows) -> Suspicion | None:
     found = {}
     for row, (kind, gold, options, prompt) in enumerate(zip(rows.types, rows.solutions, rows.options, rows.prompts)):
@@ -98,6 +115,24 @@ def _letters_without_choices(rows: _Rows) -> Suspicion | None:
     if not found:
         return None
     return Suspicion("{rows} have a letter as answer, and offer no choices. Name their --options_column.", found)
+
+
+def _same_choices(rows: _Rows) -> Suspicion | None:
+    found = {}
+    for row, options in enumerate(rows.options):
+        texts = [text.strip().casefold() for text in options or ()]
+        if len(set(texts)) < len(texts):
+            found[row] = f"{max(texts, key=texts.count)!r}"
+    if not found:
+        return None
+    return Suspicion("{rows} offer the same choice under several letters, of which one is right.", found)
+
+
+def _numbers_for_yes(rows: _Rows) -> Suspicion | None:
+    asking = sum(bool(_YES_OR_NO.match(prompt)) for prompt in rows.prompts)
+    if not {str(gold) for gold in rows.solutions} <= {"0", "1", "0.0", "1.0"} or 2 * asking <= len(rows.prompts):
+        return None
+    return Suspicion("The answers are 0 and 1, and the questions ask for yes or no. Write the answers as words.", {})
 
 
 def _different_answers(rows: _Rows) -> Suspicion | None:
@@ -153,12 +188,12 @@ def _missing_words(rows: _Rows) -> Suspicion | None:
 def _mappings(rows: _Rows) -> Suspicion | None:
     found = {}
     for row, (gold, kind) in enumerate(zip(rows.solutions, rows.types)):
-        if isinstance(gold, str) and gold.startswith('{"') and kind != "detections":
+        if isinstance(gold, str) and gold.startswith(('{"', '[{"')) and kind != "detections":
             try:
-                keys = list(json.loads(gold))
+                value = json.loads(gold)
             except ValueError:
                 continue
-            found[row] = f"it has {keys[:5]}"
+            found[row] = f"it has {list(value[0] if isinstance(value, list) else value)[:5]}"
     if not found:
         return None
     return Suspicion("{rows} have a mapping as answer. Name what is meant inside it, --answer_column NAME.KEY.", found)

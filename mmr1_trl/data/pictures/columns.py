@@ -15,9 +15,11 @@ from datasets import Dataset, Features, Image, Json, List
 
 from mmr1_trl.data.pictures.images import BadImageError, ImageFolders, open_file
 from mmr1_trl.data.pictures.text import encoded_bytes, picture_from_text
+from mmr1_trl.data.questions import texts_in
 from mmr1_trl.errors import BadInputError
 
 
+_TEXT_FIELDS = ("url", "image_url", "image", "base64", "b64_json", "data", "file_name", "filename", "file", "name")
 _NUMBERED = re.compile(r"image_?(\d{1,2})")
 
 
@@ -45,15 +47,18 @@ def picture_lists(
     chunks, first = [], 0
     bad: dict[int, str] = {}
     for chunk in _without_json(table.column(name), dataset.features, name).chunks:
+        chunk = _without_lists_as_text(chunk)
         if pa.types.is_list(chunk.type) or pa.types.is_large_list(chunk.type):
             counts = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
             flat = chunk.flatten()
         else:
             counts = chunk.is_valid().to_numpy(zero_copy_only=False)
             flat = chunk.drop_null()
+        flat = _without_mapping(flat)
         if pa.types.is_large_string(flat.type) or pa.types.is_null(flat.type):
             flat = flat.cast(pa.string())
-        if not (pa.types.is_string(flat.type) or pa.types.is_struct(flat.type) or _is_binary(flat.type)):
+        is_image = pa.types.is_struct(flat.type) and bool({"bytes", "path"} & _fields(flat.type))
+        if not (pa.types.is_string(flat.type) or is_image or _is_binary(flat.type)):
             raise BadInputError(
                 f"Column {name!r} holds {flat.type}, not images or paths. Name another one with --image_column."
             )
@@ -68,6 +73,33 @@ def picture_lists(
         chunks.append(pa.ListArray.from_arrays(pa.array(offsets), stored))
         first += len(chunk)
     return pa.chunked_array(chunks, type=pa.list_(Image(decode=False).pa_type)), bad
+
+
+def _fields(type_: pa.StructType) -> set[str]:
+    return {type_.field(index).name for index in range(type_.num_fields)}
+
+
+def _without_lists_as_text(chunk: pa.Array) -> pa.Array:
+    """Read lists of paths that are written as JSON or as Python literals."""
+    if not (pa.types.is_string(chunk.type) or pa.types.is_large_string(chunk.type)):
+        return chunk
+    texts = chunk.to_pylist()
+    found = [texts_in(text.strip()) if text else None for text in texts]
+    if not any(found):
+        return chunk
+    lists = [[text] if found[i] is None and text else found[i] or [] for i, text in enumerate(texts)]
+    return pa.array(lists, pa.list_(pa.string()))
+
+
+def _without_mapping(flat: pa.Array) -> pa.Array:
+    """Take the address or the text of a picture out of a mapping such as `{"url": ...}`."""
+    if not pa.types.is_struct(flat.type) or {"bytes", "path"} & _fields(flat.type):
+        return flat
+    for name in _TEXT_FIELDS:
+        index = flat.type.get_field_index(name)
+        if index >= 0 and pa.types.is_string(flat.type.field(index).type):
+            return pc.if_else(pc.is_valid(flat), flat.field(name), pa.scalar(None, pa.string()))
+    return flat
 
 
 def _without_empty(flat: pa.Array, counts: Any) -> tuple[pa.Array, Any]:

@@ -2,7 +2,8 @@
 """Every published shape becomes the training row that it means, is refused by name, or is a finding."""
 
 import pytest
-from fixtures.published import REFUSED, SHAPES, SUSPECT
+from datasets import Dataset
+from fixtures.published import REFUSED, SHAPES, SUSPECT, picture
 
 from mmr1_trl.cli import main
 from mmr1_trl.data import prepare_dataset
@@ -46,6 +47,12 @@ def test_what_runs_and_is_probably_wrong_is_found(name):
 @pytest.mark.parametrize("name", SHAPES)
 def test_what_is_right_is_not_suspected(name):
     assert not suspicions(prepare_dataset(SHAPES[name][0]))
+
+
+def test_the_words_of_a_prompt_style_are_no_question():
+    rows = [{"question": f"{i} + 1 = ?", "answer": str(i), "image": picture(i) if i else None} for i in range(4)]
+    prepared = prepare_dataset(Dataset.from_list(rows), prompt_style="mmr1")  # which speaks of "the image"
+    assert "image" in prepared[0]["prompt"][-1]["content"] and not suspicions(prepared)
 
 
 def test_check_says_it(tmp_path, capsys):

@@ -208,19 +208,23 @@ def test_conversations_end_with_the_answer():
 
 
 def test_messages_as_json_text(tmp_path, capsys):
-    data = base64.b64encode(published.picture(0)["bytes"]).decode()
-    block = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
-    texts = [{"type": "text", "text": "How many?"}]
-    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [block, *texts]}]
-    reply = {"role": "assistant", "content": [{"type": "text", "text": "4"}]}
+    def turns(i):
+        data = base64.b64encode(published.picture(i)["bytes"]).decode()
+        block = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+        texts = [{"type": "text", "text": "How many?"}]
+        return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [block, *texts]}]
+
+    def talk(i):
+        return [*turns(i), {"role": "assistant", "content": [{"type": "text", "text": f"{i}"}]}]
+
     for rows in (
-        [{"id": i, "message": json.dumps(turns), "answer": "4"} for i in range(4)],
-        [{"id": i, "messages": json.dumps([*turns, reply])} for i in range(4)],
-        [{"id": i, "messages": [*turns, reply]} for i in range(4)],
+        [{"id": i, "message": json.dumps(turns(i)), "answer": f"{i}"} for i in range(4)],
+        [{"id": i, "messages": json.dumps(talk(i))} for i in range(4)],
+        [{"id": i, "messages": talk(i)} for i in range(4)],
     ):
         (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         prepared = load_data(str(tmp_path / "train.jsonl"))
-        assert prepared["solution"][:] == ["4"] * 4
+        assert prepared["solution"][:] == ["0", "1", "2", "3"]
         assert prepared[0]["prompt"] == [
             {"role": "system", "content": "Be brief."}, {"role": "user", "content": "How many?"}
         ]  # fmt: skip
