@@ -11,6 +11,9 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES, Family
 
 
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
+
 @dataclass(frozen=True)
 class Linear:
     """A linear layer that an adapter may sit on: its part of the model, last name and two sizes."""
@@ -189,7 +192,7 @@ def _parameters(model: Any, family: Family, text: dict[str, Any]) -> tuple[dict[
 
 def _idle(model: Any, text: dict[str, Any]) -> int:
     """Parameters of the experts that a token does not pass through."""
-    number, used = text.get("num_experts") or text.get("num_local_experts") or 0, text.get("num_experts_per_tok") or 0
+    number, used = next((text[name] for name in _EXPERTS if text.get(name)), 0), text.get("num_experts_per_tok") or 0
     experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
     return round(experts * (1 - used / number)) if number else 0
 

@@ -110,7 +110,7 @@ def test_operations_are_those_that_torch_counts(models, tmp_path):
 def test_each_knob_saves_memory(models):
     shapes = read_shapes(models["7b"])
     options = options_of("qwen2_5_vl_7b/grpo", 8, 80.0, "zero2", "--gradient_checkpointing", "false")
-    options = replace(options, vllm_sleep=False, vllm_share=0.6)
+    options = replace(options, vllm_sleep=False, vllm_share=0.6, share_prompts=False)
     turned = list(knobs(shapes, options))
     names = {next(iter(change.settings)) for _, change in turned}
     assert names == {
@@ -140,8 +140,8 @@ def test_the_nearest_options_are_as_near_as_can_be(models):
 
 def test_sharing_prompts_and_single_rollouts_cost_what_they_should(models):
     shapes = read_shapes(models["3b"])
-    groups = options_of("qwen2_5_vl_3b/grpo", 8, 80.0, "zero3")
-    shared = replace(groups, share_prompts=True)
+    shared = options_of("qwen2_5_vl_3b/grpo", 8, 80.0, "zero3")
+    groups = replace(shared, share_prompts=False)
     costs = [estimate_cost(shapes, options, estimate(shapes, options)) for options in (groups, shared)]
     assert 1.2 < costs[0].train_flops / costs[1].train_flops < 4
     assert costs[0].seconds[0] < costs[0].seconds[1] and costs[1].update[0] < costs[0].update[0]
