@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
+# One unit of work after the other, in the order of `tests/conftest.py`.
+SPREAD = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: quickstart test fast slow vllm families lowest lint format clean
 
@@ -9,13 +11,13 @@ quickstart: .venv/.installed  ## train a small vision-language model by MSSR, an
 	$(BIN)/mmr1 quickstart
 
 test: .venv/.installed-dev  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 fast: .venv/.installed-dev  ## the tests of less than ten seconds each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 slow: .venv/.installed-dev  ## the others: several processes, kill and resume, end to end
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m slow
 
 vllm: .venv-vllm/.installed  ## the tests with a real vLLM, on a CPU in an environment of their own (3.8 GB)
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest tests/vllm_engine

@@ -21,6 +21,21 @@ from fixtures.trainers import build_trainer, picture_rows, token_reward
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Let the slow tests begin, so that no process of `make test` waits long for another at the end.
+
+    Each of them goes to whichever process is free, the others file by file; what looks at one Hub stays together.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        file, _, name = item.nodeid.partition("::")
+        on_the_hub = "hub_server" in getattr(item, "fixturenames", ())
+        group = "hub" if on_the_hub else name if item.get_closest_marker("slow") else file
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
     """Take back what a test or its trainer leaves in the environment: a launcher's variables change later tests."""
