@@ -62,3 +62,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     words = words or [other for other in known if len(name) > 3 and other.startswith(f"{name}_")]
     near = sorted(words, key=len)[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name where it says nothing; at most 300 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 300 else f"{lines[0][:300]} ..."

@@ -16,7 +16,7 @@ from mmr1_trl.cli.names import look_up, require_model, revision
 from mmr1_trl.cli.output import resume_argument
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.cli.rows import load_splits, name_unreadable_golds, without_long_prompts
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.run_folder import require_whole
 
 
@@ -233,8 +233,7 @@ def load_weights(path: str, name: str, **options: Any) -> Any:
 
 def cannot_load(name: str, error: Exception) -> BadInputError:
     """Return what to say of a model whose files cannot be read."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return BadInputError(f"The model {name!r} cannot be loaded: {lines[0]}")
+    return BadInputError(f"The model {name!r} cannot be loaded: {first_line(error)}")
 
 
 def model_init_kwargs(model_args: Any) -> dict[str, Any]:

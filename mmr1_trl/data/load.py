@@ -13,7 +13,7 @@ from mmr1_trl.data.mixture import number_rows
 from mmr1_trl.data.pictures.images import ImageFolders, without_images
 from mmr1_trl.data.prepare import prepare_dataset
 from mmr1_trl.data.sources import BUILDERS, check_dataset_name
-from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.errors import BadInputError, did_you_mean, first_line
 
 
 _SPLITS = ("train", "validation", "valid", "val", "dev", "eval", "test")
@@ -155,10 +155,10 @@ def load_raw(
     except (DatasetsError, OSError, RuntimeError) as error:  # not there, broken, or a script that nobody runs any more
         raise BadInputError(
             f"{name!r} is neither 'figures', nor a local file or folder, nor a dataset that can be loaded from the "
-            f"Hub: {_first_line(error).rstrip('.')}.{did_you_mean(name, ['figures'])}"
+            f"Hub: {first_line(error).rstrip('.')}.{did_you_mean(name, ['figures'])}"
         ) from error
     except ValueError as error:  # an unknown split or configuration, with the known ones in the message
-        raise BadInputError(f"{name!r}: {_first_line(error)}") from error
+        raise BadInputError(f"{name!r}: {first_line(error)}") from error
 
 
 def _downloads(repo: str) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def _load_files(path: Path, split: str) -> Dataset:
         # what the builders of JSON, CSV and parquet say to a file without a row
         if isinstance(reason, StopIteration) or re.search("corresponds to no data|BatchSize must be", str(reason)):
             raise BadInputError(f"{path} holds no rows.") from error
-        raise BadInputError(f"{path} cannot be read as {path.suffix[1:]}: {_first_line(reason)}") from error
+        raise BadInputError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(reason)}") from error
 
 
 def _load_folder(path: Path, split: str) -> Dataset:
@@ -215,9 +215,4 @@ def _load_folder(path: Path, split: str) -> Dataset:
     try:
         return load_dataset(str(path), split=split)
     except Exception as error:  # see `_load_files`
-        raise BadInputError(f"{path} cannot be loaded as a dataset: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+        raise BadInputError(f"{path} cannot be loaded as a dataset: {first_line(error)}") from error

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path, PurePath
 from typing import Any
 
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.hub.run_facts import is_text_only, read_json
 from mmr1_trl.run_folder import ADAPTER, RUN_FILE
 
@@ -71,7 +71,7 @@ def check_model(folder: Path, trust_remote_code: bool = False) -> None:
                 trust_remote_code=trust_remote_code,
             )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise BadInputError(f"{folder} does not load: {_first_line(error)}") from error
+        raise BadInputError(f"{folder} does not load: {first_line(error)}") from error
     loading = loaded[1]
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading.get(kind):
@@ -180,7 +180,7 @@ def _check_weights(folder: Path, adapter: bool) -> None:
                             f"{file} is broken: {name} holds NaN or infinite numbers. Take an older checkpoint."
                         )
         except (OSError, SafetensorError) as error:
-            raise BadInputError(f"{file} is missing or half-written: {_first_line(error)}.") from error
+            raise BadInputError(f"{file} is missing or half-written: {first_line(error)}.") from error
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -211,8 +211,3 @@ def _quiet() -> Any:
         logging.disable_progress_bar()
         stack.callback(logging.enable_progress_bar)
     return stack
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

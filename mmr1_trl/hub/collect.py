@@ -16,7 +16,7 @@ from datasets.features.features import require_storage_embed
 
 from mmr1_trl.data.pictures.columns import embed
 from mmr1_trl.data.pictures.images import BadImageError, open_image
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.hub.cards import write_dataset_card, write_model_card, write_score_card
 from mmr1_trl.hub.checks import check_adapter, check_files, check_model
 from mmr1_trl.hub.manifest import Manifest, require_folder
@@ -223,9 +223,7 @@ def _merge(folder: Path, base: str, revision: str | None, output: Path) -> None:
         )
         model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise BadInputError(
-            f"The adapter cannot be merged into {base!r}: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise BadInputError(f"The adapter cannot be merged into {base!r}: {first_line(error)}") from error
     model.save_pretrained(output)
     # The adapter's folder has the processor that it was trained with, but not the config that it is loaded by.
     if not has_processor:

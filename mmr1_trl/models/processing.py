@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import find_adapter_config_file, is_torchvision_available
 
-from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.errors import BadInputError, did_you_mean, first_line
 from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
 from mmr1_trl.models.chat_template import try_chat_template
 from mmr1_trl.models.image_only import IMAGE_ONLY, image_only
@@ -161,14 +161,14 @@ def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs:
             if too_new := _too_new(where, trust_remote_code, hub_kwargs):
                 raise BadInputError(too_new) from error
             hint = "" if Path(where).exists() else " There is no folder of that name here either."
-            raise BadInputError(f"Cannot load a model config from {where!r}: {_first_line(error)}{hint}") from error
+            raise BadInputError(f"Cannot load a model config from {where!r}: {first_line(error)}{hint}") from error
         try:
             config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
         except Exception as absent:
             if too_new := _too_new(base, trust_remote_code, {}):
                 raise BadInputError(f"The adapter {where!r} cannot be loaded. {too_new}") from absent
             raise BadInputError(
-                f"Cannot load {base!r}, the base model of the adapter {where!r}: {_first_line(absent)}"
+                f"Cannot load {base!r}, the base model of the adapter {where!r}: {first_line(absent)}"
             ) from absent
     return config
 
@@ -218,14 +218,14 @@ def load_processor(path: str | Path, trust_remote_code: bool = False, **kwargs: 
         kind: Any = processor_class(config.model_type) if visual else AutoTokenizer
         processor = kind.from_pretrained(where, trust_remote_code=trust_remote_code, **kwargs)
     except ImportError as error:
-        raise BadInputError(f"The {part} of {where!r} cannot be built here: {_first_line(error)}") from error
+        raise BadInputError(f"The {part} of {where!r} cannot be built here: {first_line(error)}") from error
     except Exception as error:  # the same, and the tokenizers raise nothing narrower
         if since := _saved_by_newer(config.transformers_version):
             raise BadInputError(
-                f"The {part} of {where!r} cannot be loaded: {_first_line(error)}.{since} Install that one or a newer "
+                f"The {part} of {where!r} cannot be loaded: {first_line(error)}.{since} Install that one or a newer "
                 "one: pip install --upgrade transformers."
             ) from error
-        raise BadInputError(_no_processor(where, _first_line(error), part)) from error
+        raise BadInputError(_no_processor(where, first_line(error), part)) from error
     if visual and (not isinstance(processor, ProcessorMixin) or not getattr(processor, "image_processor", None)):
         raise BadInputError(_no_processor(where, f"found only a {type(processor).__name__}"))
     tokenizer = tokenizer_of(processor)
@@ -290,12 +290,6 @@ def _saved_by_newer(version: Any) -> str:
     except (InvalidVersion, TypeError):
         return ""
     return f" It was saved by transformers {version}, and {transformers.__version__} is installed." if newer else ""
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
-    return line if len(line) <= 300 else f"{line[:300]} ..."
 
 
 def _no_processor(where: str, reason: str, part: str = "processor") -> str:

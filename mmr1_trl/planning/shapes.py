@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.models.families import FAMILIES, Family
 
 
@@ -136,7 +136,7 @@ def read_shapes(model: str, trust_remote_code: bool = False, **hub_kwargs: str) 
     except Exception as error:  # what is in a config can make a model's class raise anything
         raise BadInputError(
             f"The config of {model!r} (model_type {config.model_type!r}) makes no model with the installed "
-            f"transformers: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"transformers: {first_line(error)}"
         ) from error
     family = FAMILIES.get(config.model_type, Family(""))
     text = config.get_text_config().to_dict()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.run_folder.checkpoints import complete_checkpoints, is_complete
 from mmr1_trl.run_folder.files import (
     COMPLETE,
@@ -164,7 +164,7 @@ def _damage(checkpoint: Path, rank: int, ranks: int) -> str | None:
         try:
             value = json.loads((checkpoint / name).read_bytes())
         except (OSError, ValueError) as error:
-            return f"{name} cannot be read ({_first_line(error)})"
+            return f"{name} cannot be read ({first_line(error)})"
         if not isinstance(value, dict):
             return f"{name} holds no JSON object"
         if name == COMPLETE:
@@ -240,7 +240,7 @@ def _unreadable(checkpoint: Path, processes: int) -> str | None:
                     if (bad := parts.testzip()) is not None:
                         raise ValueError(f"{bad} in it is damaged")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            return f"{name} cannot be read ({_first_line(error)})"
+            return f"{name} cannot be read ({first_line(error)})"
     return None
 
 
@@ -255,7 +255,3 @@ def _require_all_tensors(path: Path) -> None:
     end = 8 + length + max((part["data_offsets"][1] for part in tensors), default=0)
     if end != size:
         raise ValueError(f"it has {size:,} bytes, and its tensors need {end:,}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
