@@ -330,4 +330,4 @@ def test_on_the_command_line_the_run_ends_with_3(make_vllm_trainer, monkeypatch,
     error = capsys.readouterr().err
     assert "mmr1: error: Step 1: the sampler (vLLM) and the trainer do not agree" in error and "Traceback" not in error
     assert main([*words, "--on_mismatch", "warn"]) == 0
-    assert "Trained to step 1." in capsys.readouterr().out
+    assert "Trained to step 1 in" in capsys.readouterr().out

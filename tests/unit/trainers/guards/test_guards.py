@@ -179,10 +179,10 @@ def test_the_traceback_tells_the_part_of_a_step():
 
 
 def test_the_command_line_prints_one_line_and_exits_with_3(monkeypatch, capsys):
-    def stop(argv):
+    def stop(command, argv):
         raise TrainingStopped("Out of memory in generation.")
 
-    monkeypatch.setattr("mmr1_trl.cli.commands.grpo.run", stop)
+    monkeypatch.setattr("mmr1_trl.cli.commands.train.train", stop)
     assert main(["grpo"]) == 3
     assert capsys.readouterr().err == "mmr1: error: Out of memory in generation.\n"
 
