@@ -31,7 +31,7 @@ HOOKED = {
     "smolvlm",
 }
 # Whose projection is a part of the tower, so that what comes before it can be kept.
-IN_TOWER = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "glm4v"}
+IN_TOWER = {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "glm4v", "glm4v_moe"}
 
 
 def pictures(sizes, seed=0):
@@ -131,10 +131,10 @@ def test_generation_and_forward_both_ask_for_image_features(family):
 
 
 @pytest.mark.parametrize("family", TINY)
-def test_a_trained_merger_gets_its_gradients_over_a_frozen_tower(family):
+def test_what_is_trained_gets_its_gradients_over_pictures_encoded_once(family):
+    """The projection over a frozen tower, and then the tower as well."""
     model, processor = build(family)
     core = vision_cache._find_core(model)
-    freeze_vision_tower(model, False)
     images = pictures([(56, 56), (28, 84), (56, 56)])
     images[2] = images[0]
 
@@ -144,18 +144,28 @@ def test_a_trained_merger_gets_its_gradients_over_a_frozen_tower(family):
         output.loss.backward()
         return output.logits.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
-    logits, expected = gradients(batch_of(processor, images))
+    freeze_vision_tower(model, False)
+    expected = gradients(batch_of(processor, images))
+    model.requires_grad_(True)
+    all_expected = gradients(batch_of(processor, images))
     cache = VisionCache(processor)
     cache.install(core)
     with cache.generation("train"):
         batch = batch_of(processor, images)
+
+    def compare(ours, theirs):
+        torch.testing.assert_close(ours[0], theirs[0], atol=1e-6, rtol=1e-5)
+        assert ours[1].keys() == theirs[1].keys() and any(is_frozen(name, True) for name in ours[1])
+        for name, gradient in ours[1].items():
+            torch.testing.assert_close(gradient, theirs[1][name], atol=1e-6, rtol=1e-4, msg=name)
+
+    freeze_vision_tower(model, False)
     for _ in range(2):
-        ours, grads = gradients(batch)
-        torch.testing.assert_close(ours, logits, atol=1e-6, rtol=1e-5)
-        assert grads.keys() == expected.keys() and any(is_frozen(name, True) for name in grads)
-        for name in grads:
-            torch.testing.assert_close(grads[name], expected[name], atol=1e-6, rtol=1e-4, msg=name)
+        compare(gradients(batch), expected)
     assert (cache.asked, cache.encoded) == (6, 2 if family in IN_TOWER else 4)
+    model.requires_grad_(True)
+    compare(gradients(batch), all_expected)
+    assert (cache.asked, cache.encoded) == (9, 4 if family in IN_TOWER else 6)
 
 
 def test_a_deep_copy_encodes_with_its_own_tower():

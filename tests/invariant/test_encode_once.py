@@ -62,6 +62,7 @@ EXACT = {
     "qwen2_5_vl": {"steps_per_generation": 2, "num_iterations": 2, "beta": 0.1},
     "qwen2_vl": {"family": "qwen2_vl", **FOUR_UPDATES},
     "qwen3_vl": {"family": "qwen3_vl", "beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1},
+    "qwen3_5": {"family": "qwen3_5", "beta": 0.1, "max_steps": 2},
     "no checkpointing": {"gradient_checkpointing": False},
     "bf16": {"bf16": True, **FOUR_UPDATES},
     "LoRA": {"peft_config": lora(), "beta": 0.1, "steps_per_generation": 2, "gradient_accumulation_steps": 1},
@@ -224,14 +225,16 @@ def test_on_the_command_line(tmp_path, monkeypatch, processes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
-def test_ranks_with_different_pictures_call_a_sharded_tower_equally_often(family):
+def test_ranks_with_different_pictures_call_a_sharded_tower_equally_often():
     """
     Two ranks with three and with two distinct pictures: neither waits for the other, and nothing changes. Nor does it
     with prompts that share their tokens.
     """
-    result = run(*ON_TWO, "-m", "fixtures.sharded_tower", family, cwd=Path(__file__).parents[1])
-    ranks = [json.loads(line) for line in sorted(result.stdout.splitlines()) if line.startswith('{"rank')]
-    assert [rank["encoded"] for rank in ranks] == [3, 2]
-    assert all(rank["tower_calls"] == 1 and rank["equal"] == [True] * 3 for rank in ranks)
-    assert all(rank["close"] for rank in ranks) and ranks[1]["share"] < ranks[0]["share"] < 0.9
+    families = ["qwen2_5_vl", "qwen3_vl", "llava_next"]
+    result = run(*ON_TWO, "-m", "fixtures.sharded_tower", *families, cwd=Path(__file__).parents[1])
+    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith('{"rank')]
+    for family in families:
+        ranks = sorted((line for line in lines if line["family"] == family), key=lambda line: line["rank"])
+        assert [rank["encoded"] for rank in ranks] == [3, 2], family
+        assert all(rank["tower_calls"] == 1 and rank["equal"] == [True] * 3 for rank in ranks), family
+        assert all(rank["close"] for rank in ranks) and ranks[1]["share"] < ranks[0]["share"] < 0.9, family

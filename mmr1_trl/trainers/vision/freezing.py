@@ -7,6 +7,7 @@ What towers and the projections ("mergers") behind them are called is in [`~mmr1
 
 import contextlib
 import copy
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -28,6 +29,7 @@ _TOWER, _MERGER = _any_of(_TOWERS), _any_of(_MERGERS)
 _MERGER_IN_TOWER = _any_of(name.partition(".")[2] for name in _MERGERS if name.partition(".")[0] in _TOWERS)
 
 
+@functools.lru_cache(maxsize=65_536)  # asked about every parameter in every forward pass
 def is_frozen(name: str, freeze_merger: bool) -> bool:
     """
     Tell whether `freeze_vision_tower` freezes a module or a parameter.
