@@ -10,6 +10,8 @@ class Family:
     Facts of one family of vision-language models.
 
     Args:
+        name (`str`):
+            What the models are called.
         image_token (`str`):
             Token that stands for a picture, or for one patch of it, in a prompt's ids.
         video_token (`str`, *optional*):
@@ -22,6 +24,8 @@ class Family:
             Whether the model was taught to write y before x, which the rewards do not read.
         expansion_start (`str`, *optional*):
             Token that the tokens of a picture begin with, where that is not `image_token` itself.
+        processor (`str`, *optional*):
+            Name of the processor's class in transformers, where it has a part that can only be built with torchvision.
         tower (`tuple[str, ...]`, *optional*, defaults to `("visual",)`):
             Modules that make features of pictures (and sound), as the model names them.
         merger (`tuple[str, ...]`, *optional*, defaults to `("visual.merger",)`):
@@ -37,11 +41,13 @@ class Family:
             Why a training cannot sample by vLLM, tried with a real one; `None` where it can.
     """
 
+    name: str
     image_token: str
     video_token: str | None = None
     coordinates: str | None = None
     y_first: bool = False
     expansion_start: str | None = None
+    processor: str | None = None
     tower: tuple[str, ...] = ("visual",)
     merger: tuple[str, ...] = ("visual.merger",)
     size_counts: bool = True
@@ -50,8 +56,9 @@ class Family:
     not_by_vllm: str | None = None
 
 
-def _qwen(coordinates: str, *more: str) -> Family:
-    return Family("<|image_pad|>", "<|video_pad|>", coordinates, merger=("visual.merger", *more))
+def _qwen(name: str, coordinates: str, processor: str, *more: str) -> Family:
+    merger = ("visual.merger", *more)
+    return Family(name, "<|image_pad|>", "<|video_pad|>", coordinates, processor=processor, merger=merger)
 
 
 _DEEPSTACK = "visual.deepstack_merger_list"
@@ -61,42 +68,45 @@ _RENAMED = "its vision tower's weights have other names there, and cannot be ren
 
 # By `config.model_type`. There is a tiny build of each (`tiny_vlm`), and `docs/families.md` says what was tried on it.
 FAMILIES: dict[str, Family] = {
-    "qwen2_vl": _qwen("thousandths"),
-    "qwen2_5_vl": _qwen("resized"),
-    "qwen3_vl": _qwen("thousandths", _DEEPSTACK),
-    "qwen3_vl_moe": _qwen("thousandths", _DEEPSTACK),
-    "qwen3_5": _qwen("thousandths"),
-    "qwen3_5_moe": _qwen("thousandths"),
-    "glm4v": Family("<|image|>", "<|video|>", "thousandths"),
-    "glm4v_moe": Family("<|image|>", "<|video|>", "thousandths"),
+    "qwen2_vl": _qwen("Qwen2-VL", "thousandths", "Qwen2VLProcessor"),
+    "qwen2_5_vl": _qwen("Qwen2.5-VL", "resized", "Qwen2_5_VLProcessor"),
+    "qwen3_vl": _qwen("Qwen3-VL", "thousandths", "Qwen3VLProcessor", _DEEPSTACK),
+    "qwen3_vl_moe": _qwen("Qwen3-VL with experts", "thousandths", "Qwen3VLProcessor", _DEEPSTACK),
+    "qwen3_5": _qwen("Qwen3.5", "thousandths", "Qwen3VLProcessor"),
+    "qwen3_5_moe": _qwen("Qwen3.5 with experts", "thousandths", "Qwen3VLProcessor"),
+    "glm4v": Family("GLM-4.1V", "<|image|>", "<|video|>", "thousandths", processor="Glm4vProcessor"),
+    "glm4v_moe": Family("GLM-4.5V", "<|image|>", "<|video|>", "thousandths", processor="Glm4vProcessor"),
     "gemma3": Family(
-        "<image_soft_token>", y_first=True, expansion_start="<start_of_image>", tower=("vision_tower",),
+        "Gemma 3", "<image_soft_token>", y_first=True, expansion_start="<start_of_image>", tower=("vision_tower",),
         merger=(_PROJECTOR,), size_counts=False, not_by_vllm=_UNTRIED,
     ),
     "gemma4": Family(
-        "<|image|>", "<|video|>", y_first=True, expansion_start="<|image>", tower=("vision_tower", "audio_tower"),
-        merger=("embed_vision", "embed_audio"), size_counts=False, not_by_vllm=_UNTRIED,
-    ),
-    "internvl": Family(
-        "<IMG_CONTEXT>", None, "thousandths", expansion_start="<img>", tower=("vision_tower",), merger=(_PROJECTOR,),
-        size_counts=False,
-    ),
-    "llava": Family(
-        "<image>", tower=("vision_tower",), merger=(_PROJECTOR,), size_counts=False, not_by_vllm=_RENAMED
-    ),
-    "llava_next": Family(
-        "<image>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), not_by_vllm=_UNTRIED
-    ),
-    "llava_onevision": Family(
-        "<image>", "<video>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), alone_counts=True,
+        "Gemma 4", "<|image|>", "<|video|>", y_first=True, expansion_start="<|image>", processor="Gemma4Processor",
+        tower=("vision_tower", "audio_tower"), merger=("embed_vision", "embed_audio"), size_counts=False,
         not_by_vllm=_UNTRIED,
     ),
+    "internvl": Family(
+        "InternVL 3 (`-hf`)", "<IMG_CONTEXT>", None, "thousandths", expansion_start="<img>",
+        processor="InternVLProcessor", tower=("vision_tower",), merger=(_PROJECTOR,), size_counts=False,
+    ),
+    "llava": Family(
+        "LLaVA 1.5", "<image>", tower=("vision_tower",), merger=(_PROJECTOR,), size_counts=False,
+        not_by_vllm=_RENAMED,
+    ),
+    "llava_next": Family(
+        "LLaVA-NeXT", "<image>", tower=("vision_tower",), merger=(_PROJECTOR, _NEWLINE), not_by_vllm=_UNTRIED
+    ),
+    "llava_onevision": Family(
+        "LLaVA-OneVision", "<image>", "<video>", processor="LlavaOnevisionProcessor", tower=("vision_tower",),
+        merger=(_PROJECTOR, _NEWLINE), alone_counts=True, not_by_vllm=_UNTRIED,
+    ),
     "idefics3": Family(
-        "<image>", expansion_start="<fake_token_around_image>", tower=("vision_model",), merger=("connector",),
-        size_counts=False, padded_per_prompt=True,
+        "Idefics3", "<image>", expansion_start="<fake_token_around_image>", tower=("vision_model",),
+        merger=("connector",), size_counts=False, padded_per_prompt=True,
     ),
     "smolvlm": Family(
-        "<image>", expansion_start="<fake_token_around_image>", tower=("vision_model",), merger=("connector",),
-        size_counts=False, padded_per_prompt=True, not_by_vllm=_UNTRIED,
+        "SmolVLM, SmolVLM2", "<image>", expansion_start="<fake_token_around_image>", processor="SmolVLMProcessor",
+        tower=("vision_model",), merger=("connector",), size_counts=False, padded_per_prompt=True,
+        not_by_vllm=_UNTRIED,
     ),
 }  # fmt: skip

@@ -68,20 +68,3 @@ def image_only(name: str) -> type[ProcessorMixin]:
     # That of SmolVLM asks for the video part even where there is no video.
     methods["apply_chat_template"] = ProcessorMixin.apply_chat_template
     return type(name, (upstream, _ImageOnly), methods)
-
-
-# By `config.model_type`.
-IMAGE_ONLY = {
-    "qwen2_vl": "Qwen2VLProcessor",
-    "qwen2_5_vl": "Qwen2_5_VLProcessor",
-    "qwen3_vl": "Qwen3VLProcessor",
-    "qwen3_vl_moe": "Qwen3VLProcessor",
-    "qwen3_5": "Qwen3VLProcessor",
-    "qwen3_5_moe": "Qwen3VLProcessor",
-    "glm4v": "Glm4vProcessor",
-    "glm4v_moe": "Glm4vProcessor",
-    "gemma4": "Gemma4Processor",
-    "internvl": "InternVLProcessor",
-    "llava_onevision": "LlavaOnevisionProcessor",
-    "smolvlm": "SmolVLMProcessor",
-}

@@ -25,7 +25,8 @@ from transformers.utils import find_adapter_config_file, is_torchvision_availabl
 from mmr1_trl.errors import BadInputError, did_you_mean, first_line
 from mmr1_trl.models.cache import base_model_of, check_model_name, is_built_in
 from mmr1_trl.models.chat_template import try_chat_template
-from mmr1_trl.models.image_only import IMAGE_ONLY, image_only
+from mmr1_trl.models.families import FAMILIES
+from mmr1_trl.models.image_only import image_only
 
 
 ProcessingClass = ProcessorMixin | PreTrainedTokenizerBase  # of a vision-language model, of a text-only one
@@ -126,9 +127,8 @@ def processor_class(model_type: str) -> type:
         `type`: [`~transformers.AutoProcessor`], or without torchvision, of families whose processors cannot be built
         then, the same class for images alone.
     """
-    if is_torchvision_available() or model_type not in IMAGE_ONLY:
-        return AutoProcessor
-    return image_only(IMAGE_ONLY[model_type])
+    name = FAMILIES[model_type].processor if model_type in FAMILIES else None
+    return AutoProcessor if name is None or is_torchvision_available() else image_only(name)
 
 
 def load_config(path: str | Path, trust_remote_code: bool = False, **hub_kwargs: Any) -> PreTrainedConfig:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.vision import cache
 from mmr1_trl.trainers.vision.freezing import is_frozen
+from mmr1_trl.trainers.vision.pictures import redeem_tickets
 
 
 FROZEN = {"freeze_vision_tower": True, "freeze_merger": True}
@@ -185,6 +186,24 @@ def test_resume_in_mid_window(train, make_trainer, tmp_path, encode_once):
     assert history(resumed)[3:-1] == history(whole)[3:-1]
     for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
         assert torch.equal(mine, other), name
+
+
+def test_pictures_of_former_checkpoints_are_found_again():
+    """0.1.0.dev gave every picture a number of its own."""
+    pixels = {number: torch.rand(rows, 12) for number, rows in {0: 4, 1: 8, 2: 4}.items()}
+    grids = {number: torch.tensor([1, len(rows) // 2, 2]) for number, rows in pixels.items()}
+    state = {f"pictures.pixels.{number}": rows for number, rows in pixels.items()}
+    state |= {f"pictures.grids.{number}": grid for number, grid in grids.items()}
+    tickets = torch.tensor([1] * 8 + [0] * 4 + [0] * 4 + [2] * 4)[:, None]
+    batch = {"pixel_values": tickets, "image_grid_thw": torch.stack([grids[n] for n in (1, 0, 0, 2)])}
+    redeem_tickets([batch], state)
+    assert torch.equal(batch["pixel_values"], torch.cat([pixels[number] for number in (1, 0, 0, 2)]))
+
+
+def test_tickets_of_other_families_are_not_redeemed():
+    state = {"pictures.0.1.pixel_values": torch.rand(1, 3, 8, 8)}
+    with pytest.raises(BadInputError, match="Go on with encode_once, or from a checkpoint at the end"):
+        redeem_tickets([{"pixel_values": torch.tensor([[0], [0]])}], state)
 
 
 REWARD = """
