@@ -138,7 +138,7 @@ def read_shapes(model: str, trust_remote_code: bool = False, **hub_kwargs: str) 
             f"The config of {model!r} (model_type {config.model_type!r}) makes no model with the installed "
             f"transformers: {first_line(error)}"
         ) from error
-    family = FAMILIES.get(config.model_type, Family(""))
+    family = FAMILIES.get(config.model_type, Family("", ""))
     text = config.get_text_config().to_dict()
     sizes, linears = _parameters(built, family, text)
     kinds = text.get("layer_types") or ["full_attention"] * text["num_hidden_layers"]
