@@ -9,6 +9,7 @@ final weights have to be equal. For changes that are not meant to change what is
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
@@ -49,6 +50,11 @@ def parity_reward(completion_ids: list[list[int]], solution: list[str], **kwargs
     return [None if total % 11 == 0 else float(total % 3 == 0) for total in sums]
 
 
+def fields_of(config_class: Any) -> set[str]:
+    """The names of a config's options."""
+    return {option.name for option in dataclasses.fields(config_class)}
+
+
 def train(options: dict[str, Any]) -> dict[str, Any]:
     """One run, in this process and with the package that it imports."""
     import torch
@@ -67,8 +73,11 @@ def train(options: dict[str, Any]) -> dict[str, Any]:
     rows = rows.add_column("prompt_id", keys).add_column("rate", [int(key[1:]) / 15 for key in keys])
     model, processor = build_tiny_vlm("qwen2_5_vl", seed=0)
     with tempfile.TemporaryDirectory() as folder:
+        # What is newer than the other version may stay away: sharing sums in another order.
+        newer = {"share_prompts": "off"} if "share_prompts" in fields_of(trainer_class._config_class) else {}
         args = trainer_class._config_class(
-            **{
+            **newer
+            | {
                 "output_dir": folder, "seed": 3, "report_to": "none", "save_strategy": "no", "disable_tqdm": True,
                 "bf16": False, "use_cpu": True, "logging_steps": 1, "max_steps": STEPS, "learning_rate": 1e-3,
                 "per_device_train_batch_size": 8, "num_generations": 2, "max_completion_length": 8, "beta": 0.0,

@@ -188,6 +188,15 @@ class EntropyTerm:
         return logged
 
 
+def entropy_term(args: "RLVRConfig") -> EntropyTerm | None:
+    """Return the term that the options ask for, `None` without a schedule."""
+    if args.entropy_schedule == "none":
+        return None
+    return EntropyTerm(
+        EntropySchedule(args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction)
+    )
+
+
 # Heads whose logits are more than a product with the last hidden state.
 _CHANGES_LOGITS = (
     "final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",

@@ -364,6 +364,13 @@ class SampledGroups:
         )
         return SampledGroups(kept, self.rewards[where], [self.generated[i] for i in where.tolist()])
 
+    def as_generated(self, completions: Sequence[int]) -> tuple[Any, ...]:
+        """Return some completions, by their places, as TRL's generation returns those of a rank."""
+        prompt_tokens, ids, texts, logps = zip(*(self.generated[i] for i in completions))
+        sampler_logps = None if logps[0] is None else list(logps)
+        # No tools and no fields of theirs; without pictures here TRL takes those of the rows.
+        return list(prompt_tokens), list(ids), None, list(texts), sampler_logps, {}, None, []
+
 
 def until_accepted(
     sample: Callable[[], SampledGroups],

@@ -5,19 +5,18 @@ Every name of TRL and transformers that is not public is touched here or in `che
 `tests/contract/`. Methods are extended around `super()`, never copied:
 
 - `get_train_dataloader`: the dataloader yields row numbers and only sets the pace;
-- `_generate_and_score_completions`: prompts are picked and decoded before it, advantages replaced after it;
+- `_generate_and_score_completions`: the sampler draws and rows are decoded before it, advantages replaced after it;
 - `_calculate_rewards`: reward functions get entropies if they ask, and the rewards of all ranks are kept;
 - `_get_per_token_logps_and_entropies`: entropies and log-probs of TRL's own forward are read;
 - `_compute_loss`: advantages are shaped between its forward and its loss, and the entropy term is added;
-- `training_step`: the value tracker is updated after the last step of a generation batch.
+- `training_step`: the baseline learns after the last step of a generation batch.
 
-Checkpoints: `checkpoints/`, by the class between TRL's and this one. What watches over a step: `guards/`.
+The parts (`samplers/`, `baselines.py`, `entropy.py`) know no trainer. `checkpoints/` has the class in between.
 """
 
 import contextlib
 import copy
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,7 +31,6 @@ from mmr1_trl.data.token_counts import check_vllm_length
 from mmr1_trl.engines.frames import add_training_frames
 from mmr1_trl.engines.training import connect, starting
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.methods.entropy_schedule import EntropySchedule
 from mmr1_trl.models import load_processor
 from mmr1_trl.models.processing import ProcessingClass, generation_prompt, unpadded
 from mmr1_trl.reporting.terminal import use_table
@@ -45,10 +43,9 @@ from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
 from mmr1_trl.trainers.checkpoints.weights import on_disk
 from mmr1_trl.trainers.checks import check_experts, check_run
 from mmr1_trl.trainers.config import RLVRConfig
-from mmr1_trl.trainers.entropy import EntropyTerm, SelfCertainty, check_head, token_shapings
+from mmr1_trl.trainers.entropy import SelfCertainty, check_head, entropy_term, token_shapings
 from mmr1_trl.trainers.guards.entropy_alarm import EntropyAlarm
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
-from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED
 from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.packing.installation import prepare_sharing
@@ -143,8 +140,6 @@ class RLVRTrainer(ResumableTrainer):
             environments=kwargs.get("environment_factory") is not None,
         )  # fmt: skip
         train_dataset = checked.rows
-        schedule = EntropySchedule(args.entropy_schedule, args.explore_coef, args.exploit_coef, args.switch_fraction)
-        self.entropy_term = EntropyTerm(schedule) if schedule.kind != "none" else None
         check_vllm_length(args, processing_class, train_dataset=train_dataset, eval_dataset=eval_dataset)
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
             kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)
@@ -164,11 +159,9 @@ class RLVRTrainer(ResumableTrainer):
             use_table(self)
         check_experts(self)
         self.reader = RowDecoder(train_dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
-        self.prompts = checked.prompts
-        self.budget = Budget()
-        assert args.generation_batch_size is not None
-        multiple = self.num_generations if self.use_vllm else 1
-        self.sample_apart = partial(in_pieces, self.score_rows, size=args.generation_batch_size, multiple=multiple)
+        self.prompts, self.budget = checked.prompts, Budget()
+        size, multiple = args.prompts_per_generation * self.num_generations, self.num_generations * self.use_vllm or 1
+        self.sample_apart = partial(in_pieces, self.score_rows, size=size, multiple=multiple)
         have = Resources(
             args, self.prompts, table=checked.table, budget=self.budget, sample=self.sample_apart,
             step=lambda: self.state.global_step, identity=self._sampling_identity,
@@ -179,6 +172,7 @@ class RLVRTrainer(ResumableTrainer):
         self.sampler = SAMPLERS[args.prompt_sampling](have)
         self.kl = BatchKL(self.baseline.needs_kl, args)
         self.shapings = token_shapings(args)
+        self.entropy_term = entropy_term(args)
         if isinstance(self.sampler, ScoredSampler):
             self.add_callback(SamplingReport(self.sampler, self.budget))
         if args.entropy_low is not None or args.entropy_high is not None:
@@ -194,12 +188,12 @@ class RLVRTrainer(ResumableTrainer):
         self._rewards_certainty = self_certainty_reward in self.reward_funcs
         self._reads_policy = self._rewards_certainty or negative_entropy_reward in self.reward_funcs
         if self._rewards_certainty:
-            core = self.accelerator.unwrap_model(self.model)
-            check_head(core.config, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
+            sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+            check_head(self.accelerator.unwrap_model(self.model).config, sharded)
         if self.sampler.rejects and (self.tools or self.rollout_func is not None or self._reads_policy):
             raise BadInputError(
-                f"prompt_sampling={args.prompt_sampling!r} samples completions before it knows which of them are "
-                "trained on, which goes neither with tools nor with rewards that read the policy."
+                f"prompt_sampling={args.prompt_sampling!r} samples completions before it knows which are trained on: "
+                "it goes neither with tools nor with rewards that read the policy."
             )
         self._generation_prompt = generation_prompt(self.processing_class, self.chat_template_kwargs)
 
@@ -243,7 +237,8 @@ class RLVRTrainer(ResumableTrainer):
 
         rewards = self.captured.weighted_rewards(self.reward_weights)
         batch = self._observe(rows, rewards, num_weighted) if sampled is None else sampled.batch
-        self._log_sums()
+        sums = self.budget.metrics(isinstance(self.sampler, ScoredSampler))
+        self._metrics["train"].update({name: [value] for name, value in sums.items()})  # the newest one counts
         advantages = self.baseline.advantages(batch)
         if advantages is not None:
             self._replace_advantages(output, advantages.to(rewards.device))
@@ -285,10 +280,6 @@ class RLVRTrainer(ResumableTrainer):
         for name, value in part.metrics().items():
             self._metrics["train"][name].append(value)
 
-    def _log_sums(self) -> None:
-        for name, value in self.budget.metrics(isinstance(self.sampler, ScoredSampler)).items():
-            self._metrics["train"][name] = [value]  # a sum so far: the newest one counts
-
     def _replace_advantages(self, output: dict[str, Any], advantages: torch.Tensor) -> None:
         output["advantages"] = self._local(advantages)
         # TRL has logged the group's numbers, which say nothing here: the advantages, and the spread of a group of one.
@@ -320,26 +311,22 @@ class RLVRTrainer(ResumableTrainer):
         self.guards.rows = rows
         prompts = [self._with_images(record) for record in records]
         with self._vision_of("scoring"):
-            prompt_ids, completion_ids, _, completions, logps, *_ = self._generate(prompts)
+            prompt_tokens, completion_ids, _, completions, logps, *_ = self._generate(prompts)
         rewards = self._calculate_rewards(records, prompts, completions, completion_ids)
         self._pending_extra_logs.clear()  # columns of a table that these completions may not come into
         batch = self._observe(rows, self.captured.weighted_rewards(self.reward_weights), num_weighted)
-        generated = zip(prompt_ids, completion_ids, completions, logps or [None] * len(rows), strict=True)
+        generated = zip(prompt_tokens, completion_ids, completions, logps or [None] * len(rows), strict=True)
         return SampledGroups(batch, rewards, gather_object(list(generated)))
 
     def _replaying(self, sampled: SampledGroups) -> contextlib.AbstractContextManager[None]:
         """Let TRL generate and reward what has been sampled already."""
-        share = self._local(torch.arange(len(sampled.generated))).tolist()
-        prompt_ids, completion_ids, completions, logps = zip(*(sampled.generated[i] for i in share))
-        sampler_logps = None if logps[0] is None else list(logps)
+        again = sampled.as_generated(self._local(torch.arange(len(sampled.generated))).tolist())
 
         def rewards(*args: Any) -> torch.Tensor:
             self.captured.rewards = sampled.rewards
             self.gathers.rewards_are_done()
             return sampled.rewards
 
-        # No tools and no fields of theirs. Without pictures here TRL takes those of the rows.
-        again: Any = (list(prompt_ids), list(completion_ids), None, list(completions), sampler_logps, {}, None, [])
         return swapped(self, _generate=lambda prompts: again, _calculate_rewards=rewards)
 
     # ---- What TRL calls on the way ----
@@ -372,22 +359,11 @@ class RLVRTrainer(ResumableTrainer):
         self.captured.completion_ids = args[3]
         records = [record | {"generation_prompt": self._generation_prompt} for record in args[0]]
         args = (add_means(records, self.captured.tokens, args[3]), *args[1:])
-        functions = [watched(function, lambda: self._where_rewarded(args[0])) for function in self.reward_funcs]
+        functions = [watched(function, lambda: self.guards.rewarding(args[0])) for function in self.reward_funcs]
         with swapped(self, reward_funcs=functions):
             self.captured.rewards = rewards = super()._calculate_rewards(*args, **kwargs)
         self.gathers.rewards_are_done()
         return rewards
-
-    def _where_rewarded(self, records: list[dict[str, Any]]) -> str:
-        """Say at what step a reward function met which prompts, and what is safe."""
-        texts = [r["prompt"] if isinstance(r["prompt"], str) else str(r["prompt"][-1]["content"]) for r in records]
-        names = [str(record.get("prompt_id", repr(text[:60]))) for record, text in zip(records, texts)]
-        some = [*dict.fromkeys(names)]
-        more = f" and {len(some) - MAX_NAMED} more" if len(some) > MAX_NAMED else ""
-        return (
-            f"That was after step {self.state.global_step}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
-            f"{last_checkpoint(Path(str(self.args.output_dir)))}"
-        )
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         # TRL has no place for how many pictures LLaVA-OneVision's prompts have: `prepare_vision` sees to it.
@@ -396,8 +372,7 @@ class RLVRTrainer(ResumableTrainer):
         first = self.captured.phase == "sampling"
         if first:
             kwargs["compute_entropy"] = True
-        reads_states = first and self._rewards_certainty
-        core = self.accelerator.unwrap_model(model)
+        reads_states, core = first and self._rewards_certainty, self.accelerator.unwrap_model(model)
         reading = SelfCertainty(core, self.temperature, args[2]) if reads_states else contextlib.nullcontext()
         with reading as certainty, self.sharing.completions(args[0].size(1) - args[2]):
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)

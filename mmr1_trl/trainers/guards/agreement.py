@@ -2,11 +2,14 @@
 """Stops a run whose sampler and trainer do not agree on how likely the sampled tokens are."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather
 from transformers.utils import logging
 
 from mmr1_trl.errors import TrainingStopped
@@ -80,13 +83,14 @@ class AgreementGuard:
     update.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            The trainer that calls `check` and `watch`.
+        args ([`RLVRConfig`]):
+            The run's options.
+        step (`Callable[[], int]`):
+            Says how many optimizer steps were made.
     """
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-        args = trainer.args
+    def __init__(self, args: Any, step: Callable[[], int]) -> None:
+        self.args, self.step = args, step
         self.stops = args.on_mismatch == "error"
         # The sampler's log-probs are of what top_p left, the trainer's of everything: up to -log(top_p) apart in a run
         # that is right. What the others take away has no bound.
@@ -128,7 +132,7 @@ class AgreementGuard:
         Raises:
             [`TrainingStopped`]: Sampler and trainer are too far apart.
         """
-        if "sampling_per_token_logps" not in inputs or not self.trainer.use_vllm or self._has_both(inputs):
+        if "sampling_per_token_logps" not in inputs or not self.args.use_vllm or self._has_both(inputs):
             return
         self._seen.append(compare(inputs, logps))
         if last:
@@ -137,10 +141,10 @@ class AgreementGuard:
 
     def _has_both(self, batch: dict[str, Any]) -> bool:
         # A `rollout_func` without vLLM says what it likes about its log-probs.
-        return self.trainer.use_vllm and {"sampling_per_token_logps", "old_per_token_logps"} <= batch.keys()
+        return self.args.use_vllm and {"sampling_per_token_logps", "old_per_token_logps"} <= batch.keys()
 
     def _judge(self, parts: list[torch.Tensor], corrected: bool, metrics: dict[str, list[float]]) -> None:
-        found = summarize(self.trainer.accelerator.gather(torch.stack(parts)), self._unit(corrected))
+        found = summarize(gather(torch.stack(parts)), self._unit(corrected))
         logged = {"sampling/removed_share": found.removed}
         if not corrected:  # under TRL's names, which logs them otherwise
             logged |= {
@@ -150,7 +154,7 @@ class AgreementGuard:
             }
         for name, value in logged.items():
             metrics[name].append(value)
-        was_apart, step = self._apart, self.trainer.state.global_step + 1
+        was_apart, step = self._apart, self.step() + 1
         self._apart = True
         if found.mean > self.bound:
             self._report(found, step, was_apart)
@@ -169,7 +173,7 @@ class AgreementGuard:
             self._apart = False
 
     def _unit(self, corrected: bool) -> str:
-        return "sequences" if corrected and "sequence" in self.trainer.vllm_importance_sampling_mode else "tokens"
+        return "sequences" if corrected and "sequence" in self.args.vllm_importance_sampling_mode else "tokens"
 
     def _report(self, found: Agreement, step: int, again: bool) -> None:
         what = (
@@ -184,7 +188,7 @@ class AgreementGuard:
                 "are of what it may choose from, the trainer's of all tokens.",
             )
         elif self.stops:
-            kept = last_checkpoint(Path(str(self.trainer.args.output_dir)))
+            kept = last_checkpoint(Path(str(self.args.output_dir)))
             raise TrainingStopped(
                 f"{what} The weights were not updated on this batch. {kept} To go on all the same: on_mismatch='warn' "
                 "(--on_mismatch warn)."
@@ -193,7 +197,7 @@ class AgreementGuard:
             self._warn(again, f"{what} Not stopped (on_mismatch='warn').")
 
     def _warn(self, again: bool, message: str) -> None:
-        if not again and self.trainer.is_world_process_zero():
+        if not again and PartialState().is_main_process:
             logger.warning(message)
 
 

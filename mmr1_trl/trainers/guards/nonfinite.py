@@ -29,25 +29,26 @@ class NonFiniteGuard(TrainerCallback):
     The flags of all ranks are summed before anything is decided, so all ranks decide the same.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            The trainer that calls `watch` and `check`.
-        action (`str`):
-            `"error"` raises before the weights change; `"skip"` drops the gradient, so that weights and optimizer
-            stay as they are, and goes on with the next batch.
+        args ([`RLVRConfig`]):
+            The run's options: with `on_nonfinite="error"` it raises before the weights change; with `"skip"` it drops
+            the gradient, so that weights and optimizer stay as they are, and goes on with the next batch.
+        dataset ([`~datasets.Dataset`]):
+            The training rows, to name prompts.
+        deepspeed (`bool`):
+            Whether DeepSpeed updates the weights within the backward pass.
     """
 
-    def __init__(self, trainer: Any, action: str) -> None:
-        if action == "skip" and trainer.is_deepspeed_enabled:
+    def __init__(self, args: Any, dataset: Any, deepspeed: bool) -> None:
+        if args.on_nonfinite == "skip" and deepspeed:
             raise BadInputError(
                 "on_nonfinite='skip' does not work with DeepSpeed, which updates the weights within the backward "
                 "pass. Take on_nonfinite='error', or FSDP (--accelerate_config fsdp2)."
             )
-        self.trainer = trainer
-        self.skip = action == "skip"
+        self.args, self.dataset, self.deepspeed = args, dataset, deepspeed
+        self.skip = args.on_nonfinite == "skip"
         self.skipped_in_a_row = 0
         self._found: list[str] = []
         self._forget()
-        trainer.add_callback(self)
 
     def _forget(self) -> None:
         self._rows: list[tuple[torch.Tensor, torch.Tensor]] = []  # of each micro-batch: row numbers, which are bad
@@ -93,7 +94,7 @@ class NonFiniteGuard(TrainerCallback):
         bad_rows = any(bool(bad.any()) for _, bad in self._rows)
         bad_loss = any(not bool(torch.isfinite(loss)) for loss in self._losses)
         # With fp16 the gradient scaler tries scales that overflow, and passes over such steps by itself.
-        bad_gradient = not self.trainer.args.fp16 and not math.isfinite(float(grad_norm))
+        bad_gradient = not self.args.fp16 and not math.isfinite(float(grad_norm))
         flags = sum_over_ranks(torch.tensor([bad_rows, bad_loss, bad_gradient], dtype=torch.float32))
         self._found = [name for name, flag in zip(PARTS, flags.tolist()) if flag]
         if self.skip:
@@ -109,7 +110,7 @@ class NonFiniteGuard(TrainerCallback):
             what = f"Step {state.global_step + 1}: the {' and the '.join(self._found)} is not finite. {self._blame()}"
             self.skipped_in_a_row += 1
             if not self.skip:
-                weights = "have been updated already" if self.trainer.is_deepspeed_enabled else "were not updated"
+                weights = "have been updated already" if self.deepspeed else "were not updated"
                 raise TrainingStopped(
                     f"{what} The weights {weights}, and the checkpoints in {args.output_dir} are from before. "
                     "Resume with a lower learning_rate or max_grad_norm, or with on_nonfinite='skip' "
@@ -131,9 +132,9 @@ class NonFiniteGuard(TrainerCallback):
         pairs = gather_object(pairs)
         bad = sorted({row for row, flag in pairs if flag and row >= 0})
         if bad:
-            return f"Found in the completions of {names(self.trainer.train_dataset, bad)}."
+            return f"Found in the completions of {names(self.dataset, bad)}."
         rows = sorted({row for row, _ in pairs if row >= 0})
-        return f"No completion stands out; the step was on {names(self.trainer.train_dataset, rows)}."
+        return f"No completion stands out; the step was on {names(self.dataset, rows)}."
 
 
 def names(dataset: Any, rows: Sequence[int]) -> str:

@@ -2,14 +2,16 @@
 """The guards of a training step, each asked at its moment."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmr1_trl.trainers.baselines import GroupMean
 from mmr1_trl.trainers.guards.agreement import AgreementGuard
+from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.gradient import GradientGuard
-from mmr1_trl.trainers.guards.nonfinite import NonFiniteGuard
+from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED, NonFiniteGuard
 from mmr1_trl.trainers.guards.picture_tokens import check_completions
 
 
@@ -24,14 +26,28 @@ class StepGuards:
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
-        self.nonfinite = NonFiniteGuard(trainer, trainer.args.on_nonfinite)
-        self.agreement = AgreementGuard(trainer)
+        args = trainer.args
+        self.nonfinite = NonFiniteGuard(args, trainer.train_dataset, trainer.is_deepspeed_enabled)
+        self.agreement = AgreementGuard(args, self._step)
         within_groups = isinstance(trainer.baseline, GroupMean)
-        self.gradient = GradientGuard(
-            trainer.num_generations if within_groups else None, lambda: trainer.state.global_step
-        )
+        self.gradient = GradientGuard(trainer.num_generations if within_groups else None, self._step)
+        trainer.add_callback(self.nonfinite)
         trainer.add_callback(self.gradient)
         self.rows: Sequence[int] | None = None  # of the prompts that are being sampled, if they are training rows
+
+    def _step(self) -> int:
+        return self.trainer.state.global_step
+
+    def rewarding(self, records: list[dict[str, Any]]) -> str:
+        """Say at what step a reward function met which prompts, and what is safe."""
+        texts = [r["prompt"] if isinstance(r["prompt"], str) else str(r["prompt"][-1]["content"]) for r in records]
+        some = [str(record.get("prompt_id", repr(text[:60]))) for record, text in zip(records, texts)]
+        some = [*dict.fromkeys(some)]
+        more = f" and {len(some) - MAX_NAMED} more" if len(some) > MAX_NAMED else ""
+        return (
+            f"That was after step {self._step()}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
+            f"{last_checkpoint(Path(str(self.trainer.args.output_dir)))}"
+        )
 
     def sampled(self, prompts: Any, generated: tuple[Any, ...]) -> tuple[Any, ...]:
         """Look at what `_generate` returned, in training, scoring and evaluation; return it."""

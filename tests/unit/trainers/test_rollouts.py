@@ -252,7 +252,7 @@ def test_rejecting_samplers_refuse_what_they_cannot_replay(make_trainer, monkeyp
     from mmr1_trl.trainers.samplers import SAMPLERS
 
     monkeypatch.setitem(SAMPLERS, "uniform", lambda have: NothingFlat(have.prompts, have.args))
-    with pytest.raises(BadInputError, match="before it knows which of them are trained on"):
+    with pytest.raises(BadInputError, match="before it knows which are trained on"):
         make_trainer(
             RLVRTrainer, RLVRConfig, reward_funcs=negative_entropy_reward, num_generations=2,
             gradient_accumulation_steps=1, steps_per_generation=2,

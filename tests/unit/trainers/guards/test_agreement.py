@@ -4,7 +4,6 @@
 import logging
 import math
 from collections import defaultdict
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,16 +27,12 @@ def warned(caplog, monkeypatch):
 
 
 def guard_of(tmp_path, mode="sequence_mask", **options):
-    args = RLVRConfig(output_dir=str(tmp_path), use_cpu=True, num_generations=2, report_to="none", **options)
-    trainer = SimpleNamespace(
-        args=args,
-        state=SimpleNamespace(global_step=0),
-        accelerator=SimpleNamespace(gather=lambda tensor: tensor),
-        use_vllm=True,
-        vllm_importance_sampling_mode=mode,
-        is_world_process_zero=lambda: True,
-    )
-    return AgreementGuard(trainer)
+    args = RLVRConfig(
+        output_dir=str(tmp_path), use_cpu=True, num_generations=2, report_to="none",
+        vllm_importance_sampling_mode=mode, **options,
+    )  # fmt: skip
+    args.use_vllm = True  # whether there is one matters to the trainer alone
+    return AgreementGuard(args, lambda: 0)
 
 
 def apart(difference, rows=4, tokens=5, **others):
@@ -210,7 +205,7 @@ def test_without_the_correction_the_losss_own_forward_passes_stop_the_run(tmp_pa
 
 def test_a_rollout_function_without_vllm_is_left_alone(tmp_path, warned):
     guard = guard_of(tmp_path)
-    guard.trainer.use_vllm = False
+    guard.args.use_vllm = False
     metrics = defaultdict(list)
     guard.check(apart(1.0), metrics)
     guard.watch({"sampling_per_token_logps": torch.zeros(4, 5)}, torch.ones(4, 5), metrics, last=True)

@@ -130,12 +130,10 @@ def test_a_kl_that_is_no_number_leaves_the_tracker_alone(make_trainer, rows):
     assert torch.isfinite(trainer.baseline._clock) and 0 < trainer.value_tracker.rho < 1
 
 
-def test_skipping_is_refused_with_deepspeed(make_trainer):
-    class Trainer:
-        is_deepspeed_enabled = True
-
+def test_skipping_is_refused_with_deepspeed(tmp_path):
+    args = RLVRConfig(str(tmp_path), use_cpu=True, on_nonfinite="skip")
     with pytest.raises(BadInputError, match="DeepSpeed"):
-        nonfinite.NonFiniteGuard(Trainer(), "skip")
+        nonfinite.NonFiniteGuard(args, None, deepspeed=True)
 
 
 # ---- No memory ----
