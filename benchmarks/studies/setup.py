@@ -19,8 +19,8 @@ from transformers import PrinterCallback, TrainerCallback
 
 import mmr1_trl
 from mmr1_trl.cli.commands.eval import load_model
+from mmr1_trl.data.answers.noise import apply_label_noise
 from mmr1_trl.data.figures import load_figures
-from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.rewards import accuracy_reward
 from studies.starts import start_folder, start_hash

@@ -126,7 +126,7 @@ def _load(entry: dict[str, Any], split: str, processor: Any, on_bad_row: str, op
     from transformers import ProcessorMixin
 
     from mmr1_trl.data import load_data
-    from mmr1_trl.data.row_checks import readable_by, without_control_tokens
+    from mmr1_trl.data.checks.row_checks import readable_by, without_control_tokens
 
     said = {name: entry[name] for name in ("config", "revision", *ROW_OPTIONS)}
     rows = load_data(entry["name"], split=split, **options | said)
@@ -159,7 +159,7 @@ def name_unreadable_golds(rows: Any) -> None:
     Raises:
         [`BadInputError`]: None of them can be read.
     """
-    from mmr1_trl.data.inspection import unreadable_golds
+    from mmr1_trl.data.checks.inspection import unreadable_golds
 
     bad = unreadable_golds(rows)
     if not bad:

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
-from mmr1_trl.data.accepted import ANSWER_LISTS
-from mmr1_trl.data.choices import ANSWER_INDICES, merge_lettered
+from mmr1_trl.data.answers.accepted import ANSWER_LISTS
+from mmr1_trl.data.answers.choices import ANSWER_INDICES, merge_lettered
+from mmr1_trl.data.checks.row_checks import only_clicks, report_bad_rows, require_tolerance
 from mmr1_trl.data.columns import ACCEPTED, ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
-from mmr1_trl.data.row_checks import only_clicks, report_bad_rows, require_tolerance
 from mmr1_trl.data.row_reader import RowReader
 from mmr1_trl.data.turns import unfold
 from mmr1_trl.errors import BadInputError, did_you_mean
@@ -90,7 +90,7 @@ def prepare_dataset(
             nothing about it by default, or where the prompt style has no instruction.
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
-            `"auto"` (see [`~mmr1_trl.data.choices.index_base`]). They become letters.
+            `"auto"` (see [`~mmr1_trl.data.answers.choices.index_base`]). They become letters.
         answer_lists (`str`, *optional*, defaults to `"auto"`):
             Whether lists in the answer column hold several right answers (`"alternatives"`) or the parts of one
             (`"parts"`); `"auto"`: alternatives in a column whose name ends with `answers`.

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Features
 
-from mmr1_trl.data.accepted import lists_are_alternatives, read_accepted
-from mmr1_trl.data.choices import (
+from mmr1_trl.data.answers.accepted import lists_are_alternatives, read_accepted
+from mmr1_trl.data.answers.choices import (
     index_base,
     letter_of,
     letter_of_label,
@@ -17,6 +17,7 @@ from mmr1_trl.data.choices import (
     read_choices,
     require_agreement,
 )
+from mmr1_trl.data.checks.row_checks import require_precision, require_tolerance
 from mmr1_trl.data.columns import ACCEPTED, BOX_NAMES, ColumnMap
 from mmr1_trl.data.pictures.images import image_size
 from mmr1_trl.data.places import Places
@@ -31,7 +32,6 @@ from mmr1_trl.data.questions import (
     refuse_other_media,
     split_markers,
 )
-from mmr1_trl.data.row_checks import require_precision, require_tolerance
 from mmr1_trl.data.turns import read_turns
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.choices import option_letters

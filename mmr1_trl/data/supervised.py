@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
+from mmr1_trl.data.checks.row_checks import report_bad_rows
 from mmr1_trl.data.columns import IMAGE_NAMES, image_feature_columns
 from mmr1_trl.data.load import load_raw
 from mmr1_trl.data.pictures.columns import picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders, image_size, stored_images
 from mmr1_trl.data.questions import split_markers
-from mmr1_trl.data.row_checks import report_bad_rows
 from mmr1_trl.data.turns import last_reply, read_turns
 from mmr1_trl.errors import BadInputError, did_you_mean
 

@@ -13,10 +13,10 @@ from datasets import ClassLabel, Dataset, Value
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from mmr1_trl.data.checks.row_checks import find_control_tokens, readable_by
 from mmr1_trl.data.mixture import SOURCE_ROW
 from mmr1_trl.data.pictures.images import without_images
 from mmr1_trl.data.prompt_style import get_prompt_style
-from mmr1_trl.data.row_checks import find_control_tokens, readable_by
 from mmr1_trl.engines.frames import add_frames
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.evaluation.generation import (

@@ -14,10 +14,10 @@ from typing import Any
 from datasets import Dataset
 from transformers import TrainerState
 
+from mmr1_trl.data.answers.noise import apply_label_noise
+from mmr1_trl.data.checks.row_checks import check_rows
 from mmr1_trl.data.decoding import RowDecoder
-from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.data.prompts import Prompts
-from mmr1_trl.data.row_checks import check_rows
 from mmr1_trl.data.score_table import PromptTable, read_prompt_table
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.entropy_schedule import EntropySchedule

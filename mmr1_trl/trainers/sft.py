@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTTrainer
 
-from mmr1_trl.data.row_checks import readable_by, without_control_tokens
+from mmr1_trl.data.checks.row_checks import readable_by, without_control_tokens
 from mmr1_trl.trainers.checkpoints.cards import CardMixin
 from mmr1_trl.trainers.checkpoints.whole import WholeCheckpoints
 from mmr1_trl.trainers.guards.exhaustion import saving

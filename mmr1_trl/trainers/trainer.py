@@ -25,8 +25,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from trl.data_utils import prepare_multimodal_messages
 
+from mmr1_trl.data.checks.row_checks import usable_rows
 from mmr1_trl.data.decoding import RowDecoder
-from mmr1_trl.data.row_checks import usable_rows
 from mmr1_trl.data.token_counts import check_vllm_length
 from mmr1_trl.engines.frames import add_training_frames
 from mmr1_trl.engines.training import connect, starting

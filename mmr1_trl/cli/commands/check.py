@@ -220,9 +220,9 @@ def _check_data(
     report: Report, dataset: Any, processor: Any, config: Any, data_args: Any, progress: bool
 ) -> list[int]:
     """Look at every row; return those that the model can be tried on."""
-    from mmr1_trl.data.inspection import inspect_rows, summarize_images, text_histogram, unnamed_choices
+    from mmr1_trl.data.checks.inspection import inspect_rows, summarize_images, text_histogram, unnamed_choices
+    from mmr1_trl.data.checks.suspicions import suspicions
     from mmr1_trl.data.mixture import SOURCE_ROW, row_names
-    from mmr1_trl.data.suspicions import suspicions
 
     name = row_names(dataset)
     rows = inspect_rows(dataset, processor, config.min_pixels, config.max_pixels, progress)

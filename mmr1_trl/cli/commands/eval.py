@@ -216,7 +216,7 @@ def _frame_of(args: EvalArguments) -> str | None:
 
 def _add_frames(args: EvalArguments, tasks: list[_Task], model: str) -> None:
     """Before the weights are loaded: refuse pictures for a text-only model, and give rows for places their frames."""
-    from mmr1_trl.data.row_checks import readable_by
+    from mmr1_trl.data.checks.row_checks import readable_by
     from mmr1_trl.engines.frames import add_frames, asks_anywhere
     from mmr1_trl.models import load_config, load_processor
 

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from mmr1_trl.data.row_checks import mixes_pictures
+from mmr1_trl.data.checks.row_checks import mixes_pictures
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.vision.cache import shards_weights
 from mmr1_trl.trainers.vision.freezing import is_frozen

@@ -8,8 +8,8 @@ import pytest
 from datasets import Dataset
 
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.accepted import read_accepted
-from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.data.answers.accepted import read_accepted
+from mmr1_trl.data.answers.noise import apply_label_noise
 from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit

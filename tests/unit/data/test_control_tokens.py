@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmr1_trl.cli import main
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.row_checks import control_tokens, find_control_tokens, without_control_tokens
+from mmr1_trl.data.checks.row_checks import control_tokens, find_control_tokens, without_control_tokens
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.runner import evaluate_model
 from mmr1_trl.models import build_tiny_vlm

@@ -10,7 +10,7 @@ from trl import ModelConfig
 from mmr1_trl import RLVRConfig
 from mmr1_trl.cli import main
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.inspection import inspect_rows, summarize_images, text_histogram
+from mmr1_trl.data.checks.inspection import inspect_rows, summarize_images, text_histogram
 from mmr1_trl.data.token_counts import image_tokens
 from mmr1_trl.evaluation.generation import Completion
 from mmr1_trl.evaluation.preflight import draw_samples, estimate_memory, missing_extras

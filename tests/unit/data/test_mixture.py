@@ -11,8 +11,8 @@ from PIL import Image
 
 from mmr1_trl.cli import main
 from mmr1_trl.data import mix_rows, prepare_dataset
+from mmr1_trl.data.answers.noise import apply_label_noise
 from mmr1_trl.data.mixture import read_entries, row_names
-from mmr1_trl.data.noise import apply_label_noise
 from mmr1_trl.data.pictures.images import image_counts
 from mmr1_trl.data.prompts import Prompts
 from mmr1_trl.errors import BadInputError

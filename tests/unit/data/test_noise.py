@@ -8,7 +8,7 @@ from datasets import Dataset
 from fixtures import datasets as published
 
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.noise import apply_label_noise
+from mmr1_trl.data.answers.noise import apply_label_noise
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import corrupt_boxes
 from mmr1_trl.rewards import detection_reward

@@ -7,9 +7,9 @@ from fixtures.published import REFUSED, SHAPES, SUSPECT, picture
 
 from mmr1_trl.cli import main
 from mmr1_trl.data import prepare_dataset
-from mmr1_trl.data.inspection import unnamed_choices, unreadable_golds
+from mmr1_trl.data.checks.inspection import unnamed_choices, unreadable_golds
+from mmr1_trl.data.checks.suspicions import suspicions
 from mmr1_trl.data.pictures.images import image_counts
-from mmr1_trl.data.suspicions import suspicions
 from mmr1_trl.errors import BadInputError
 
 

@@ -298,7 +298,7 @@ def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) ->
         `tuple[Dataset, Dataset | dict | None]`: Both, without such rows.
 
     Raises:
-        [`BadInputError`]: See [`check_rows`] and those of [`~mmr1_trl.data.row_checks`].
+        [`BadInputError`]: See [`check_rows`] and those of [`~mmr1_trl.data.checks.row_checks`].
     """
 
     def usable(dataset: Any, split: str) -> Any:
