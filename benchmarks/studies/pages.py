@@ -159,7 +159,9 @@ def judge(lines: list[Run]) -> list[dict[str, Any]]:
             row = {"study": study, "text": contrast.text, "equal": contrast.equal, "planned": planned, "values": []}
             if value := found.get(contrast.text):
                 told = read_verdict(value, adjusted[contrast.text], len(mine), contrast.equal)
-                row |= asdict(value) | {"values": units[contrast.text], "p_holm": adjusted[contrast.text]}
+                numbers = asdict(value).items()  # JSON has neither infinity nor NaN
+                row |= {key: number if math.isfinite(number) else None for key, number in numbers}
+                row |= {"values": units[contrast.text], "p_holm": adjusted[contrast.text]}
                 row["verdict"] = told
             else:
                 row["verdict"] = "cannot be told (no seed has all arms yet)"
@@ -168,20 +170,19 @@ def judge(lines: list[Run]) -> list[dict[str, Any]]:
 
 
 def contrast_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """One line per contrast; where they are of several studies, with the study's letter."""
+    several = len({row["study"] for row in rows}) > 1
     lines = [
         "| contrast, points of sampled accuracy | mean (95 % interval) | starts, of the planned | p, Holm | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        number = (
-            "{:+.1f} ({:+.1f} to {:+.1f})".format(*(row[k] for k in ("mean", "low", "high"))) if row["values"] else ""
-        )
-        if len(row["values"]) == 1:
-            number = f"{row['mean']:+.1f}"
+        number = f"{row['mean']:+.1f}" if row["values"] else ""
+        if len(row["values"]) > 1:
+            number += f" ({row['low']:+.1f} to {row['high']:+.1f})"
+        name = f"{row['study']}: {row['text']}" if several else row["text"]
         p = f"{row['p_holm']:.3f}" if len(row["values"]) > 1 else ""
-        lines.append(
-            f"| {row['text']} | {number} | {len(row['values'])} of {row['planned']} | {p} | {row['verdict']} |"
-        )
+        lines.append(f"| {name} | {number} | {len(row['values'])} of {row['planned']} | {p} | {row['verdict']} |")
     return lines
 
 
