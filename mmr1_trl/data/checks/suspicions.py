@@ -175,8 +175,8 @@ def _answer_in_prompt(rows: _Rows) -> Suspicion | None:
 def _missing_words(rows: _Rows) -> Suspicion | None:
     found = {
         row: f"the answer is {gold!r}"
-        for row, (gold, options) in enumerate(zip(rows.solutions, rows.options))
-        if isinstance(gold, str) and gold.strip().casefold() in _MISSING and not options
+        for row, (gold, options, kind) in enumerate(zip(rows.solutions, rows.options, rows.types))
+        if isinstance(gold, str) and gold.strip().casefold() in _MISSING and not options and kind != "detections"
     }
     return (
         Suspicion("{rows} have an answer that looks like a missing one. Leave them out, if so.", found)

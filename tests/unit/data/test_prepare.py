@@ -48,8 +48,8 @@ def test_published_shapes_become_training_rows(name):
     ("name", "questions", "solutions", "types"),
     [
         ("geometry3k", ["Find x0.", "Find x1."], ["3", r"2 \sqrt { 221 }"], ["number", "latex"]),
-        ("vision_r1", ["Question 0: which one?"], ["A", "B"], ["multiple_choice"] * 2),
-        ("mmr1_rl", ["What comes next, 0?"], ["A", "B"], ["multiple_choice"] * 2),
+        ("vision_r1", ["Question 0: A, B, C or D?"], ["A", "B"], ["multiple_choice"] * 2),
+        ("mmr1_rl", ["What comes next, 0: A, B, C or D?"], ["A", "B"], ["multiple_choice"] * 2),
         ("open_r1_multimodal", ["Which is right, 0? Choices: (A) 0 (B) 1"], ["A"], ["multiple_choice"]),
         ("mmk12", ["In the figure, find 0."], ["2", "B", r"\frac{1}{2}"], ["number", "multiple_choice"]),
         ("virft_pets", [], ["Abyssinian", "Bengal"], ["class_label"] * 8),

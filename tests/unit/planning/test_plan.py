@@ -93,7 +93,7 @@ def test_memory_against_a_measured_peak(monkeypatch):
 def test_every_recorded_peak_is_within_the_stated_error():
     lines = [json.loads(line) for line in (ROOT / "benchmarks/results/plan.jsonl").read_text().splitlines()]
     ratios = [max(line["planned"].values()) / max(line["measured"].values()) for line in lines]
-    assert len(lines) >= 15 and 0.85 <= min(ratios) and max(ratios) <= 1.25, (min(ratios), max(ratios))
+    assert len(lines) == 20 and 0.95 <= min(ratios) and max(ratios) <= 1.01, (min(ratios), max(ratios))
 
 
 def test_operations_are_those_that_torch_counts(models, tmp_path):
