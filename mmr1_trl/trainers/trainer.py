@@ -73,9 +73,10 @@ class RLVRTrainer(ResumableTrainer):
     """
     GRPO for vision-language models with three switches: baseline, prompt sampling and token entropy.
 
-    With the default [`RLVRConfig`] it trains as [`~trl.GRPOTrainer`] does, and decodes, pre-processes and (through a
-    frozen vision tower) encodes each picture once per generation batch. A trained vision tower gets the same gradients
-    up to the order of their sums; with a frozen one, or `encode_once=False`, the two are equal bit for bit on a CPU.
+    With the default [`RLVRConfig`] it trains as [`~trl.GRPOTrainer`] does. It decodes, pre-processes and (through a
+    frozen vision tower) encodes each picture once per generation batch, and computes each prompt once per forward
+    pass where that pays. Gradients are then the same up to the order of their sums; with `share_prompts="off"` and a
+    frozen tower, or `encode_once=False`, the two trainers are equal bit for bit on a CPU.
 
     Args:
         model, reward_funcs, args, train_dataset, eval_dataset, processing_class, **kwargs:
@@ -374,7 +375,7 @@ class RLVRTrainer(ResumableTrainer):
             kwargs["compute_entropy"] = True
         reads_states, core = first and self._rewards_certainty, self.accelerator.unwrap_model(model)
         reading = SelfCertainty(core, self.temperature, args[2]) if reads_states else contextlib.nullcontext()
-        with reading as certainty, self.sharing.completions(args[0].size(1) - args[2]):
+        with reading as certainty, self.sharing.completions(args[2]):
             logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
         if first:
             tokens = {"logps": logps, "entropies": entropies}

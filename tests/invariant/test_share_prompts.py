@@ -47,7 +47,7 @@ def states_and_gradients(model, batch, width, sharing=None):
     if sharing is None:
         states = model.base_model(**batch, use_cache=False).last_hidden_state
     else:
-        with sharing.completions(width):
+        with sharing.completions(batch["input_ids"].size(1) - width):
             states = model.base_model(**batch, use_cache=False).last_hidden_state
     states = states.double() * read.unsqueeze(-1)
     (states * weights).sum().backward()

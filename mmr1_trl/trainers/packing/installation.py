@@ -53,7 +53,7 @@ class SharedPrompts:
         self.asked = 0
         self.computed = 0
         self.last = (0, 0)  # of the last forward pass: tokens asked for, tokens computed
-        self._prompt_length: int | None = None  # while forward passes over completions are made
+        self._completion_length: int | None = None  # while forward passes over completions are made
         self._sampling = False
 
     def install(self, text_model: Any) -> None:
@@ -68,7 +68,7 @@ class SharedPrompts:
         @functools.wraps(type(text_model).forward)
         def forward(text_model: Any, *args: Any, **kwargs: Any) -> Any:
             plain = functools.partial(type(text_model).forward, text_model)
-            if args or (self._prompt_length is None and not self._sampling):
+            if args or (self._completion_length is None and not self._sampling):
                 return plain(*args, **kwargs)
             return self._forward(text_model, plain, kwargs)
 
@@ -77,19 +77,19 @@ class SharedPrompts:
         self.active = True
 
     @contextlib.contextmanager
-    def completions(self, prompt_length: int) -> Iterator[None]:
+    def completions(self, length: int) -> Iterator[None]:
         """
         Pack the forward passes that are made inside.
 
         Args:
-            prompt_length (`int`):
-                Columns of the prompts, padding included.
+            length (`int`):
+                Columns of the completions, padding included. Those before them are the prompts'.
         """
-        self._prompt_length = prompt_length
+        self._completion_length = length
         try:
             yield
         finally:
-            self._prompt_length = None
+            self._completion_length = None
 
     @contextlib.contextmanager
     def sampling(self) -> Iterator[None]:
@@ -102,7 +102,7 @@ class SharedPrompts:
 
     def _forward(self, text_model: Any, plain: Any, kwargs: dict[str, Any]) -> Any:
         cache = kwargs.get("cache", kwargs.get("past_key_values"))
-        prefill = self._prompt_length is None
+        prefill = self._completion_length is None
         if prefill and (cache is None or cache.get_seq_length() > 0):
             return plain(**kwargs)
         if kwargs.get("inputs_embeds") is None:
@@ -117,7 +117,7 @@ class SharedPrompts:
         known = isinstance(mask, torch.Tensor) and mask.ndim == 2 and (cache is not None) == prefill
         if not known or columns <= TOKENS_SPARED:
             return plain(**kwargs)
-        width = columns if self._prompt_length is None else self._prompt_length
+        width = columns - (self._completion_length or 0)
         owners = inputs.first_equal(mask, width)
         if prefill:
             return self._prefill(plain, kwargs, inputs, owners, cache)
