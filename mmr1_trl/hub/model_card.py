@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The card of a model or an adapter, made from what its run left on disk."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,14 @@ def _draw_curves(folder: Path, run: Path, whole: bool, uploaded: bool) -> dict[s
     return pictures
 
 
+@functools.cache
+def _first_test_row() -> dict[str, Any]:
+    """The row of the quick start; drawing it at every save would take longer than the rest of the card."""
+    from mmr1_trl.data.figures import load_figures
+
+    return load_figures("test", num_rows=1)[0]
+
+
 def _example(assets: Path, style_name: str | None, text_only: bool) -> tuple[str, list[dict[str, Any]], int]:
     """
     Draw the picture of the quick start. It is one of the embedded ones, so that no training data goes out with a card.
@@ -256,9 +265,7 @@ def _example(assets: Path, style_name: str | None, text_only: bool) -> tuple[str
     style = PROMPT_STYLES[style_name if style_name in PROMPT_STYLES else "plain"]
     if text_only:
         return TEXT_QUESTION, style.messages(TEXT_QUESTION), 1024
-    from mmr1_trl.data.figures import load_figures
-
-    row = load_figures("test", num_rows=1)[0]
+    row = _first_test_row()
     assets.mkdir(exist_ok=True)
     picture = row["images"][0]
     if style_name == "figures":

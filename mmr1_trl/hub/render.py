@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """From a template and facts to a README.md that is valid for the Hub and harmless whatever the facts are."""
 
+import functools
 import json
 import os
 import re
@@ -157,6 +158,19 @@ def write_card(folder: Path, template: str, data: CardData, **facts: Any) -> Pat
     path = folder / CARD
     if path.is_file() and not any(mark in path.read_text("utf-8", "replace") for mark in _DRAFTS):
         return path
+    with readable(folder):
+        body = _environment().get_template(template).render(marker=MARKER, **facts)
+    body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+    temporary = path.with_name(path.name + ".tmp")
+    # The header through huggingface_hub, which reads it back: what it cannot read is never written.
+    RepoCard(f"---\n{data.to_yaml()}\n---\n\n{body}").save(temporary)
+    os.replace(temporary, path)
+    return path
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """How templates are read. It keeps them, so that the card of every save is not compiled anew."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_templates()),
         undefined=jinja2.StrictUndefined,
@@ -170,14 +184,7 @@ def write_card(folder: Path, template: str, data: CardData, **facts: Any) -> Pat
         "fenced": lambda text: str(text).strip().replace("`", "'"),  # several lines, none of which ends the block
         "oneline": lambda text: " ".join(text.split()).replace(" ,", ","),
     }  # fmt: skip
-    with readable(folder):
-        body = environment.get_template(template).render(marker=MARKER, **facts)
-    body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-    temporary = path.with_name(path.name + ".tmp")
-    # The header through huggingface_hub, which reads it back: what it cannot read is never written.
-    RepoCard(f"---\n{data.to_yaml()}\n---\n\n{body}").save(temporary)
-    os.replace(temporary, path)
-    return path
+    return environment
 
 
 def _templates() -> Path:
