@@ -304,7 +304,7 @@ def test_every_combination_of_switches_has_its_card(make_trainer, config_class, 
 def test_cards_at_checkpoints_and_of_adapters(make_trainer, tmp_path, monkeypatch):
     from peft import LoraConfig
 
-    from mmr1_trl.trainers import cards as trainer_cards
+    from mmr1_trl.trainers.checkpoints.cards import CardMixin
 
     written = []
     original = model_card.write_model_card
@@ -315,7 +315,7 @@ def test_cards_at_checkpoints_and_of_adapters(make_trainer, tmp_path, monkeypatc
         return path
 
     monkeypatch.setattr("mmr1_trl.hub.model_card.write_model_card", spy)
-    assert trainer_cards.CardMixin in RLVRTrainer.__mro__
+    assert CardMixin in RLVRTrainer.__mro__
     lora = LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     trainer = make_trainer(MSSRTrainer, MSSRConfig, peft_config=lora, **FAST)
     trainer.train()
