@@ -15,6 +15,7 @@ from transformers import Qwen2_5_VLConfig
 from mmr1_trl.cli import main
 from mmr1_trl.cli.commands.plan import parse_plan
 from mmr1_trl.cli.commands.train import parse_training
+from mmr1_trl.models.tiny_lm import build_tiny_lm
 from mmr1_trl.models.tiny_vlm import FAMILIES, build_tiny_vlm
 from mmr1_trl.planning.cost import completion_flops, estimate_cost, prompt_flops
 from mmr1_trl.planning.fit import knobs, nearest
@@ -70,6 +71,20 @@ def test_sizes_are_those_of_the_model(family, tmp_path):
     assert (shapes.active < shapes.parameters["text"]) == family.endswith("_moe")
     assert shapes.full_attention == (1 if family.startswith("qwen3_5") else shapes.full_attention) > 0
     assert shapes.picture_tokens(50_176) >= 1
+    asked = replace(options_of("qwen2_5_vl_7b/grpo", 8, 80.0, "zero3"), micro=2)
+    assert fits(memory := estimate(shapes, asked), asked) and memory.needed > memory.parts["weights"] > 0
+    assert estimate_cost(shapes, asked, memory).train_flops > 0
+
+
+def test_a_text_only_model(tmp_path):
+    model, _ = build_tiny_lm()
+    model.config.save_pretrained(tmp_path)
+    shapes = read_shapes(str(tmp_path))
+    assert (shapes.vision, shapes.picture_tokens(10**6)) == (None, 0)
+    assert shapes.total == sum(parameter.numel() for parameter in model.parameters())
+    asked = options_of("qwen2_5_vl_7b/grpo", 8, 80.0, "zero3")
+    memory = estimate(shapes, asked)
+    assert memory.parts["tower"] == memory.parts["features"] == 0 and estimate_cost(shapes, asked, memory).patches == 0
 
 
 def test_the_published_sizes(models):
