@@ -17,6 +17,7 @@ from fixtures.trainers import build_trainer, picture_rows
 from peft import LoraConfig
 
 from mmr1_trl.cli.commands.train import parse_training
+from mmr1_trl.trainers.checkpoints.state import state_of
 from mmr1_trl.trainers.packing import installation
 
 
@@ -86,9 +87,9 @@ def check_combination(names, folder, processes=1):
     assert history(resumed) == entries
     for (name, mine), other in zip(resumed.model.named_parameters(), whole.model.parameters()):
         assert torch.equal(mine, other), name
-    plain, tensors = whole.shared_state()
-    assert resumed.shared_state()[0] == plain
-    for name, value in resumed.shared_state()[1].items():
+    (plain, tensors), (again, others) = state_of(whole.shared_parts()), state_of(resumed.shared_parts())
+    assert again == plain
+    for name, value in others.items():
         torch.testing.assert_close(value, tensors[name], rtol=0, atol=0, equal_nan=True, msg=name)
 
 
