@@ -69,7 +69,8 @@ def test_states_and_gradients_equal_dense_ones_in_float64(family):
         sharing = SharedPrompts()
         sharing.install(find_text_model(model))
         scale = max(gradient.abs().max() for gradient in gradients.values())
-        for reentrant in (False,) if family in OTHERS else (None, True, False):
+        everything = family not in OTHERS and name == "groups of spread lengths"
+        for reentrant in (None, True, False) if everything else (False,):
             if reentrant is not None:
                 model.gradient_checkpointing_enable({"use_reentrant": reentrant})
                 model.enable_input_require_grads()
@@ -121,7 +122,7 @@ LOSSES = ("dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 ACCUMULATED = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
 # Four rollouts of two prompts in each micro-batch; steps of SGD show the gradients' difference as it is.
 TRAININGS = {
-    **{loss: {"loss_type": loss, **ACCUMULATED} for loss in LOSSES},
+    **{loss: {"loss_type": loss, "max_steps": 1, **ACCUMULATED} for loss in LOSSES},
     "iterations, reference": {"num_iterations": 2, "beta": 0.1, "loss_type": "grpo", **TWO_UPDATES},
     "accumulation": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4, **FROZEN},
     "groups straddle micro-batches": {
@@ -216,10 +217,8 @@ def test_rollouts_of_a_prompt_meet(train):
     assert rollouts_met(train, share_prompts="auto", gradient_accumulation_steps=4) == 8
     small = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 8}
     assert rollouts_met(train, share_prompts="auto", **small) == 2 * 32 / (4 + 8)
-    assert rollouts_met(train, share_prompts="off", **small) < 3
     several = {"gradient_accumulation_steps": 1, "steps_per_generation": 4}
     assert rollouts_met(train, share_prompts="off", group_coherent=True, **several) == 8
-    assert rollouts_met(train, share_prompts="auto", **several) < 5
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "llava", "qwen2"])
