@@ -156,7 +156,7 @@ def use_hub(config: Any) -> None:
         [`BadInputError`]: The repository or the checkpoint cannot be used.
     """
     if config.push_to_hub and config.process_index == 0:
-        from mmr1_trl.hub.training import open_for_training
+        from mmr1_trl.hub.run_uploads import open_for_training
 
         open_for_training(config)
     checkpoint = resume_argument(config)

@@ -156,7 +156,7 @@ def _leave(trainer: Any) -> None:
 
 def _push(trainer: Any) -> str | None:
     """Upload the result; return its page, or say how to upload it later: the training has succeeded either way."""
-    from mmr1_trl.hub.training import later_command
+    from mmr1_trl.hub.run_uploads import later_command
 
     try:
         trainer.push_to_hub()
