@@ -14,7 +14,7 @@ from transformers.training_args import OptimizerNames
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
-from mmr1_trl.models.processing import ProcessingClass, auto_class, generation_prompt, tokenizer_of
+from mmr1_trl.models.processing import ProcessingClass, generation_prompt, tokenizer_of
 from mmr1_trl.rewards.calling import call_reward
 from mmr1_trl.rewards.extraction import whole_reply
 from mmr1_trl.rewards.scoring import row_question, score_answers
@@ -48,84 +48,6 @@ class Sample:
     extracted: str | None
     reason: str
     rewards: dict[str, float | None]
-
-
-def estimate_memory(
-    model_config: Any,
-    config: Any,
-    model_args: Any,
-    prompt_tokens: int,
-    num_processes: int = 1,
-    frozen: Callable[[str], bool] = lambda name: False,
-) -> dict[str, float]:
-    """
-    Estimate the memory of one process in GiB, without sharding and without the vision tower's activations.
-
-    Args:
-        model_config ([`~transformers.PretrainedConfig`]):
-            Configuration of the model; its weights are not loaded.
-        config ([`~mmr1_trl.trainers.config.RLVRConfig`]):
-            The run's options. Several processes count as one with a larger `per_device_train_batch_size`.
-        model_args ([`~trl.ModelConfig`]):
-            The model's options.
-        prompt_tokens (`int`):
-            Tokens of the longest prompt.
-        num_processes (`int`, *optional*, defaults to `1`):
-            Processes that `config.per_device_train_batch_size` stands for.
-        frozen (`Callable`, *optional*):
-            Which parameters, by name, are not trained.
-
-    Returns:
-        `dict[str, float]`: `parameters` and `trainable` (numbers), and in GiB `weights`, `gradients`, `optimizer`,
-        `reference`, `rollout_cache`, `activations` and `total`, which leaves out whichever is smaller of rollout cache
-        and activations, since the two are not there at the same time.
-    """
-    with torch.device("meta"):
-        model = auto_class(model_config).from_config(model_config)
-    text = model_config.get_text_config()
-    dtype = {"auto": model_config.dtype, None: torch.float32}.get(model_args.dtype, model_args.dtype)
-    size = (getattr(torch, dtype) if isinstance(dtype, str) else dtype or torch.float32).itemsize
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    trainable = sum(p.numel() for name, p in model.named_parameters() if not frozen(name))
-    if model_args.use_peft:
-        trainable = _lora_parameters(model, model_args, frozen)
-    weight_size = 0.5 if model_args.load_in_4bit else 1 if model_args.load_in_8bit else size
-    half = 2 if config.bf16 or config.fp16 else size  # of what the forward pass makes
-
-    tokens = prompt_tokens + config.max_completion_length
-    per_process = config.per_device_train_batch_size / num_processes
-    heads = text.num_key_value_heads or text.num_attention_heads
-    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    cache = per_process * config.steps_per_generation * tokens * text.num_hidden_layers * 2 * heads * head_dim * half
-    # With checkpointing one hidden state per layer stays; without, about sixteen and the MLP's three of each layer.
-    layer = 16 * text.hidden_size + 3 * text.intermediate_size
-    kept = text.hidden_size * text.num_hidden_layers + layer
-    per_token = kept if config.gradient_checkpointing else layer * text.num_hidden_layers
-    parts = {
-        "weights": parameters * weight_size,
-        "gradients": trainable * size,
-        "optimizer": 2 * trainable * (1 if "8bit" in OptimizerNames(config.optim).value else size),
-        # With adapters the reference is the model without them.
-        "reference": parameters * weight_size if config.beta > 0 and not model_args.use_peft else 0,
-        "rollout_cache": 0 if config.use_vllm else cache,
-        "activations": per_process * tokens * per_token * half,
-    }
-    total = sum(parts.values()) - min(parts["rollout_cache"], parts["activations"])
-    gib = {name: round(value / 2**30, 3) for name, value in (parts | {"total": total}).items()}
-    return {"parameters": parameters, "trainable": trainable, **gib}
-
-
-def _lora_parameters(model: torch.nn.Module, model_args: Any, frozen: Callable[[str], bool]) -> int:
-    targets = model_args.lora_target_modules or ["q_proj", "v_proj"]
-    targets = [targets] if isinstance(targets, str) else targets
-    return sum(
-        model_args.lora_r * (module.in_features + module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and not name.endswith("lm_head")
-        and not frozen(name)
-        and ("all-linear" in targets or name.rsplit(".", 1)[-1] in targets)
-    )
 
 
 def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str], *, use_vllm: bool = False) -> list[str]:

@@ -117,12 +117,11 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.data.token_counts import check_vllm_length
     from mmr1_trl.engines.checks import check_engine
     from mmr1_trl.engines.frames import add_training_frames
-    from mmr1_trl.evaluation.preflight import estimate_memory, missing_extras
+    from mmr1_trl.evaluation.preflight import missing_extras
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.budget import plan_run
     from mmr1_trl.trainers.checks import check_run
     from mmr1_trl.trainers.packing.plan import expected_tokens
-    from mmr1_trl.trainers.vision.freezing import is_frozen
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
     missing = missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
@@ -168,10 +167,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
         model_config = AutoConfig.from_pretrained(
             model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
         )
-    report.sections["memory_gib"] = estimate_memory(
-        model_config, config, model_args, longest, processes,
-        lambda name: config.freeze_vision_tower and is_frozen(name, config.freeze_merger),
-    )  # fmt: skip
+    report.sections["memory_gib"] = _memory(model_path, config, model_args, longest, processes)
     _check_room(report, model_config, config, longest)
     if num_samples and usable:
         _check_samples(
@@ -318,6 +314,28 @@ def _check_places(report: Report, dataset: Any) -> None:
             f"No gold box goes beyond 1000 pixels, and every picture has sides of {min(sides)} or more: are the golds "
             "in thousandths? Then pass --gold_coordinates thousandths."
         )
+
+
+def _memory(model: str, config: Any, model_args: Any, longest: int, processes: int) -> dict[str, float]:
+    """Numbers of parameters, and GiB of one process as `mmr1 plan` has them, before sharding and without vLLM."""
+    from mmr1_trl.planning.memory import GIB, estimate, trained_parameters
+    from mmr1_trl.planning.options import read_options
+    from mmr1_trl.planning.shapes import read_shapes
+
+    shapes = read_shapes(model, config.trust_remote_code, **revision(model_args))
+    options = read_options(config, model_args, 1, 0.0, "none", 1, half=bool(config.bf16 or config.fp16))
+    pictures = min(shapes.picture_tokens(config.max_pixels), longest - 1)
+    options = dataclasses.replace(
+        options,
+        micro=max(1, config.per_device_train_batch_size // processes),
+        text_tokens=longest - pictures,
+        max_pixels=pictures * (shapes.patch * shapes.merge) ** 2,
+    )
+    memory = estimate(shapes, options)
+    parts = memory.parts | {"updating": memory.update, "sampling": memory.sampling}
+    parts["total"] = max(memory.update, memory.sampling)
+    counts = {"parameters": shapes.total, "trainable": int(trained_parameters(shapes, options)[0])}
+    return counts | {name: round(value / GIB, 3) for name, value in parts.items()}
 
 
 def _check_room(report: Report, model_config: Any, config: Any, longest: int) -> None:

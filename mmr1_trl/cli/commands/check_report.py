@@ -68,11 +68,12 @@ def report_lines(report: Report) -> list[str]:
         lines += [f"  {name:<30} {_short(str(numbers), 100)}" for name, numbers in places["gold"].items()]
 
     memory = sections["memory_gib"]
-    lines += ["", "Estimated memory of one process in GiB, before sharding, a rough guide"]
+    lines += ["", "Estimated memory of one process in GiB, before sharding and without vLLM (`mmr1 plan` has both)"]
     lines.append(f"  {memory['parameters']:,} parameters, {memory['trainable']:,} trained")
     lines += [
         f"  {name.replace('_', ' '):<30} {memory[name]:,.2f}"
-        for name in ("weights", "gradients", "optimizer", "reference", "rollout_cache", "activations", "total")
+        for name in memory
+        if name not in ("parameters", "trainable") and (memory[name] or name in ("weights", "total"))
     ]
     for sample in sections.get("samples", []):
         rewards = ", ".join(f"{name} {value}" for name, value in sample["rewards"].items())

@@ -13,7 +13,7 @@ from mmr1_trl.data import prepare_dataset
 from mmr1_trl.data.checks.inspection import inspect_rows, summarize_images, text_histogram
 from mmr1_trl.data.token_counts import image_tokens
 from mmr1_trl.evaluation.generation import Completion
-from mmr1_trl.evaluation.preflight import draw_samples, estimate_memory, missing_extras
+from mmr1_trl.evaluation.preflight import draw_samples, missing_extras
 from mmr1_trl.models import build_tiny_vlm
 from mmr1_trl.rewards import accuracy_reward, format_reward
 
@@ -81,33 +81,6 @@ def test_histogram_counts_everything(values):
     assert 1 <= len(lines) <= 8
     assert sum(int(line.split()[-1]) for line in lines) == len(values)
     assert max(line.count("█") for line in lines) == 20
-
-
-def test_memory_counts_what_a_model_really_has():
-    model, _ = build_tiny_vlm()
-    model_args = ModelConfig(dtype="float32")
-    config = RLVRConfig(**SETTINGS, num_generations=2, per_device_train_batch_size=4, beta=0.0)
-    memory = estimate_memory(model.config, config, model_args, 100)
-    parameters = sum(p.numel() for p in model.parameters())
-    assert memory["parameters"] == memory["trainable"] == parameters
-    assert memory["weights"] == pytest.approx(parameters * 4 / 2**30, abs=1e-3)
-    assert memory["reference"] == 0
-    frozen = estimate_memory(model.config, config, model_args, 100, frozen=lambda name: "visual." in name)
-    assert frozen["trainable"] == sum(p.numel() for n, p in model.named_parameters() if "visual." not in n)
-
-
-def test_lora_parameters_equal_peft():
-    from peft import LoraConfig, get_peft_model
-
-    model, _ = build_tiny_vlm()
-    config = RLVRConfig(**SETTINGS, num_generations=2, beta=0.04)
-    for targets in (None, ["q_proj", "o_proj"], ["all-linear"]):
-        model_args = ModelConfig(use_peft=True, lora_r=4, lora_target_modules=targets)
-        memory = estimate_memory(model.config, config, model_args, 100)
-        modules = "all-linear" if targets == ["all-linear"] else targets or ["q_proj", "v_proj"]
-        adapted = get_peft_model(build_tiny_vlm()[0], LoraConfig(r=4, target_modules=modules))
-        assert memory["trainable"] == adapted.get_nb_trainable_parameters()[0]
-        assert memory["reference"] == 0
 
 
 def test_missing_extras(monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2_5_VLConfig
 
@@ -85,6 +86,21 @@ def test_a_text_only_model(tmp_path):
     asked = options_of("qwen2_5_vl_7b/grpo", 8, 80.0, "zero3")
     memory = estimate(shapes, asked)
     assert memory.parts["tower"] == memory.parts["features"] == 0 and estimate_cost(shapes, asked, memory).patches == 0
+
+
+def test_trained_parameters_are_those_of_peft_and_of_a_frozen_tower(tmp_path):
+    model, _ = build_tiny_vlm()
+    model.config.save_pretrained(tmp_path)
+    shapes = read_shapes(str(tmp_path))
+    assert shapes.trainable(False, True) == shapes.total
+    towers = sum(p.numel() for name, p in model.named_parameters() if "visual." in name)
+    mergers = sum(p.numel() for name, p in model.named_parameters() if "visual.merger." in name)
+    assert shapes.total - shapes.trainable(True, True) == towers
+    assert shapes.total - shapes.trainable(True, False) == towers - mergers
+    for targets in (["q_proj", "v_proj"], ["q_proj", "o_proj"], ["all-linear"]):
+        modules = "all-linear" if targets == ["all-linear"] else targets
+        adapted = get_peft_model(build_tiny_vlm()[0], LoraConfig(r=4, target_modules=modules))
+        assert shapes.adapter(4, targets, False, False) == adapted.get_nb_trainable_parameters()[0]
 
 
 def test_the_published_sizes(models):
