@@ -28,14 +28,14 @@ class StepGuards:
         self.trainer = trainer
         args = trainer.args
         self.nonfinite = NonFiniteGuard(args, trainer.train_dataset, trainer.is_deepspeed_enabled)
-        self.agreement = AgreementGuard(args, self._step)
+        self.agreement = AgreementGuard(args, self._updates)
         within_groups = isinstance(trainer.baseline, GroupMean)
-        self.gradient = GradientGuard(trainer.num_generations if within_groups else None, self._step)
+        self.gradient = GradientGuard(trainer.num_generations if within_groups else None, self._updates)
         trainer.add_callback(self.nonfinite)
         trainer.add_callback(self.gradient)
         self.rows: Sequence[int] | None = None  # of the prompts that are being sampled, if they are training rows
 
-    def _step(self) -> int:
+    def _updates(self) -> int:
         return self.trainer.state.global_step
 
     def rewarding(self, records: list[dict[str, Any]]) -> str:
@@ -45,7 +45,7 @@ class StepGuards:
         some = [*dict.fromkeys(some)]
         more = f" and {len(some) - MAX_NAMED} more" if len(some) > MAX_NAMED else ""
         return (
-            f"That was after step {self._step()}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
+            f"That was after step {self._updates()}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
             f"{last_checkpoint(Path(str(self.trainer.args.output_dir)))}"
         )
 
