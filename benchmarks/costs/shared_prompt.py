@@ -184,8 +184,8 @@ def table() -> str:
     """Medians over rounds of the ratios within each."""
     lines = [
         "| setting | rounds | training side, s: TRL, off, auto | auto / off (range) | auto / TRL "
-        "| step, s: TRL, off, auto | auto / off | auto / TRL | peak MiB: TRL, off, auto | growth: auto / off "
-        "| auto / TRL | tokens asked, computed |",
+        "| step, s: TRL, off, auto | auto / off | auto / TRL | peak MiB: TRL, off, auto | auto / off | auto / TRL "
+        "| tokens: off, auto |",
         "| --- " * 12 + "|",
     ]
     runs = known_runs()
@@ -200,7 +200,8 @@ def table() -> str:
 
         def values(part: str, whole: list[Any] = whole) -> str:
             medians = {who: [r[who][part] for r in whole if who in r] for who in WHO}
-            return ", ".join(f"{statistics.median(v):.1f}" if v else "-" for v in medians.values())
+            digits = 0 if part == "peak_mib" else 1
+            return ", ".join(f"{statistics.median(v):.{digits}f}" if v else "-" for v in medians.values())
 
         def ratio(part: str, other: str, spread: bool = False, whole: list[Any] = whole) -> str:
             ratios = [r["auto"][part] / r[other][part] for r in whole if other in r]
@@ -212,7 +213,7 @@ def table() -> str:
         one = whole[0]["auto"]
         cells = [name, str(len(whole)), values("training"), ratio("training", "off", True), ratio("training", "trl")]
         cells += [values("step"), ratio("step", "off"), ratio("step", "trl"), values("peak_mib")]
-        cells += [ratio("growth_mib", "off"), ratio("growth_mib", "trl"), f"{one['asked']:,}, {one['computed']:,}"]
+        cells += [ratio("peak_mib", "off"), ratio("peak_mib", "trl"), f"{one['asked']:,}, {one['computed']:,}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
