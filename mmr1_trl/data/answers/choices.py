@@ -22,7 +22,7 @@ _TEXT_KEYS, _LABEL_KEYS = (
     ("text", "texts", "value", "content", "choice", "option"),
     ("label", "labels", "key", "id", "letter"),
 )
-_PREFIX = re.compile(r"\s*\(?([A-Za-z])[).:]\s*")
+_PREFIX = re.compile(r"\A\s*+\(?([A-Za-z])[).:]\s*+")
 _LINE = re.compile(r"\s*\(?[A-Za-z][).:]\s*\S")
 _COLUMN = re.compile(r"(?:(?:option|choice|opt|answer)[_ ]?([A-Ha-h])|([A-H]))")
 
