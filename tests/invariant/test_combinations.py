@@ -63,7 +63,7 @@ def check_combination(names, folder, processes=1):
     start = {name: p.detach().clone() for name, p in whole.model.named_parameters()}
     whole.train()
     entries = history(whole)
-    assert whole.sharing.computed < whole.sharing.asked
+    assert names[0] == "tracker" or whole.sharing.computed < whole.sharing.asked
     assert len(entries) == 4 and all(math.isfinite(e["loss"]) for e in entries)
     assert any(e["grad_norm"] > 0 for e in entries)  # not each: the two rollouts of a group may be worth the same
     moved = {name for name, p in whole.model.named_parameters() if not torch.equal(p, start[name])}

@@ -25,6 +25,7 @@ from transformers.utils import logging
 
 from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, packed_attention
 from mmr1_trl.trainers.packing.plan import Plan, first_equal, make_plan
+from mmr1_trl.trainers.rollouts import sum_over_ranks
 
 
 logger = logging.get_logger(__name__)
@@ -154,12 +155,15 @@ class SharedPrompts:
 
     @contextlib.contextmanager
     def counted(self, metrics: dict[str, list[float]]) -> Iterator[None]:
-        """Add the tokens that the forward passes inside were asked for, and that they computed, to metrics."""
-        asked, computed = self.asked, self.computed
+        """Add the tokens that all ranks' forward passes inside were asked for, and that they computed, to metrics."""
+        before = self.asked, self.computed
         yield
         if self.active:
-            metrics["tokens/asked"].append(float(self.asked - asked))
-            metrics["tokens/computed"].append(float(self.computed - computed))
+            asked, computed = sum_over_ranks(
+                torch.tensor([self.asked - before[0], self.computed - before[1]])
+            ).tolist()
+            metrics["tokens/asked"].append(float(asked))
+            metrics["tokens/computed"].append(float(computed))
 
     def share_saved(self, metrics: dict[str, list[float]]) -> dict[str, float]:
         """The share of the counted tokens that was not computed, to be logged."""
