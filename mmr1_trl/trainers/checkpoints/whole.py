@@ -26,6 +26,7 @@ from mmr1_trl.run_folder import (
     rotate,
     seal,
 )
+from mmr1_trl.trainers.captured import swapped
 from mmr1_trl.trainers.checkpoints.state import prepare_folder, reading
 from mmr1_trl.trainers.checkpoints.uploads import SafePushes
 from mmr1_trl.trainers.checkpoints.weights import (
@@ -94,12 +95,9 @@ class WholeCheckpoints(SafePushes):
         self.save_own_state(folder)
         # transformers uploads the checkpoint and deletes old ones as the last acts of saving; ours must be complete
         # before that.
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        push, self.args.push_to_hub = self.args.push_to_hub, False
-        try:
+        push, limit = self.args.push_to_hub, self.args.save_total_limit
+        with swapped(self.args, save_total_limit=None, push_to_hub=False):
             super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit, self.args.push_to_hub = limit, push
         self.accelerator.wait_for_everyone()
         self._seal(folder)
         if push:

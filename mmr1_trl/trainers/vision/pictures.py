@@ -19,6 +19,7 @@ import torch
 from transformers import BatchFeature
 
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.trainers.captured import swapped
 
 
 @dataclass
@@ -92,11 +93,8 @@ class PictureStore:
                 texts += batch.texts[numbers[-1]]
             return self._tickets(batch, numbers, return_tensors), texts
 
-        processor._process_images = process_images
-        try:
+        with swapped(processor, _process_images=process_images):
             yield
-        finally:
-            del processor._process_images
 
     def _add(self, batch: PictureBatch, key: bytes, pictures: int, processed: BatchFeature, texts: list[str]) -> None:
         self.preprocessed += pictures
