@@ -26,7 +26,8 @@ _YES_OR_NO = re.compile(
     r"\s*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|should)\b(?!.*\bhow many\b)", re.IGNORECASE
 )
 _MISSING = ("n/a", "na", "nan", "null", "none", "unknown", "-", "--", "?", "tbd", "todo", "undefined", "[]", "{}")
-_SAYS_ANSWER = re.compile(r"(?:answer|solution|答案)\s*(?:is|:|：|=)\s*(.{1,80}?)\s*[.。]?\s*\Z", re.IGNORECASE)
+_SAYS_ANSWER = re.compile(r"(?:answer|solution|答案)\s*+(?:is|:|：|=)", re.IGNORECASE)
+_WORD = re.compile(r"\w++")
 _PATH = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?)\Z", re.IGNORECASE)
 _NUMBERED_CHOICE = re.compile(r"(?:option|choice|ending|answer|sol)[_ ]?\d")
 
@@ -110,7 +111,7 @@ def _letters_without_choices(rows: _Rows) -> Suspicion | None:
     found = {}
     for row, (kind, gold, options, prompt) in enumerate(zip(rows.types, rows.solutions, rows.options, rows.prompts)):
         letters = named_letters(str(gold)) if kind == "multiple_choice" and not options else ()
-        if letters and not any(re.search(rf"(?<!\w){letter}(?!\w)", prompt) for letter in letters):
+        if letters and not set(letters) & set(_WORD.findall(prompt)):
             found[row] = f"the answer is {str(gold)[:40]!r}, and no choices are offered"
     if not found:
         return None
@@ -166,10 +167,15 @@ def _one_answer(rows: _Rows) -> Suspicion | None:
 def _answer_in_prompt(rows: _Rows) -> Suspicion | None:
     found = {}
     for row, (prompt, gold) in enumerate(zip(rows.prompts, rows.solutions)):
-        said = _SAYS_ANSWER.search(prompt[-200:])
-        if said and gold is not None and said[1].strip(" $*").casefold() == str(gold).strip(" $*").casefold():
-            found[row] = f"it ends with {said[0][:60]!r}"
+        end = prompt[-200:]
+        *_, said = (None, *_SAYS_ANSWER.finditer(end))
+        if said and gold is not None and _bare(end[said.end() :]) == _bare(str(gold)):
+            found[row] = f"it ends with {end[said.start() :].strip()[:60]!r}"
     return Suspicion("{rows} have their answer in the question.", found) if found else None
+
+
+def _bare(answer: str) -> str:
+    return answer.strip(" \n\t$*.。").casefold()
 
 
 def _missing_words(rows: _Rows) -> Suspicion | None:
