@@ -280,7 +280,9 @@ def _rows(
 ) -> Iterator[_Row]:
     _chosen("split", [split], SPLITS, SPLITS)
     if num_rows < 1 or seed < 0:
-        raise BadInputError(f"figures: num_rows must be at least 1 and seed at least 0, not {num_rows} and {seed}.")
+        raise BadInputError(
+            f"figures: {num_rows} rows of seed {seed} were asked for. Ask for 1 or more, of a seed of 0 or more."
+        )
     family_choice = _chosen("family", families, FAMILIES, POSITION_FAMILIES)
     level_choice = np.array(_chosen("level", levels, LEVELS, LEVELS))
     rng = np.random.default_rng([seed, SPLITS.index(split)])

@@ -124,7 +124,7 @@ OPTIONS = [
     (VAS, "--vas_diversity_metric bleu", "'bleu'", "self_bleu"),
     (VAS, "--vas_variant code", "'code'", "released_code"),
     # what does not go together
-    (MSSR, "--multi_objective_aggregation normalize_then_sum", "has no groups", "'sum_then_normalize'"),
+    (MSSR, "--multi_objective_aggregation normalize_then_sum", "compares the weighted sum", "'sum_then_normalize'"),
     (MSSR, "--tracker_forgetting paper", "needs a reference model", "beta=0.01"),
     (MSSR, "--tracker_forgetting per_prompt --tracker_kl_source policy", "there is only 1", "'fixed'"),
     (MSSR, "--freeze_merger true", "freeze_merger", "set both, or neither"),

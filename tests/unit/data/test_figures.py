@@ -289,7 +289,7 @@ def test_drawing_is_fast():
         ({"families": ["ad"]}, "Did you mean 'add'"),
         ({"families": []}, "empty list of family"),
         ({"levels": [5]}, "unknown level 5; known: 1, 2, 3, 4"),
-        ({"num_rows": 0}, "num_rows must be at least 1"),
+        ({"num_rows": 0}, "0 rows of seed 0 were asked for. Ask for 1 or more"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
