@@ -95,7 +95,7 @@ def test_datasets(make_trainer, make_rows, change, expected):
         (MSSRConfig, {"shaping_kappa": float("nan")}, "shaping_kappa=nan"),
         (MSSRConfig, {"explore_coef": float("inf")}, "explore_coef=inf"),
         (MSSRConfig, {"tracker_kl_window": 0}, "tracker_kl_window=0"),
-        (MSSRConfig, {"multi_objective_aggregation": "normalize_then_sum"}, "has no groups"),
+        (MSSRConfig, {"multi_objective_aggregation": "normalize_then_sum"}, "compares the weighted sum"),
     ],
 )
 def test_configs(config, options, expected):
