@@ -153,12 +153,14 @@ def parse_plan(words: list[str]) -> tuple[Settings, bool]:
 
 
 def _read(settings: Settings, devices: int, memory: float, text_tokens: int, half: bool) -> tuple[Shapes, Options]:
+    from mmr1_trl.cli.names import look_up
     from mmr1_trl.cli.parts import require_model, revision
     from mmr1_trl.planning.options import read_options
     from mmr1_trl.planning.shapes import read_shapes
 
     _, config, model_args = settings.build()
     name = require_model(model_args)
+    look_up(name, "model", model_args.model_revision)
     shapes = read_shapes(name, config.trust_remote_code, **revision(model_args))
     sharding = _sharding(settings.launch_args) if devices > 1 else "none"
     options = read_options(config, model_args, devices, memory, sharding, text_tokens, half)
