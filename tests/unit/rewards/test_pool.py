@@ -58,7 +58,8 @@ def test_verdicts_come_in_order_and_repeated_tasks_share_one(pool):
 
 def test_hanging_items_cost_their_deadline_and_spare_the_rest(pool):
     honest = [(Question(f"{n}\\sqrt{{2}}", "latex"), f"\\sqrt{{{2 * n * n}}}") for n in range(2, 22)]
-    pool.compare(honest[:1])  # starts the workers, unless another test has
+    # Others, which start both workers unless another test has.
+    pool.compare([(Question(f"{n}\\sqrt{{3}}", "latex"), f"\\sqrt{{{3 * n * n}}}") for n in range(2, 8)])
     workers = pool.process_ids()
     start = time.monotonic()
     verdicts = pool.compare(HANGING[:2] + honest[:10] + HANGING[2:4] + honest[10:])
