@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""The five studies of `plan.md`, from a clone at the commit that the plan names.
+"""The studies of `plan.md`, from a clone at the commit that the plan names.
 
     python benchmarks/studies/decisive.py                        # all runs that are missing, in the plan's order
     python benchmarks/studies/decisive.py --studies a --seeds 0 1
@@ -29,11 +29,15 @@ STUDY = "decisive"
 
 @dataclass(frozen=True)
 class Study:
-    """Arms of one setting, and the seeds that each of them is run with."""
+    """
+    Arms of one setting, and the seeds that each of them is run with; `beside` is a study of the same setting and seeds
+    whose runs the contrasts use as well.
+    """
 
     setting: Setting
     arms: tuple[Arm, ...]
     seeds: range
+    beside: str | None = None
 
 
 BASELINES: dict[str, dict[str, Any]] = {
@@ -100,6 +104,12 @@ STUDIES = {
             Arm("MSSR", batch(16) | BASELINES["tracked"] | {"entropy_shaping": True}),
         ),
         range(12),
+    ),
+    "f": Study(
+        MILD,
+        (Arm("GRPO 8, whole groups", batch(4) | GROUP | {"scale_rewards": "group", "group_coherent": True}),),
+        range(12),
+        beside="b",
     ),
 }
 

@@ -116,6 +116,7 @@ CONTRASTS = (
     ),
     Contrast("e", "negatives halved - none", partial(gap, arm="tracked, negatives halved", other="tracked, none")),
     Contrast("e", "MSSR - GRPO 8", partial(gap, arm="MSSR", other="GRPO")),
+    Contrast("f", "whole groups - scattered rows", partial(gap, arm="GRPO 8, whole groups", other=GROUP), equal=True),
 )  # fmt: skip
 
 
@@ -143,6 +144,8 @@ def judge(lines: list[Run]) -> list[dict[str, Any]]:
     for study, plan in STUDIES.items():
         mine = [contrast for contrast in CONTRASTS if contrast.study == study]
         seeds = seeds_of(lines, study)
+        for seed, runs in seeds_of(lines, plan.beside).items() if plan.beside else ():
+            seeds[seed] = runs | seeds.get(seed, {})
         units = {}
         for contrast in mine:
             values = {}
