@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The options that no trainer config has: where the rows come from, what is rewarded, how a model is evaluated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,23 +11,15 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 EXPORTS = ("lmms_eval", "vlmevalkit")
 
 
-def _title(arguments: Any) -> str:
-    """What to call the rows: the dataset's name, or the names of all that are put together."""
-    if arguments.datasets is None:
-        return arguments.dataset_name
-    if arguments.dataset_name != "figures":
-        raise BadInputError(
-            f"dataset_name ({arguments.dataset_name}) and datasets are both given. Write the former as an entry of "
-            "the latter."
-        )
-    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in arguments.datasets]
-    return " + ".join(map(str, names))
+def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
+    """Return a dataclass field that is an option: its default, its line in `--help`, and the words that it takes."""
+    return field(default=default, metadata={"help": help} | ({"choices": list(choices)} if choices else {}))
 
 
 @dataclass
-class SourceArguments:
+class DataArguments:
     """
-    Where the rows come from.
+    Which dataset, and which part of it.
 
     Args:
         dataset_name (`str`, *optional*, defaults to `"figures"`):
@@ -36,14 +29,6 @@ class SourceArguments:
             Configuration name of a Hub dataset.
         dataset_revision (`str`, *optional*):
             Branch, tag or commit of a Hub dataset.
-        dataset_train_split (`str`, *optional*, defaults to `"train"`):
-            Split to train on.
-        dataset_test_split (`str`, *optional*, defaults to `"test"`):
-            Split to evaluate on when `eval_strategy` is not `"no"`.
-        num_train_rows (`int`, *optional*):
-            Use only the first so many rows; for `figures`, how many are drawn.
-        num_eval_rows (`int`, *optional*):
-            The same for the evaluation rows.
         figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
             Which kinds of questions `figures` draws.
         figures_seed (`int`, *optional*, defaults to `0`):
@@ -52,27 +37,37 @@ class SourceArguments:
             Folder that relative image paths start from and stay below; by default the folder of a local file.
     """
 
-    dataset_name: str = field(
-        default="figures", metadata={"help": "figures (drawn here), a local file or folder, or a Hub id."}
+    dataset_name: str = option("figures", "figures (drawn here), a local file or folder, or a Hub id.")
+    dataset_config: str | None = option(None, "Configuration name of a Hub dataset.")
+    dataset_revision: str | None = option(None, "Branch, tag or commit of a Hub dataset.")
+    figures_families: list[str] | None = option(
+        None, "Kinds of questions that figures draws, such as add, gap, count, point."
     )
-    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of a Hub dataset."})
-    dataset_train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    dataset_test_split: str = field(
-        default="test", metadata={"help": "Split to evaluate on when eval_strategy is not 'no'."}
-    )
-    num_train_rows: int | None = field(
-        default=None, metadata={"help": "Use only the first so many rows; for figures, how many are drawn."}
-    )
-    num_eval_rows: int | None = field(default=None, metadata={"help": "The same for the evaluation rows."})
-    figures_families: list[str] | None = field(
-        default=None, metadata={"help": "Kinds of questions that figures draws, such as add, gap, count, point."}
-    )
-    figures_levels: list[int] | None = field(
-        default=None, metadata={"help": "Difficulty levels that figures draws, 1 to 4; all by default."}
-    )
-    figures_seed: int = field(default=0, metadata={"help": "Which pictures are drawn."})
-    image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
+    figures_levels: list[int] | None = option(None, "Difficulty levels that figures draws, 1 to 4; all by default.")
+    figures_seed: int = option(0, "Which pictures are drawn.")
+    image_root: str | None = option(None, "Folder that relative image paths start from.")
+
+
+@dataclass
+class SourceArguments(DataArguments):
+    """
+    Where the rows of a training come from, further to [`DataArguments`].
+
+    Args:
+        dataset_train_split (`str`, *optional*, defaults to `"train"`):
+            Split to train on.
+        dataset_test_split (`str`, *optional*, defaults to `"test"`):
+            Split to evaluate on when `eval_strategy` is not `"no"`.
+        num_train_rows (`int`, *optional*):
+            Use only the first so many rows; for `figures`, how many are drawn.
+        num_eval_rows (`int`, *optional*):
+            The same for the evaluation rows.
+    """
+
+    dataset_train_split: str = option("train", "Split to train on.")
+    dataset_test_split: str = option("test", "Split to evaluate on when eval_strategy is not 'no'.")
+    num_train_rows: int | None = option(None, "Use only the first so many rows; for figures, how many are drawn.")
+    num_eval_rows: int | None = option(None, "The same for the evaluation rows.")
 
 
 @dataclass
@@ -92,25 +87,19 @@ class SFTArguments(SourceArguments):
             the cold start from random weights, with steps and learning rates of their own).
     """
 
-    prompt_column: str | None = field(
-        default=None, metadata={"help": "Column of conversations that end with a reply, if not called so."}
-    )
-    image_column: str | None = field(
-        default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
-    )
-    figures_traces: str = field(
-        default="mixed",
-        metadata={
-            "help": "Answers of figures: several ways, all step by step, or the stages of the cold start.",
-            "choices": ["mixed", "clean", "cold_start"],
-        },
+    prompt_column: str | None = option(None, "Column of conversations that end with a reply, if not called so.")
+    image_column: str | None = option(None, "Column of the pictures, if not recognized; none for text alone.")
+    figures_traces: str = option(
+        "mixed",
+        "Answers of figures: several ways, all step by step, or the stages of the cold start.",
+        choices=("mixed", "clean", "cold_start"),
     )
 
 
 @dataclass
-class RLArguments(SourceArguments):
+class QuestionArguments(DataArguments):
     """
-    How rows become questions, and what is rewarded.
+    How rows become questions with answers that can be checked, in training and in evaluation.
 
     Args:
         datasets (`list`, *optional*):
@@ -119,11 +108,11 @@ class RLArguments(SourceArguments):
         prompt_column (`str`, *optional*), image_column (`str`, *optional*), answer_column (`str`, *optional*),
         options_column (`str`, *optional*):
             Names of the columns; the usual ones (`problem`, `question`, `image`, `images`, `answer`, `solution`, ...)
-            are recognized. `--image_column none` trains on text alone.
-        question (`str`, *optional*):
-            One question for every row, for sets without a question column.
-        answer_type (`str`, *optional*):
-            Type of every answer, such as `"number"` or `"point"`; by default the answer itself says it.
+            are recognized. `--image_column none` goes by the text alone.
+        prompt_style (`str`, *optional*):
+            How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
+            `"visual_rft"`, `"boxed"`, `"mmr1_eval"` or `"plain"`. Defaults to `"plain"`; the questions of `figures`
+            say it themselves.
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
             `"auto"`, which goes by an answer 0 or one equal to the number of choices and refuses what neither decides.
@@ -135,113 +124,97 @@ class RLArguments(SourceArguments):
         gold_coordinates (`str`, *optional*, defaults to `"auto"`):
             In which frame gold boxes are written: `"pixels"` of the stored picture, `"thousandths"` or `"fractions"`
             of width and height; `"auto"`: fractions where no number exceeds 1, else pixels.
+    """
+
+    datasets: list[str] | None = option(
+        None, "Several datasets together: names, or in YAML mappings with name, split, weight, columns, ..."
+    )
+    prompt_column: str | None = option(None, "Column of the question, if not recognized.")
+    image_column: str | None = option(None, "Column of the pictures, if not recognized; none for text alone.")
+    answer_column: str | None = option(None, "Column of the answer, if not recognized.")
+    options_column: str | None = option(None, "Column of the choices of each question.")
+    prompt_style: str | None = option(
+        None, "figures, mssr, mmr1, ui_r1, visual_rft, boxed, mmr1_eval, plain: wording, answer form."
+    )
+    answer_index: str = option(
+        "auto",
+        "Whether answers beside choices are the number of the right one; auto where a 0 or the number of choices "
+        "decides it.",
+        choices=("auto", "zero_based", "one_based", "off"),
+    )
+    answer_lists: str = option(
+        "auto",
+        "Whether lists of answers are alternatives or parts of one; auto: alternatives in `..answers`.",
+        choices=("auto", "alternatives", "parts"),
+    )
+    box_format: str = option("xyxy", "How gold boxes are written.", choices=("xyxy", "xywh"))
+    gold_coordinates: str = option(
+        "auto",
+        "Frame of the gold boxes; auto: fractions where no number exceeds 1, else pixels.",
+        choices=("auto", "pixels", "thousandths", "fractions"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.datasets is None:
+            return
+        if self.dataset_name != "figures":
+            raise BadInputError(
+                f"dataset_name ({self.dataset_name}) and datasets are both given. Write the former as an entry of "
+                "the latter."
+            )
+        names = [entry.get("name") if isinstance(entry, dict) else entry for entry in self.datasets]
+        self.dataset_name = " + ".join(map(str, names))
+
+
+@dataclass
+class RLArguments(QuestionArguments, SourceArguments):
+    """
+    What is trained on and what is rewarded, further to [`SourceArguments`] and [`QuestionArguments`].
+
+    Args:
+        question (`str`, *optional*):
+            One question for every row, for sets without a question column.
+        answer_type (`str`, *optional*):
+            Type of every answer, such as `"number"` or `"point"`; by default the answer itself says it.
         tolerance (`float`, *optional*):
             Relative tolerance on numeric answers, such as 0.05 for ChartQA's relaxed rule; exact by default.
         max_prompt_tokens (`int`, *optional*):
             Leave out training rows whose prompts, pictures included, are longer. They are listed; nothing is cut.
-        prompt_style (`str`, *optional*):
-            How the question is put and which form an answer must have: `"figures"`, `"mssr"`, `"mmr1"`, `"ui_r1"`,
-            `"visual_rft"`, `"boxed"`, `"mmr1_eval"` or `"plain"`. Defaults to `"plain"`; the questions of `figures`
-            say it themselves.
         reward_funcs (`list[str]`, *optional*, defaults to `["accuracy_reward"]`):
             Rewards by name (ours or TRL's) or by dotted path (`my_module.my_reward`). Their weights are TRL's
             `reward_weights`.
     """
 
-    datasets: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Several datasets together: names, or in YAML mappings with name, split, weight, columns, ..."
-        },
-    )
-    prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
-    image_column: str | None = field(
-        default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
-    )
-    answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
-    options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
-    question: str | None = field(default=None, metadata={"help": "One question for every row, if no column has any."})
-    answer_type: str | None = field(
-        default=None, metadata={"help": "Type of every answer, if the answer does not say."}
-    )
-    answer_index: str = field(
-        default="auto",
-        metadata={
-            "help": "Whether answers beside choices are the number of the right one; auto where a 0 or the number of "
-            "choices decides it.",
-            "choices": ["auto", "zero_based", "one_based", "off"],
-        },
-    )
-    answer_lists: str = field(
-        default="auto",
-        metadata={
-            "help": "Whether lists of answers are alternatives or parts of one; auto: alternatives in `..answers`.",
-            "choices": ["auto", "alternatives", "parts"],
-        },
-    )
-    box_format: str = field(
-        default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
-    )
-    gold_coordinates: str = field(
-        default="auto",
-        metadata={
-            "help": "Frame of the gold boxes; auto: fractions where no number exceeds 1, else pixels.",
-            "choices": ["auto", "pixels", "thousandths", "fractions"],
-        },
-    )
-    tolerance: float | None = field(
-        default=None, metadata={"help": "Relative tolerance on numeric answers (ChartQA: 0.05)."}
-    )
-    max_prompt_tokens: int | None = field(
-        default=None, metadata={"help": "Leave out training rows whose prompts, pictures included, are longer."}
-    )
-    prompt_style: str | None = field(
-        default=None,
-        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed, mmr1_eval, plain: wording, answer form."},
+    question: str | None = option(None, "One question for every row, if no column has any.")
+    answer_type: str | None = option(None, "Type of every answer, if the answer does not say.")
+    tolerance: float | None = option(None, "Relative tolerance on numeric answers (ChartQA: 0.05).")
+    max_prompt_tokens: int | None = option(
+        None, "Leave out training rows whose prompts, pictures included, are longer."
     )
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy_reward"],
         metadata={"help": "Rewards by name (ours or TRL's) or by dotted path. Their weights: --reward_weights."},
     )
 
-    def __post_init__(self) -> None:
-        self.dataset_name = _title(self)
-
 
 @dataclass
-class EvalArguments:
+class EvalArguments(QuestionArguments):
     """
-    Options of `mmr1 eval`. A column that is not named is recognized by its usual names.
+    Options of `mmr1 eval`, further to [`QuestionArguments`].
 
     Args:
         model (`str`):
             Hub id, folder, or a built-in model such as `"figures/cold_start"`.
         model_revision (`str`, *optional*, defaults to `"main"`):
             Branch, tag (such as `step-40`) or commit of a model on the Hub.
-        dataset_name (`str`, *optional*, defaults to `"figures"`):
-            `"figures"` (drawn here), a local file or folder, or a dataset id on the Hub.
-        dataset_revision (`str`, *optional*):
-            Branch, tag or commit of a dataset on the Hub.
         benchmarks (`list[str]`, *optional*):
             Names of benchmarks, instead of a dataset. Each is written to a folder of its name in `output_dir`.
         benchmarks_folder (`str`, *optional*):
             Folder with copies of the benchmarks on this machine: `<name>.parquet` or a folder `<name>` each.
-        dataset_config (`str`, *optional*), dataset_split (`str`, *optional*, defaults to `"test"`):
-            Configuration and split of the dataset.
+        dataset_split (`str`, *optional*, defaults to `"test"`):
+            Split of the dataset.
         num_rows (`int`, *optional*):
             Use only the first so many rows; for `figures`, how many are drawn (600 by default).
-        figures_families (`list[str]`, *optional*), figures_levels (`list[int]`, *optional*):
-            Kinds and levels of questions that `figures` draws.
-        figures_seed (`int`, *optional*, defaults to `0`):
-            Seed of the drawn pictures.
-        datasets (`list`, *optional*):
-            Several datasets in place of `dataset_name`, as in training.
-        prompt_column, image_column, answer_column, options_column (`str`, *optional*):
-            Names of the columns.
-        image_root (`str`, *optional*):
-            Folder that relative image paths start from and stay below; by default the folder of a local file.
-        prompt_style (`str`, *optional*):
-            How the question is put and which format counts as right.
         num_samples (`int`, *optional*, defaults to `0`):
             Completions to sample per prompt, beside the greedy one.
         temperature (`float`, *optional*, defaults to `1.0`):
@@ -254,13 +227,8 @@ class EvalArguments:
             Seed of the samples.
         by (`list[str]`, *optional*):
             Columns to break the accuracy down by.
-        box_format (`str`, *optional*, defaults to `"xyxy"`), gold_coordinates (`str`, *optional*, defaults to
-        `"auto"`), coordinates (`str`, *optional*, defaults to `"auto"`):
-            How gold boxes are written, and in which frame the model writes points and boxes, as in training.
-        answer_index (`str`, *optional*, defaults to `"auto"`):
-            Whether answers beside choices are the number of the right one, as in training.
-        answer_lists (`str`, *optional*, defaults to `"auto"`):
-            Whether lists of answers are alternatives or parts of one, as in training.
+        coordinates (`str`, *optional*, defaults to `"auto"`):
+            In which frame the model writes points and boxes, as in training.
         min_pixels, max_pixels (`int`, *optional*):
             Limits of a picture's size, as in training.
         dtype (`str`, *optional*):
@@ -281,110 +249,47 @@ class EvalArguments:
             evaluation goes on from there when it is called again.
     """
 
-    model: str = field(default="", metadata={"help": "Hub id, folder, or built-in model (figures/cold_start)."})
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of a model on the Hub."})
-    dataset_name: str = field(
-        default="figures", metadata={"help": "figures (drawn here), a file, a folder or a Hub id."}
+    model: str = option("", "Hub id, folder, or built-in model (figures/cold_start).")
+    model_revision: str = option("main", "Branch, tag or commit of a model on the Hub.")
+    benchmarks: list[str] | None = option(
+        None,
+        "Instead of a dataset: mathvista mathverse mathvision logicvista chartqa mmk12 r1_onevision hallusionbench "
+        "screenspot pets37 figures, one or several.",
     )
-    dataset_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of a dataset on the Hub."}
+    benchmarks_folder: str | None = option(
+        None, "Read the benchmarks from here (NAME.parquet or a folder NAME), not the Hub."
     )
-    benchmarks: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Instead of a dataset: mathvista mathverse mathvision logicvista chartqa mmk12 r1_onevision "
-            "hallusionbench screenspot pets37 figures, one or several."
-        },
+    dataset_split: str = option("test", "Split to evaluate on.")
+    num_rows: int | None = option(None, "Only the first so many rows; 600 for figures.")
+    num_samples: int = option(0, "Completions to sample per prompt, beside the greedy one.")
+    temperature: float = option(1.0, "Temperature of the samples.")
+    max_new_tokens: int | None = option(None, "Longest completion; 32 for figures and 2048 otherwise by default.")
+    batch_size: int = option(64, "Most completions generated at once.")
+    seed: int = option(0, "Seed of the samples.")
+    by: list[str] | None = option(None, "Columns to break the accuracy down by.")
+    coordinates: str = option(
+        "auto",
+        "Frame of the model's points and boxes; auto: its family's.",
+        choices=("auto", "pixels", "resized", "thousandths", "fractions", "percent"),
     )
-    benchmarks_folder: str | None = field(
-        default=None, metadata={"help": "Read the benchmarks from here (NAME.parquet or a folder NAME), not the Hub."}
+    min_pixels: int | None = option(None, "Enlarge smaller pictures to so many pixels.")
+    max_pixels: int | None = option(None, "Shrink larger pictures to so many pixels.")
+    dtype: str | None = option(None, "float32, bfloat16 or float16; chosen by device.")
+    trust_remote_code: bool = option(False, "Run code of the model's repository.")
+    use_cpu: bool = option(False, "Stay on the CPU where there is an accelerator.")
+    use_vllm: bool = option(False, "Generate by vLLM: pip install 'mmr1-trl[vllm]'.")
+    vllm_gpu_memory_utilization: float = option(0.9, "Share of the device's memory that vLLM takes.")
+    vllm_tensor_parallel_size: int = option(1, "Devices that vLLM spreads the model over.")
+    vllm_max_model_length: int | None = option(None, "Longest context of vLLM, in tokens.")
+    export: list[str] | None = option(
+        None, "Formats for re-scoring by a judge elsewhere: lmms_eval, vlmevalkit. Needs --output_dir."
     )
-    dataset_config: str | None = field(default=None, metadata={"help": "Configuration name of a Hub dataset."})
-    dataset_split: str = field(default="test", metadata={"help": "Split to evaluate on."})
-    num_rows: int | None = field(default=None, metadata={"help": "Only the first so many rows; 600 for figures."})
-    figures_families: list[str] | None = field(default=None, metadata={"help": "Kinds of questions of figures."})
-    figures_levels: list[int] | None = field(default=None, metadata={"help": "Difficulty levels of figures."})
-    figures_seed: int = field(default=0, metadata={"help": "Seed of the drawn pictures."})
-    datasets: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Several datasets together: names, or in YAML mappings with name, split, weight, columns, ..."
-        },
-    )
-    prompt_column: str | None = field(default=None, metadata={"help": "Column of the question, if not recognized."})
-    image_column: str | None = field(
-        default=None, metadata={"help": "Column of the pictures, if not recognized; none for text alone."}
-    )
-    answer_column: str | None = field(default=None, metadata={"help": "Column of the answer, if not recognized."})
-    options_column: str | None = field(default=None, metadata={"help": "Column of the choices of each question."})
-    image_root: str | None = field(default=None, metadata={"help": "Folder that relative image paths start from."})
-    prompt_style: str | None = field(
-        default=None,
-        metadata={"help": "figures, mssr, mmr1, ui_r1, visual_rft, boxed, mmr1_eval, plain: wording, answer form."},
-    )
-    num_samples: int = field(default=0, metadata={"help": "Completions to sample per prompt, beside the greedy one."})
-    temperature: float = field(default=1.0, metadata={"help": "Temperature of the samples."})
-    max_new_tokens: int | None = field(
-        default=None, metadata={"help": "Longest completion; 32 for figures and 2048 otherwise by default."}
-    )
-    batch_size: int = field(default=64, metadata={"help": "Most completions generated at once."})
-    seed: int = field(default=0, metadata={"help": "Seed of the samples."})
-    by: list[str] | None = field(default=None, metadata={"help": "Columns to break the accuracy down by."})
-    answer_index: str = field(
-        default="auto",
-        metadata={
-            "help": "Whether answers beside choices are the number of the right one; auto where a 0 or the number of "
-            "choices decides it.",
-            "choices": ["auto", "zero_based", "one_based", "off"],
-        },
-    )
-    answer_lists: str = field(
-        default="auto",
-        metadata={
-            "help": "Whether lists of answers are alternatives or parts of one; auto: alternatives in `..answers`.",
-            "choices": ["auto", "alternatives", "parts"],
-        },
-    )
-    box_format: str = field(
-        default="xyxy", metadata={"help": "How gold boxes are written.", "choices": ["xyxy", "xywh"]}
-    )
-    gold_coordinates: str = field(
-        default="auto",
-        metadata={
-            "help": "Frame of the gold boxes; auto: fractions where no number exceeds 1, else pixels.",
-            "choices": ["auto", "pixels", "thousandths", "fractions"],
-        },
-    )
-    coordinates: str = field(
-        default="auto",
-        metadata={
-            "help": "Frame of the model's points and boxes; auto: its family's.",
-            "choices": ["auto", "pixels", "resized", "thousandths", "fractions", "percent"],
-        },
-    )
-    min_pixels: int | None = field(default=None, metadata={"help": "Enlarge smaller pictures to so many pixels."})
-    max_pixels: int | None = field(default=None, metadata={"help": "Shrink larger pictures to so many pixels."})
-    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16 or float16; chosen by device."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Run code of the model's repository."})
-    use_cpu: bool = field(default=False, metadata={"help": "Stay on the CPU where there is an accelerator."})
-    use_vllm: bool = field(default=False, metadata={"help": "Generate by vLLM: pip install 'mmr1-trl[vllm]'."})
-    vllm_gpu_memory_utilization: float = field(
-        default=0.9, metadata={"help": "Share of the device's memory that vLLM takes."}
-    )
-    vllm_tensor_parallel_size: int = field(default=1, metadata={"help": "Devices that vLLM spreads the model over."})
-    vllm_max_model_length: int | None = field(default=None, metadata={"help": "Longest context of vLLM, in tokens."})
-    export: list[str] | None = field(
-        default=None,
-        metadata={"help": "Formats for re-scoring by a judge elsewhere: lmms_eval, vlmevalkit. Needs --output_dir."},
-    )
-    output_dir: str | None = field(
-        default=None, metadata={"help": "Where to write the summary, the predictions and a report."}
-    )
+    output_dir: str | None = option(None, "Where to write the summary, the predictions and a report.")
 
     def __post_init__(self) -> None:
         if not self.model:
             raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
-        self.dataset_name = _title(self)
+        super().__post_init__()
         if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
             raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
