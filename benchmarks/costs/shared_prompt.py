@@ -49,7 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "trained tower": {"frozen": False},
     "1024 tokens": {"tokens": 1024},
     "G = 16": {"group": 16, "per_device": 16},
-    "VAS": {"method": "vas"},
+    "VAS": {"method": "vas", "prompts": 2},  # one of the two is drawn by score
     "two-stage": {"method": "two-stage"},
     "two updates": {"window": 2, "prompts": 2},
     "two updates, group_coherent": {"window": 2, "prompts": 2, "coherent": True},
