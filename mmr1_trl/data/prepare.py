@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
 from mmr1_trl.data.answers.accepted import ANSWER_LISTS
 from mmr1_trl.data.answers.choices import ANSWER_INDICES, merge_lettered
-from mmr1_trl.data.checks.row_checks import only_clicks, report_bad_rows, require_tolerance
+from mmr1_trl.data.checks.row_checks import only_clicks, report_bad_rows
 from mmr1_trl.data.columns import ACCEPTED, ColumnMap, image_feature_columns, recognize_columns
 from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders
@@ -21,6 +21,7 @@ from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.row_reader import RowReader
 from mmr1_trl.data.turns import unfold
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.rewards.gold import require_tolerance
 from mmr1_trl.rewards.types import ANSWER_TYPES
 
 

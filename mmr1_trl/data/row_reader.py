@@ -17,7 +17,6 @@ from mmr1_trl.data.answers.choices import (
     read_choices,
     require_agreement,
 )
-from mmr1_trl.data.checks.row_checks import require_precision, require_tolerance
 from mmr1_trl.data.columns import ACCEPTED, BOX_NAMES, ColumnMap
 from mmr1_trl.data.pictures.images import image_size
 from mmr1_trl.data.places import Places
@@ -35,6 +34,7 @@ from mmr1_trl.data.questions import (
 from mmr1_trl.data.turns import read_turns
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.choices import option_letters
+from mmr1_trl.rewards.gold import require_precision, require_tolerance
 from mmr1_trl.rewards.grounding.locations import read_detections
 from mmr1_trl.rewards.types import ANSWER_TYPES, LOCATED_TYPES, infer_answer_type
 

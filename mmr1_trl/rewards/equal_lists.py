@@ -13,17 +13,19 @@ from mmr1_trl.rewards.values.words import read_nothing
 
 
 _SET_LEAD = re.compile(
-    r"\A(?:the )?(?:solutions?|roots?|zeros?)(?: set)? (?:is|are) ?:? ?|\A[A-Za-z]\s?\\in\s?(?=\\?\{)", re.IGNORECASE
+    r"\A(?:the )?(?:solutions?|roots?|zeros?)(?: set)?(?: of [a-z]{1,12})? (?:is|are) ?:? ?", re.IGNORECASE
 )
+_MEMBER_OF = re.compile(r"\A[A-Za-z]\s?\\in\s?(?=\\?\{)")
+
+
+def unnamed_set(text: str) -> str:
+    r"""A cleaned set without what it is said of: `x \in \{1, 2\}`, "the solutions are 1 and 2"."""
+    return _MEMBER_OF.sub("", _SET_LEAD.sub("", text))
 
 
 def _elements(text: str) -> list[str] | None:
     """The elements of a list or set, without its brackets and its name; `None` for an equation that is no list."""
-    text = clean(text)
-    text = re.sub(
-        r"\A(?:the )?(?:solutions?|roots?|zeros?)(?: set)?(?: of [a-z]{1,12})? (?:is|are) ?:? ?", "", text, flags=re.I
-    )
-    text = re.sub(r"\A[A-Za-z]\s?\\in\s?(?=\\?\{)", "", text)
+    text = unnamed_set(clean(text))
     parts = split_list(text)
     if len(parts) == 1:
         statement = read_statement(text)
@@ -146,7 +148,7 @@ def _distinct(text: str) -> list[str]:
     return elements
 
 
-_INFINITE = re.compile(r"([+-]?)\s?(?:\\infty|infinity|inf|oo)", re.IGNORECASE)
+_INFINITE = re.compile(r"([+-]?)\s?(?:\\infty|inf|oo)", re.IGNORECASE)
 
 
 def same_interval(question: Question, answer: str, math_equal: MathEqual) -> bool:

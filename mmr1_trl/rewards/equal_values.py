@@ -176,7 +176,6 @@ def _expressions(text: str, quantity: Quantity | None) -> tuple[list[str], str]:
     return [number], "" if is_percent(quantity.unit) else quantity.unit
 
 
-_ONE = Fraction(1)
 _RATIO_SEPARATOR = re.compile(r"(?<!\s)\s*+(?::|\bto\b)\s*+")
 
 

@@ -1,13 +1,13 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Accuracy, format and class-label rewards, and penalties on repetition and length, in TRL's signature."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.rewards.extraction import completion_text, extract_answer, whole_reply
-from mmr1_trl.rewards.gold import Question
+from mmr1_trl.rewards.gold import Question, gold_text
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import check_gold, row_question
 from mmr1_trl.rewards.values.words import normalize_label
@@ -24,19 +24,26 @@ _NOT_COMPARED = ("no answer", "too long", "unreadable")
 
 
 @lru_cache(maxsize=65_536)
-def _question(
-    gold: str | None,
-    answer_type: str | None,
-    options: tuple[str, ...] | None,
-    tolerance: float | None,
-    precision: float | None,
-    accepted: tuple[str, ...],
-    *place: Any,
-) -> Question | None:
-    if gold is None or check_gold(gold, answer_type, options):
+def _question(gold: str | None, *cells: Any) -> Question | None:
+    row = dict(zip(_QUESTION_COLUMNS, (gold, *cells), strict=True))
+    if gold is None or check_gold(gold, row["answer_type"], row["options"]):
         return None
-    values = (gold, answer_type, options, tolerance, precision, accepted, *place)
-    return row_question(dict(zip(_QUESTION_COLUMNS, values, strict=True)))
+    return row_question(row)
+
+
+def cells_of(number: int, *columns: Any) -> Iterator[tuple[Any, ...]]:
+    """
+    Yield the cells of each row in a form that can be hashed. Those of a missing column are empty, and a text stands
+    for a column of the same in all rows.
+    """
+    spread = [[column] * number if column is None or isinstance(column, str) else column for column in columns]
+    return zip(*(map(_cell, column) for column in spread), strict=True)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping | list | tuple):
+        return tuple(map(_cell, value))
+    return None if isinstance(value, float) and value != value else value
 
 
 def whole_replies(completions: Completions, generation_prompt: Sequence[str] | None) -> list[str]:
@@ -110,15 +117,9 @@ def accuracy_reward(
     """
     completions = whole_replies(completions, generation_prompt)
     number = len(completions)
-    empty: list[None] = [None] * number
-    written = [coordinates] * number if isinstance(coordinates, str) else coordinates
-    sizes = [[None if size is None else tuple(size) for size in column or empty] for column in (image_size, seen_size)]
-    accepted = [tuple(answers or ()) for answers in accepted_answers or empty]
-    columns = [column or empty for column in (answer_type, options, tolerance, precision, accepted, written)]
-    questions = [
-        _question(None if gold is None else str(gold), kind, tuple(choices or ()), *rest)
-        for gold, kind, choices, *rest in zip(solution, *columns, *sizes, strict=True)
-    ]
+    columns = (answer_type, options, tolerance, precision, accepted_answers, coordinates, image_size, seen_size)
+    golds = list(map(gold_text, solution))
+    questions = [_question(*cells) for cells in cells_of(number, golds, *columns)]
     kept = [index for index, question in enumerate(questions) if question is not None]
     scores = score_answers([completions[i] for i in kept], [q for q in questions if q is not None])
     by_row = dict(zip(kept, scores))
@@ -133,9 +134,7 @@ def accuracy_reward(
             log_metric("rewards/timeout_frac", timeouts / len(scores))
             log_metric("rewards/unparsed_frac", sum(s.reason in _NOT_COMPARED for s in scores) / len(scores))
         names = _style_names(prompt_style, number)
-        formatted = [
-            by_row[i].correct for i in kept if get_prompt_style(names[i]).is_formatted(completion_text(completions[i]))
-        ]
+        formatted = [by_row[i].correct for i in kept if get_prompt_style(names[i]).is_formatted(completions[i])]
         if formatted:
             log_metric("rewards/accuracy_given_format", sum(formatted) / len(formatted))
         if clean_solution is not None:
@@ -193,13 +192,13 @@ def class_label_reward(
             every class.
 
     Returns:
-        `list[float | None]`: Rewards.
+        `list[float | None]`: Rewards; `None` where there is no gold.
     """
     rewards: list[float | None] = []
-    for completion, gold in zip(completions, solution, strict=True):
-        right, given = normalize_label(gold), normalize_label(extract_answer(completion_text(completion)) or "")
+    for completion, gold in zip(completions, map(gold_text, solution), strict=True):
+        right, given = normalize_label(gold or ""), normalize_label(extract_answer(completion_text(completion)) or "")
         same = right == given or (match == "substring" and (right in given or given in right))
-        rewards.append(float(bool(right and given) and same))
+        rewards.append(float(bool(right and given) and same) if right else None)
     return rewards
 
 

@@ -97,6 +97,7 @@ _LEAD_IN = re.compile(
     r"|\A(?:(?:正确|最终|最后)?(?:的)?(?:答案|结果))\s?(?:应?该?[是为]|:)\s?:?\s?",
     re.IGNORECASE,
 )
+_INFINITY = re.compile(r"(?<![A-Za-z\\])(?:positive |plus )?infinity(?![A-Za-z])", re.IGNORECASE)
 _WORD_LIST = re.compile(r"(?<=[)\]}])\s?(and|or)\s?(?=[(\[{\\])")
 _QUOTES = "`\"'\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011"
 _STOPS = ".;,"
@@ -126,7 +127,8 @@ def clean(text: str) -> str:
     text = _DEGREE.sub("°", text).replace(" °", "°").replace("°", "° ")
     for _ in range(3):  # \text inside \mathbf and the like; deeper nesting is nobody's answer
         text = _WRAPPERS.sub(r" \1 ", text)
-    text = re.sub(r"\s+", " ", _WORD_LIST.sub(r" \1 ", text))
+    text = _INFINITY.sub(r"\\infty ", _WORD_LIST.sub(r" \1 ", text))
+    text = re.sub(r"\s+", " ", text)
     return _strip_marks(_LEAD_IN.sub("", _strip_marks(text)))
 
 

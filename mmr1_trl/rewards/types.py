@@ -4,16 +4,15 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import isnan
 from typing import Any, NamedTuple
 
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.rewards import comparison
 from mmr1_trl.rewards.choices import option_letters
-from mmr1_trl.rewards.equal_lists import same_interval, same_list, same_set, unnamed_point
+from mmr1_trl.rewards.equal_lists import same_interval, same_list, same_set, unnamed_point, unnamed_set
 from mmr1_trl.rewards.equal_values import same_ratio, same_value
 from mmr1_trl.rewards.extraction import unwrap_gold
-from mmr1_trl.rewards.gold import MathEqual, Question
+from mmr1_trl.rewards.gold import MathEqual, Question, require_precision, require_tolerance
 from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS, Frame, frame_of
 from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.notation import clean, looks_like_math, split_list, strip_brackets
@@ -95,11 +94,10 @@ def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
 
 _LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*", re.DOTALL)
 _LETTERS = re.compile(r"\(?[A-J]\)?(?:(?:\s?(?:[,;&]|and\b)\s?)\(?[A-J]\)?)+")
+_DATE = re.compile(r"\d{1,2}([-./])\d{1,2}\1\d{4}|\d{4}([-./])\d{1,2}\2\d{1,2}")  # 2024-01-05 is no difference
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
 # Without one of these, round brackets are points and pairs.
-_INTERVAL_SIGN = re.compile(
-    r"[<>\[\]]|\\(?:[lg][et]|ne|infty|cup|in|mathbb)(?![A-Za-z])|infinity|\breal", re.IGNORECASE
-)
+_INTERVAL_SIGN = re.compile(r"[<>\[\]]|\\(?:[lg][et]|ne|infty|cup|in|mathbb)(?![A-Za-z])|\breal", re.IGNORECASE)
 _COORDINATES = re.compile(r"\[\s?-?[\d.]+(?:\s?,\s?-?[\d.]+){3}\s?\]")
 
 
@@ -135,9 +133,9 @@ def infer_answer_type(gold: str, options: Sequence[str] | None = None) -> str:
         return "number"
     if _COORDINATES.fullmatch(text):
         return "box"
-    if _MONTH.search(text) and re.search(r"\d", text):
+    if _DATE.fullmatch(text) or (_MONTH.search(text) and re.search(r"\d", text)):
         return "text"
-    value = unnamed_point(statement.value)[1] if statement and statement.value else text
+    value = unnamed_set(unnamed_point(statement.value)[1] if statement and statement.value else text)
     inner, brackets = strip_brackets(value)
     parts = split_list(inner)
     if ":" in value and looks_like_math(value) and "\\" not in value.replace("\\sqrt", "").replace("\\frac", ""):
@@ -187,7 +185,10 @@ def make_question(
             f"Known types: {', '.join(ANSWER_TYPES)}."
         )
     # Tolerance and precision come from float columns, where an empty cell may be NaN.
-    tolerance, precision = (None if number is None or isnan(number) else number for number in (tolerance, precision))
+    tolerance, precision = (None if number != number else number for number in (tolerance, precision))
+    if answer_type not in LOCATED_TYPES:  # of a point it is in pixels
+        require_tolerance(tolerance)
+    require_precision(precision)
     digits = None if precision is None else int(precision)
     others_type = None if answer_type == inferred else answer_type
     rest = (options, tolerance, precision, frame)

@@ -26,6 +26,7 @@ from sympy import Basic, Equality, Expr, Float, I, Product, Rational, Sum, simpl
 from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS
 from mmr1_trl.rewards.types import is_equal
+from mmr1_trl.rewards.values.quantities import is_close
 
 
 _MAX_LATEX_CHARS = 500
@@ -72,9 +73,7 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     numbers = _number(right), _number(given)
     if numbers[0] is None or numbers[1] is None:
         return False
-    if tolerance is not None and abs(numbers[1] - numbers[0]) <= Fraction(str(tolerance)) * abs(numbers[0]):
-        return True
-    return precision is not None and round(numbers[0], precision) == round(numbers[1], precision)
+    return is_close(numbers[0], numbers[1], tolerance, precision)
 
 
 def _parse(text: str) -> list[Any]:

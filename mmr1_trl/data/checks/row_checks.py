@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What makes a row unusable, whatever else is in it, and how that is reported."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -20,39 +19,10 @@ from mmr1_trl.models.processing import tokenizer_of
 
 logger = logging.get_logger(__name__)
 
-MAX_PRECISION = 100  # decimals
 _CLICKS = {"click", "left_click", "tap"}
 # Tags that the prompt styles ask for: text, even to a tokenizer that marks them as special.
 _TAGS = {"<think>", "</think>", "<answer>", "</answer>"}
 _TEXT_COLUMNS = ("prompt", "solution", "options", "messages", "completion")
-
-
-def require_tolerance(value: Any) -> None:
-    """
-    Refuse a tolerance that is no relative error ([`BadInputError`]); `None` stands for an exact answer.
-
-    Args:
-        value (`float`, *optional*):
-            From a column `tolerance`, or an option.
-    """
-    if value is not None and not (_is_number(value) and 0 <= value <= 1):
-        raise BadInputError(f"tolerance={value!r:.60} is no relative error between 0 and 1, such as 0.05")
-
-
-def require_precision(value: Any) -> None:
-    """
-    Refuse a precision that is no number of decimals ([`BadInputError`]); `None` stands for an exact answer.
-
-    Args:
-        value (`float`, *optional*):
-            From a column `precision`.
-    """
-    if value is not None and not (_is_number(value) and 0 <= value <= MAX_PRECISION and value == int(value)):
-        raise BadInputError(f"precision={value!r:.60} is no number of decimals, such as 2 (at most {MAX_PRECISION})")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def report_bad_rows(bad: dict[int, str], num_rows: int, on_bad_row: str | None) -> None:

@@ -107,7 +107,9 @@ def frame_of(
     coordinates: str | None = None, image_size: Sequence[int] | None = None, seen_size: Sequence[int] | None = None
 ) -> Frame:
     """Build a [`Frame`] of the cells of a row, which may be empty."""
-    stored, seen = (None if size is None else (int(size[0]), int(size[1])) for size in (image_size, seen_size))
+    stored, seen = (
+        None if not size or None in size else (int(size[0]), int(size[1])) for size in (image_size, seen_size)
+    )
     return Frame(coordinates or "pixels", stored, seen)
 
 

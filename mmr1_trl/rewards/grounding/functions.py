@@ -6,8 +6,8 @@ from typing import Any
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.extraction import completion_text, located_text
-from mmr1_trl.rewards.functions import Completions
-from mmr1_trl.rewards.grounding.boxes import box_iou, frame_of, mean_precision, point_in_box, visual_rft_score
+from mmr1_trl.rewards.functions import Completions, cells_of
+from mmr1_trl.rewards.grounding.boxes import Frame, box_iou, frame_of, mean_precision, point_in_box, visual_rft_score
 from mmr1_trl.rewards.grounding.locations import locate, read_detections, read_gold
 
 
@@ -17,13 +17,11 @@ Coordinates = str | Sequence[str | None] | None
 
 def _replies(
     completions: Completions, solution: Sequence[str], coordinates: Coordinates, image_size: Sizes, seen_size: Sizes
-) -> Iterator[tuple[str, str, tuple[Any, Any, Any]]]:
-    """Yield the text to read, the gold, and what makes the frame of every completion."""
-    empty: list[Any] = [None] * len(completions)
-    written = [coordinates] * len(completions) if isinstance(coordinates, str) else coordinates or empty
-    cells = zip(written, image_size or empty, seen_size or empty, strict=True)
-    for completion, gold, cell in zip(completions, solution, cells, strict=True):
-        yield located_text(completion_text(completion)), str(gold), cell
+) -> Iterator[tuple[str, str, Frame]]:
+    """Yield the text to read, the gold, and the frame of every completion."""
+    cells = cells_of(len(completions), coordinates, image_size, seen_size)
+    for completion, gold, place in zip(completions, solution, cells, strict=True):
+        yield located_text(completion_text(completion)), str(gold), frame_of(*place)
 
 
 def point_in_box_reward(
@@ -55,9 +53,8 @@ def point_in_box_reward(
         `list[float | None]`: Rewards; `None` where the gold is no box with an area.
     """
     rewards: list[float | None] = []
-    for text, gold, cells in _replies(completions, solution, coordinates, image_size, seen_size):
-        box, frame = read_gold(gold) or (), frame_of(*cells)
-        given = locate(text, "point")
+    for text, gold, frame in _replies(completions, solution, coordinates, image_size, seen_size):
+        box, given = read_gold(gold) or (), locate(text, "point")
         point = frame.place_point(given) if given else None
         rewards.append(float(point is not None and point_in_box(point, box)) if len(box) == 4 else None)
     return rewards
@@ -76,9 +73,8 @@ def iou_reward(
     [`point_in_box_reward`]; of a predicted box the part inside the picture counts).
     """
     rewards: list[float | None] = []
-    for text, gold, cells in _replies(completions, solution, coordinates, image_size, seen_size):
-        right, frame = read_gold(gold) or (), frame_of(*cells)
-        given = locate(text, "box")
+    for text, gold, frame in _replies(completions, solution, coordinates, image_size, seen_size):
+        right, given = read_gold(gold) or (), locate(text, "box")
         box = frame.place_box(given) if given else None
         rewards.append((box_iou(right, box) if box else 0.0) if len(right) == 4 else None)
     return rewards
@@ -115,8 +111,8 @@ def detection_reward(
         raise BadInputError(f"Unknown detection rule {rule!r}: use 'average_precision' or 'visual_rft'.")
     score = mean_precision if rule == "average_precision" else visual_rft_score
     rewards: list[float | None] = []
-    for text, gold, cells in _replies(completions, solution, coordinates, image_size, seen_size):
-        right, given, frame = read_detections(gold), read_detections(text), frame_of(*cells)
+    for text, gold, frame in _replies(completions, solution, coordinates, image_size, seen_size):
+        right, given = read_detections(gold), read_detections(text)
         if right is None:
             rewards.append(None)
         else:

@@ -66,7 +66,6 @@ dB | dB decibel =1
 _LONGEST_UNIT = 40  # of one behind an expression, so that no search runs over a long text
 Unit = tuple[Fraction, tuple[tuple[str, int], ...]]  # size, and the dimensions with their powers
 GENERIC = frozenset("unit 个 个单位 单位 piece item".split())  # count nothing in particular
-PERCENT = ("percent",)
 
 
 def _dimension(formula: str) -> Counter[str]:

@@ -14,6 +14,7 @@ _YES_NO = {"yes": True, "true": True, "correct": True, "no": False, "false": Fal
 _YES_NO |= dict.fromkeys(("是", "对", "正确", "是的"), True)
 _YES_NO |= dict.fromkeys(("否", "不是", "错", "错误", "不对"), False)
 _UNSURE = frozenset("maybe perhaps possibly probably unsure unclear or wrong".split())
+_NO_ANSWER = frozenset("answer clue clues data idea image information one picture way".split())  # "no idea"
 _SHORT = 3
 
 
@@ -24,6 +25,8 @@ def read_yes_no(text: str) -> bool | None:
         return _YES_NO[text]
     words = re.findall(r"[a-z]+", text.lower())
     if not words or words[0] not in _YES_NO or _UNSURE.intersection(words):
+        return None
+    if words[0] == "no" and _NO_ANSWER.intersection(words[1:2]):
         return None
     if {"yes", "no"} <= set(words) or {"true", "false"} <= set(words) or {"correct", "incorrect"} <= set(words):
         return None

@@ -91,6 +91,10 @@ def test_extraction_rule(text, expected):
         ("red car", "text"),
         ("[1, 2, 3, 4]", "box"),
         ("May 5, 2020", "text"),
+        ("2024-01-05", "text"),
+        ("01/05/2024", "text"),
+        (r"x \in \{1, 2\}", "set"),
+        ("infinity", "latex"),
     ],
 )
 def test_answer_type_is_inferred_from_the_gold(gold, expected):
@@ -100,6 +104,33 @@ def test_answer_type_is_inferred_from_the_gold(gold, expected):
 def test_option_text_as_gold_is_multiple_choice():
     assert infer_answer_type("blue", ["red", "blue"]) == "multiple_choice"
     assert score_answer(r"\boxed{B}", "blue", options=["red", "blue"]).correct == 1.0
+
+
+# One answer a line, in the notations that datasets and models have.
+EQUAL = [
+    ["1/2", "0.5", ".5", r"\frac{1}{2}", r"\frac12", "½", "50%", "１／２", "+0.5", "1/2."],
+    ["1000", "1,000", "1 000", "1{,}000", "10^3", "1e3", r"1\,000", r"1.0\times10^3", "one thousand"],
+    ["-3", "\u22123", "- 3", "(-3)", "minus 3", r"\text{-}3"],
+    [r"\sqrt{2}", "√2", "sqrt(2)", "2^{1/2}", r"$\sqrt2$"],
+    ["(1,2)", "(1, 2)", r"\left(1,2\right)", "（1，2）"],
+    [r"\{1,2\}", "1, 2", "2 and 1", "x=1 or x=2", r"x \in \{1,2\}"],
+    ["[1,2)", "1 ≤ x < 2", r"2>x\ge1", r"x\in[1,2)", r"\{x|1\le x<2\}"],
+    [r"(-\infty,3]", "x<=3", r"3\ge x", "(-infinity, 3]"],
+    [r"\infty", "∞", "infinity", "+infinity", "positive infinity"],
+    ["30°", r"30^\circ", "30 degrees", r"30^{\circ}"],
+    ["$5", r"\$5", "5 dollars", "US$5", "five dollars"],
+    ["x^2+1", "x²+1", "1+x^2", "x**2+1"],
+    [r"1\frac{1}{2}", "1 1/2", "3/2", "1.5", "1½"],
+    ["0.00035", "3.5e-4", r"3.5\times 10^{-4}", "3.5×10⁻⁴"],
+    ["12 h 30 min", "12.5 h", "750 minutes"],
+    ["2024-01-05", "January 5, 2024", "5 January 2024", "2024/01/05"],
+]
+
+
+def test_equal_answers_are_equal_in_every_notation_and_both_ways():
+    pairs = [(gold, answer) for group in EQUAL for gold in group for answer in group if gold != answer]
+    scores = score_answers([f"<answer>{answer}</answer>" for _, answer in pairs], [make_question(g) for g, _ in pairs])
+    assert [pair for pair, score in zip(pairs, scores) if not score.correct] == []
 
 
 INTERVALS = ["(2,3)", "[2,3]", "(2,3]", "[2,3)"]

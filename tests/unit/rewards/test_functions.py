@@ -57,6 +57,27 @@ def test_accuracy_reads_the_columns_of_the_dataset():
     ) == [1.0, 1.0, 1.0, 0.0]
 
 
+NAN = float("nan")
+
+
+def test_empty_and_foreign_cells_are_no_answers():
+    for gold in (None, NAN, "", " ", ["3"], {"answer": 3}, b"3"):
+        assert rewards.accuracy_reward([GOOD % 3], [gold]) == [None]
+        assert rewards.class_label_reward([GOOD % 3], [gold]) == [None]
+    empty = {name: [NAN] for name in ("answer_type", "options", "tolerance", "precision", "accepted_answers")}
+    assert rewards.accuracy_reward([GOOD % 3], ["3"], **empty, image_size=[[None, None]]) == [1.0]
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [("tolerance", (-0.1, 1.5, "0.05", True, float("inf"))), ("precision", (-1, 0.05, 10**9, "2", float("inf")))],
+)
+def test_a_tolerance_that_is_none_is_named(name, values):
+    for value in values:
+        with pytest.raises(BadInputError, match=name):
+            rewards.accuracy_reward([GOOD % "10.2"], ["10"], **{name: [value]})
+
+
 def test_accuracy_logs_what_happened():
     log = Log()
     completions = [GOOD % 5, GOOD % 6, r"\boxed{5}", "<think>5", GOOD % "9^{9^{9^{9}}}", GOOD % 1]
