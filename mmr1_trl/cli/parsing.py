@@ -24,7 +24,7 @@ from mmr1_trl.cli.launch import HUB_TOKEN
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.upstream_options import UPSTREAM, without_upstream
 from mmr1_trl.errors import BadInputError, did_you_mean
-from mmr1_trl.trainers.gone_options import GONE, without_gone
+from mmr1_trl.trainers.checkpoints.gone_options import GONE, without_gone
 
 
 FILES = ("deepspeed", "fsdp_config", "accelerator_config")  # options that take a JSON object or the path of one

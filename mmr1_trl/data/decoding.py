@@ -9,6 +9,7 @@ from typing import Any
 import PIL.Image
 from datasets import Dataset
 from transformers.utils import logging
+from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.pictures.images import IMAGE_COLUMNS, BadImageError, fit_pixels, open_image, require_shape
 from mmr1_trl.errors import BadInputError
@@ -163,3 +164,9 @@ class RowDecoder:
                 if instead not in records and instead not in todo:
                     todo.append(instead)
         return [replaced[row] for row in rows], [dict(records[replaced[row]]) for row in rows]
+
+
+def as_conversation(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the prompt of a decoded row as messages with its pictures in them."""
+    images = record.get("images") or ([record["image"]] if record.get("image") is not None else [])
+    return prepare_multimodal_messages(record["prompt"], images=images)

@@ -11,29 +11,28 @@ The wrapped names are pinned by `tests/contract/test_vllm_seams.py`, which fails
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig
+from transformers import GenerationConfig, PreTrainedConfig
 
 from mmr1_trl.engines.checks import check_engine, first_line, why_it_does_not_start
 from mmr1_trl.engines.picture_tokens import one_token_per_picture, placeholder_ids, without_placeholders
 from mmr1_trl.errors import BadInputError, TrainingStopped
 
 
-def suppress_placeholders(trainer: Any) -> None:
+def suppress_placeholders(generation: GenerationConfig, options: dict[str, Any], config: PreTrainedConfig) -> None:
     """
     Keep the picture and the video token out of what transformers samples; TRL does so for the picture token alone.
 
     Args:
-        trainer ([`~trl.GRPOTrainer`]):
-            One that samples by transformers.
+        generation ([`~transformers.GenerationConfig`]), options (`dict`):
+            TRL's two places for how it samples in training and in evaluation; both are changed.
+        config ([`~transformers.PreTrainedConfig`]):
+            Of the model.
     """
-    own = trainer.generation_config.suppress_tokens or []
-    tokens = list(dict.fromkeys([*own, *placeholder_ids(trainer.model.config)])) or None
-    trainer.generation_config.suppress_tokens = trainer.generation_kwargs["suppress_tokens"] = tokens
+    tokens = list(dict.fromkeys([*(generation.suppress_tokens or []), *placeholder_ids(config)])) or None
+    generation.suppress_tokens = options["suppress_tokens"] = tokens
 
 
 class TrainingEngine:
@@ -168,28 +167,3 @@ def starting(args: Any, model: Any) -> Iterator[None]:
         if "_init_vllm" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
             raise
         raise BadInputError(why_it_does_not_start(error, args.vllm_mode == "server")) from error
-
-
-def connect(trainer: Any, last_checkpoint: Callable[[Path], str]) -> TrainingEngine | None:
-    """
-    Tell what a trainer samples with, vLLM or transformers, what TRL does not.
-
-    Args:
-        trainer ([`~trl.GRPOTrainer`]):
-            After its `__init__`, with a config that has `freeze_vision_tower` and `freeze_merger`.
-        last_checkpoint (`Callable[[Path], str]`):
-            Says which checkpoint of a run's folder can be resumed.
-
-    Returns:
-        [`TrainingEngine`] or `None`: `None` without vLLM.
-    """
-    args = trainer.args
-    if not trainer.use_vllm:
-        suppress_placeholders(trainer)
-        return None
-    return TrainingEngine(
-        trainer.vllm_generation,
-        trainer.model.config,
-        pictures_change=not (args.freeze_vision_tower and args.freeze_merger),
-        last_checkpoint=partial(last_checkpoint, Path(str(args.output_dir))),
-    )

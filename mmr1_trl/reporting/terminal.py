@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.trainer_callback import CallbackHandler
 
 
 ACCURACY = "rewards/accuracy_reward/mean"
@@ -78,12 +79,12 @@ class TrainingTable(TrainerCallback):
             self.console.print(table)
 
 
-def use_table(trainer: Trainer) -> None:
-    """Let a trainer write a [`TrainingTable`] where transformers would print dictionaries."""
-    shown = [trainer.pop_callback(kind) for kind in (ProgressCallback, PrinterCallback, DEFAULT_PROGRESS_CALLBACK)]
+def use_table(callbacks: CallbackHandler) -> None:
+    """Write a [`TrainingTable`] where transformers would print dictionaries, in a training with these callbacks."""
+    shown = [callbacks.pop_callback(kind) for kind in (ProgressCallback, PrinterCallback, DEFAULT_PROGRESS_CALLBACK)]
     if isinstance(shown[0], ProgressCallback):  # else there is no bar, or a notebook's table of the loss
-        trainer.add_callback(Bar)
-    trainer.add_callback(TrainingTable)
+        callbacks.add_callback(Bar)
+    callbacks.add_callback(TrainingTable)
 
 
 def gain(log_history: Sequence[Mapping[str, Any]]) -> str:

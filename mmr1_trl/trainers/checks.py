@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from transformers import TrainerState
+from transformers import PreTrainedConfig, TrainerState
 
 from mmr1_trl.data.answers.noise import apply_label_noise
 from mmr1_trl.data.checks.row_checks import check_rows
@@ -29,8 +29,8 @@ from mmr1_trl.trainers.baselines import BASELINES, SINGLES
 from mmr1_trl.trainers.budget import check_batch_sizes, check_enough_rows
 from mmr1_trl.trainers.captured import MEANS
 from mmr1_trl.trainers.checkpoints.best import check_metric
+from mmr1_trl.trainers.checkpoints.gone_options import GONE
 from mmr1_trl.trainers.entropy import NEGATIVES
-from mmr1_trl.trainers.gone_options import GONE
 from mmr1_trl.trainers.samplers import SAMPLERS
 
 
@@ -269,19 +269,18 @@ def _check_sampling(args: Any) -> None:
         )
 
 
-def check_experts(trainer: Any) -> None:
+def check_experts(config: PreTrainedConfig) -> None:
     """
-    Refuse a mixture of experts whose load TRL cannot balance.
+    Refuse a mixture of experts whose load TRL is to balance and cannot.
 
     Args:
-        trainer ([`~trl.GRPOTrainer`]):
-            Whose model is built.
+        config ([`~transformers.PreTrainedConfig`]):
+            Of the text part.
 
     Raises:
         [`BadInputError`]: With how to train without that part of the loss.
     """
-    config = trainer.accelerator.unwrap_model(trainer.model).config.get_text_config()
-    if trainer.aux_loss_enabled and getattr(config, "num_experts", None) is None:
+    if getattr(config, "num_experts", None) is None:
         raise BadInputError(
             f"TRL adds a loss that spreads tokens over experts, and does not find the number of experts of "
             f"{config.model_type} (num_experts). Train without it: router_aux_loss_coef=0."

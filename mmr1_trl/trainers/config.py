@@ -9,8 +9,8 @@ from trl import GRPOConfig
 
 from mmr1_trl.trainers.baselines import SINGLES
 from mmr1_trl.trainers.checkpoints.best import choose_metric
+from mmr1_trl.trainers.checkpoints.gone_options import refuse_gone
 from mmr1_trl.trainers.checks import check_after, check_before
-from mmr1_trl.trainers.gone_options import refuse_gone
 
 
 class _SingleGeneration(int):

@@ -56,6 +56,25 @@ class MSSRTrainer(RLVRTrainer):
             Configuration of the run.
         model, reward_funcs, train_dataset, eval_dataset, processing_class, **kwargs:
             As in [`RLVRTrainer`].
+
+    Example:
+
+    ```python
+    from mmr1_trl import MSSRConfig, MSSRTrainer
+    from mmr1_trl.data.figures import load_figures
+    from mmr1_trl.models import build_tiny_vlm
+    from mmr1_trl.rewards import accuracy_reward
+
+    model, processor = build_tiny_vlm()
+    trainer = MSSRTrainer(
+        model=model,
+        reward_funcs=accuracy_reward,
+        args=MSSRConfig(output_dir="runs/mssr", tracker_forgetting="fixed", beta=0.0),
+        train_dataset=load_figures(num_rows=512),
+        processing_class=processor,
+    )
+    trainer.train()
+    ```
     """
 
     _tag_names = METHODS["mssr"].tags

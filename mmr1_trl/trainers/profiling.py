@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
+from accelerate import PartialState
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from transformers import TrainerCallback
 from trl.extras import profiling
@@ -30,6 +31,15 @@ TRL_PARTS = {
     "_prepare_inputs": "batches",
     "compute_loss": "loss",
 }
+# What is timed beside that: whose method, its name, and the part it belongs to.
+PLACES = (
+    ("reader", "read", "data"),
+    ("baseline", "prepare", "scoring"), ("baseline", "advantages", "scoring"), ("baseline", "finish", "scoring"),
+    ("sampler", "next_batch", "scoring"), ("sampler", "observe", "scoring"),
+    ("processor class", "__call__", "pre-processing"), ("processor class", "apply_chat_template", "pre-processing"),
+    ("accelerator", "backward", "backward"), ("accelerator", "clip_grad_norm_", "optimizer"),
+    ("trainer", "log", "logging"),
+)  # fmt: skip
 FORWARD = "_get_per_token_logps_and_entropies"
 COLLECTIVES = ("all_gather", "all_gather_into_tensor", "all_reduce", "broadcast", "barrier", "reduce_scatter_tensor")
 OTHER = "other"
@@ -133,26 +143,35 @@ class StepProfile(TrainerCallback):
     Measures the steps of a trainer.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            A trainer that has not started.
+        owners (`dict[str, Any]`):
+            What `PLACES` names.
+        models (`Sequence[torch.nn.Module]`):
+            Models whose vision towers are timed.
+        tokens (`Callable[[], tuple[int, int]]`):
+            Says how many tokens the language model was asked for and computed so far.
         warm_up (`int`):
             Optimizer steps that are not counted.
     """
 
-    def __init__(self, trainer: Any, warm_up: int) -> None:
-        self.trainer = trainer
+    def __init__(
+        self,
+        owners: dict[str, Any],
+        models: Sequence[torch.nn.Module],
+        tokens: Callable[[], tuple[int, int]],
+        warm_up: int,
+    ) -> None:
+        self.owners, self.models, self.tokens = owners, models, tokens
         self.warm_up = warm_up
         self.timer = StepTimer(peak_memory)
         self.steps: list[dict[str, Any]] = []  # of each step: wall time, and seconds, calls and peaks by part
         self._begun = 0.0
-        self._tokens = (0, 0)  # asked for and computed before the measured steps
-        trainer.add_callback(self)
+        self._tokens = (0, 0)  # before the measured steps
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.timer.settle()
         now = time.perf_counter()
         if state.global_step == self.warm_up:
-            self._tokens = self.trainer.sharing.asked, self.trainer.sharing.computed
+            self._tokens = self.tokens()
         if state.global_step > self.warm_up:
             timer = self.timer
             self.steps.append(
@@ -170,35 +189,18 @@ class StepProfile(TrainerCallback):
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Put the clocks in their places, and take them away again."""
-        trainer, timed = self.trainer, self.timer.timed
+        places = [(self.owners[owner], name, part) for owner, name, part in PLACES]
+        if PartialState().num_processes > 1:
+            places += [(torch.distributed, name, "waiting") for name in COLLECTIVES]
         with ExitStack() as stack:
-
-            def put(owner: Any, name: str, part: str) -> None:
-                stack.enter_context(patch.object(owner, name, timed(part, getattr(owner, name))))
-
             stack.enter_context(self._clocks_of_trl())
-            put(trainer.reader, "read", "data")
-            for part, names in (
-                (trainer.baseline, ("prepare", "advantages", "finish")),
-                (trainer.sampler, ("next_batch", "observe")),
-            ):
-                for name in names:
-                    put(part, name, "scoring")
-            processor = type(trainer.processing_class)
-            put(processor, "__call__", "pre-processing")
-            put(processor, "apply_chat_template", "pre-processing")
-            put(trainer.accelerator, "backward", "backward")
-            put(trainer.accelerator, "clip_grad_norm_", "optimizer")
-            put(trainer, "log", "logging")
-            if trainer.accelerator.num_processes > 1:
-                for name in COLLECTIVES:
-                    put(torch.distributed, name, "waiting")
+            for owner, name, part in places:
+                stack.enter_context(patch.object(owner, name, self.timer.timed(part, getattr(owner, name))))
             hooks: list[Any] = [
                 register_optimizer_step_pre_hook(lambda *_: self.timer.enter("optimizer")),
                 register_optimizer_step_post_hook(lambda *_: self.timer.leave()),
             ]
-            models = [trainer.model, *([trainer.ref_model] if trainer.ref_model is not None else [])]
-            for tower in (tower for model in models for tower in vision_towers(model)):
+            for tower in (tower for model in self.models for tower in vision_towers(model)):
                 hooks.append(tower.register_forward_pre_hook(lambda *_: self.timer.enter("vision")))
                 hooks.append(tower.register_forward_hook(lambda *_: self.timer.leave(), always_call=True))
             try:
@@ -254,8 +256,7 @@ class StepProfile(TrainerCallback):
                 "calls": sum(step["calls"].get(part, 0) for step in self.steps) / count,
                 "peak": max(step["peaks"].get(part, 0) for step in self.steps),
             }
-        sharing = self.trainer.sharing
-        counted = [(now - then) / count for now, then in zip((sharing.asked, sharing.computed), self._tokens)]
+        counted = [(now - then) / count for now, then in zip(self.tokens(), self._tokens)]
         tokens = dict(zip(("asked", "computed"), counted))
         about = {"steps": count, "wall": wall, "device": device_name(), "tokens": tokens}
         return about | {"parts": parts, "each": self.steps}

@@ -65,5 +65,8 @@ class SupervisedTrainer(CardMixin, WholeCheckpoints, SFTTrainer):  # type: ignor
         run_dir = Path(str(self.args.output_dir))
         with self.training_in(run_dir):
             checkpoint = self.whole_checkpoint(resume_from_checkpoint)
-            with preemptible(self, log=True), saving("A file of the run", run_dir, run_dir):
+            with (
+                preemptible(self.callback_handler, self.accelerator, run_dir, log=True),
+                saving("A file of the run", run_dir, run_dir),
+            ):
                 return super().train(checkpoint, *args, **kwargs)

@@ -17,31 +17,31 @@ The parts (`samplers/`, `baselines.py`, `entropy.py`) know no trainer. `checkpoi
 import contextlib
 import copy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel
-from trl.data_utils import prepare_multimodal_messages
 
 from mmr1_trl.data.checks.row_checks import usable_rows
-from mmr1_trl.data.decoding import RowDecoder
+from mmr1_trl.data.decoding import RowDecoder, as_conversation
 from mmr1_trl.data.token_counts import check_vllm_length
 from mmr1_trl.engines.frames import add_training_frames
-from mmr1_trl.engines.training import connect, starting
+from mmr1_trl.engines.training import TrainingEngine, starting, suppress_placeholders
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models import load_processor
 from mmr1_trl.models.processing import ProcessingClass, generation_prompt, unpadded
 from mmr1_trl.reporting.terminal import use_table
 from mmr1_trl.rewards.calling import watched
 from mmr1_trl.rewards.label_free import negative_entropy_reward, self_certainty_reward
-from mmr1_trl.trainers.baselines import BASELINES, BatchKL
+from mmr1_trl.trainers.baselines import BASELINES, BatchKL, GroupMean
 from mmr1_trl.trainers.budget import Budget, check_enough_rows
 from mmr1_trl.trainers.captured import Captured, add_means, own_tokens, swapped
 from mmr1_trl.trainers.checkpoints.resume import ResumableTrainer
 from mmr1_trl.trainers.checkpoints.weights import on_disk
-from mmr1_trl.trainers.checks import check_experts, check_run
+from mmr1_trl.trainers.checks import CheckedRun, check_experts, check_run
 from mmr1_trl.trainers.config import RLVRConfig
 from mmr1_trl.trainers.entropy import SelfCertainty, check_head, entropy_term, token_shapings
 from mmr1_trl.trainers.guards.entropy_alarm import EntropyAlarm
@@ -50,6 +50,7 @@ from mmr1_trl.trainers.guards.step import StepGuards
 from mmr1_trl.trainers.method_table import METHODS
 from mmr1_trl.trainers.packing.installation import prepare_sharing
 from mmr1_trl.trainers.packing.order import coherent_shuffle
+from mmr1_trl.trainers.profiling import StepProfile
 from mmr1_trl.trainers.rollouts import (
     Resources,
     RolloutBatch,
@@ -58,7 +59,7 @@ from mmr1_trl.trainers.rollouts import (
     in_pieces,
     until_accepted,
     weights_digest,
-)
+)  # fmt: skip
 from mmr1_trl.trainers.samplers import SAMPLERS, ScoredSampler
 from mmr1_trl.trainers.samplers.base import RowNumbers
 from mmr1_trl.trainers.samplers.report import SamplingReport
@@ -82,25 +83,6 @@ class RLVRTrainer(ResumableTrainer):
         model, reward_funcs, args, train_dataset, eval_dataset, processing_class, **kwargs:
             As in [`~trl.GRPOTrainer`]. `args` is an [`RLVRConfig`]; `train_dataset` must be indexable; images may be
             PIL images, encoded bytes or paths.
-
-    Example:
-
-    ```python
-    from mmr1_trl import MSSRConfig, MSSRTrainer
-    from mmr1_trl.data.figures import load_figures
-    from mmr1_trl.models import build_tiny_vlm
-    from mmr1_trl.rewards import accuracy_reward
-
-    model, processor = build_tiny_vlm()
-    trainer = MSSRTrainer(
-        model=model,
-        reward_funcs=accuracy_reward,
-        args=MSSRConfig(output_dir="runs/mssr", tracker_forgetting="fixed", beta=0.0),
-        train_dataset=load_figures(num_rows=512),
-        processing_class=processor,
-    )
-    trainer.train()
-    ```
     """
 
     # Narrower or looser than upstream's own annotations.
@@ -122,8 +104,7 @@ class RLVRTrainer(ResumableTrainer):
         processing_class: ProcessingClass | None = None,
         **kwargs: Any,
     ) -> None:
-        if args is None:
-            args = self._config_class()
+        args = self._config_class() if args is None else args
         if not isinstance(args, RLVRConfig):
             raise BadInputError(
                 f"args must be an RLVRConfig (or MSSRConfig, ...), got {type(args).__name__}; it takes all the "
@@ -132,33 +113,32 @@ class RLVRTrainer(ResumableTrainer):
         if processing_class is None:
             path = model if isinstance(model, str) else str(model.config.name_or_path)
             processing_class = load_processor(path, trust_remote_code=args.trust_remote_code, padding_side="left")
-        train_dataset, eval_dataset = usable_rows(train_dataset, eval_dataset, processing_class, args.on_bad_row)
-        train_dataset, eval_dataset = add_training_frames(
-            train_dataset, eval_dataset, model, processing_class, args, reward_funcs
-        )
-        checked = check_run(
-            args, reward_funcs, train_dataset, eval_dataset, self._check_enough_rows,
-            environments=kwargs.get("environment_factory") is not None,
-        )  # fmt: skip
-        train_dataset = checked.rows
+        rows = usable_rows(train_dataset, eval_dataset, processing_class, args.on_bad_row)
+        rows = add_training_frames(*rows, model, processing_class, args, reward_funcs)
+        environments = kwargs.get("environment_factory") is not None
+        checked = check_run(args, reward_funcs, *rows, self._check_enough_rows, environments)
+        train_dataset, eval_dataset = checked.rows, rows[1]
         check_vllm_length(args, processing_class, train_dataset=train_dataset, eval_dataset=eval_dataset)
         if args.freeze_vision_tower and kwargs.get("peft_config") is not None:
             kwargs["peft_config"] = keep_adapters_out(kwargs["peft_config"], args.freeze_merger)
         reference = on_disk(model) if args.beta != 0 and "peft_config" not in kwargs else contextlib.nullcontext()
         with starting(args, model), reference:
             super().__init__(
-                model=model,
-                reward_funcs=reward_funcs,
-                args=args,
-                train_dataset=train_dataset,
-                eval_dataset=eval_dataset,
-                processing_class=processing_class,
-                **kwargs,
-            )
+                model, reward_funcs, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset,
+                processing_class=processing_class, **kwargs,
+            )  # fmt: skip
+        evaluations = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
+        self._set_up(checked, [rows for rows in evaluations if rows is not None], processing_class)
 
+    def _set_up(self, checked: CheckedRun, evaluations: list[Any], processing_class: ProcessingClass) -> None:
+        """Make what this trainer has beside TRL's, of models that are built and not yet wrapped for training."""
+        args, train_dataset = self.args, checked.rows
         if not args.verbose_metrics:
-            use_table(self)
-        check_experts(self)
+            use_table(self.callback_handler)
+        models = [self.accelerator.unwrap_model(each) for each in (self.model, self.ref_model) if each is not None]
+        config = models[0].config
+        if self.aux_loss_enabled:
+            check_experts(config.get_text_config())
         self.reader = RowDecoder(train_dataset, args.min_pixels, args.max_pixels, args.on_bad_row)
         self.prompts, self.budget = checked.prompts, Budget()
         size, multiple = args.prompts_per_generation * self.num_generations, self.num_generations * self.use_vllm or 1
@@ -172,25 +152,35 @@ class RLVRTrainer(ResumableTrainer):
         have.tracker = self.baseline.tracker
         self.sampler = SAMPLERS[args.prompt_sampling](have)
         self.kl = BatchKL(self.baseline.needs_kl, args)
-        self.shapings = token_shapings(args)
-        self.entropy_term = entropy_term(args)
+        self.shapings, self.entropy_term = token_shapings(args), entropy_term(args)
         if isinstance(self.sampler, ScoredSampler):
             self.add_callback(SamplingReport(self.sampler, self.budget))
         if args.entropy_low is not None or args.entropy_high is not None:
-            stop, tables = args.entropy_alarm == "stop", args.log_completions
-            self.add_callback(EntropyAlarm(args.entropy_low, args.entropy_high, stop, tables))
-        self.vision = prepare_vision(self)
-        self.sharing = prepare_sharing(self)
-        allow_rows_without_pictures(self)
-        self.engine = connect(self, last_checkpoint)
-        self.guards = StepGuards(self)
-        self.gathers = LeanGathers(active=not args.log_completions)
-        self.captured = Captured()
+            band = args.entropy_low, args.entropy_high
+            self.add_callback(EntropyAlarm(*band, args.entropy_alarm == "stop", args.log_completions))
+        self.vision = prepare_vision(
+            args, models, processing_class, [train_dataset, *evaluations], self.accelerator, self.tools
+        )
+        self.sharing = prepare_sharing(args, models, self.accelerator, self.tools)
+        self.log_multimodal &= allow_rows_without_pictures(args, models, train_dataset, self.accelerator)
+        if self.use_vllm:
+            pictures_change = not (args.freeze_vision_tower and args.freeze_merger)
+            kept = partial(last_checkpoint, Path(str(args.output_dir)))
+            self.engine = TrainingEngine(self.vllm_generation, config, pictures_change, kept)
+        else:
+            suppress_placeholders(self.generation_config, self.generation_kwargs, config)
+        self.guards = StepGuards(
+            args, train_dataset, config, processing_class,
+            group_size=self.num_generations if isinstance(self.baseline, GroupMean) else None,
+            step=lambda: self.state.global_step, deepspeed=self.is_deepspeed_enabled,
+        )  # fmt: skip
+        for callback in self.guards.callbacks:
+            self.add_callback(callback)
+        self.gathers, self.captured = LeanGathers(active=not args.log_completions), Captured()
         self._rewards_certainty = self_certainty_reward in self.reward_funcs
         self._reads_policy = self._rewards_certainty or negative_entropy_reward in self.reward_funcs
         if self._rewards_certainty:
-            sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-            check_head(self.accelerator.unwrap_model(self.model).config, sharded)
+            check_head(config, sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled)
         if self.sampler.rejects and (self.tools or self.rollout_func is not None or self._reads_policy):
             raise BadInputError(
                 f"prompt_sampling={args.prompt_sampling!r} samples completions before it knows which are trained on: "
@@ -256,7 +246,7 @@ class RLVRTrainer(ResumableTrainer):
         return output
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        with coherent_shuffle(self):
+        with coherent_shuffle(self.args, self.sharing.active):
             return super()._prepare_inputs(generation_batch)
 
     def _local(self, values: torch.Tensor) -> torch.Tensor:
@@ -295,29 +285,29 @@ class RLVRTrainer(ResumableTrainer):
 
     def _sample_accepted(self) -> SampledGroups:
         before = self.budget.training
-        sampled = until_accepted(
-            self._sample_groups, self._accepted, self.args.prompts_per_generation, self.sampler.most_rounds
-        )
+        wanted, sampler = self.args.prompts_per_generation, self.sampler
+        sampled = until_accepted(self._sample_groups, sampler.accept, wanted, sampler.most_rounds)
+        self._log_part(sampler)  # what it has to say of the last round's groups
         self.budget.rejected += self.budget.training - before - len(sampled.generated)
         return sampled
-
-    def _accepted(self, batch: RolloutBatch) -> torch.Tensor:
-        groups = self.sampler.accept(batch)
-        self._log_part(self.sampler)
-        return groups
 
     def _sample_groups(self) -> SampledGroups:
         drawn, num_weighted = self.sampler.next_batch()
         rows, records = self.reader.read(self._local(drawn.repeat_interleave(self.num_generations)).tolist())
         self.guards.rows = rows
-        prompts = [self._with_images(record) for record in records]
-        with self._vision_of("scoring"):
-            prompt_tokens, completion_ids, _, completions, logps, *_ = self._generate(prompts)
-        rewards = self._calculate_rewards(records, prompts, completions, completion_ids)
-        self._pending_extra_logs.clear()  # columns of a table that these completions may not come into
+        (prompt_tokens, completion_ids, _, completions, logps, *_), rewards = self._sample_and_score(records)
         batch = self._observe(rows, self.captured.weighted_rewards(self.reward_weights), num_weighted)
         generated = zip(prompt_tokens, completion_ids, completions, logps or [None] * len(rows), strict=True)
         return SampledGroups(batch, rewards, gather_object(list(generated)))
+
+    def _sample_and_score(self, records: list[dict[str, Any]]) -> tuple[Any, torch.Tensor]:
+        """Sample a completion for each row, which no table shows: what `_generate` returns, and the rewards."""
+        prompts = [as_conversation(record) for record in records]
+        with self._vision_of("scoring"):
+            generated = self._generate(prompts)
+        rewards = self._calculate_rewards(records, prompts, generated[3], generated[1])
+        self._pending_extra_logs.clear()
+        return generated, rewards
 
     def _replaying(self, sampled: SampledGroups) -> contextlib.AbstractContextManager[None]:
         """Let TRL generate and reward what has been sampled already."""
@@ -342,8 +332,8 @@ class RLVRTrainer(ResumableTrainer):
 
     def _evaluate_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         records = self.reader.decode_evaluation(inputs)
-        phase: Any = "sampling" if self._reads_policy else "idle"
-        with self.captured.during(phase), self._vision_of("eval"), self.gathers.generation():
+        phase = self.captured.during("sampling" if self._reads_policy else "idle")
+        with phase, self._vision_of("eval"), self.gathers.generation():
             output = super()._generate_and_score_completions(records)
         self.captured.take_tokens()
         if (self.num_generations_eval or self.num_generations) == 1:
@@ -432,9 +422,8 @@ class RLVRTrainer(ResumableTrainer):
         return output
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if self.vision is not None and "loss" in logs:
-            logs |= self.vision.pop_metrics()
         if "loss" in logs:
+            logs |= self.vision.pop_metrics() if self.vision is not None else {}
             logs |= self.sharing.share_saved(self._metrics["train"])
         super().log(logs, start_time)
         if self.log_completions and self.log_multimodal and self.accelerator.is_main_process:
@@ -466,14 +455,10 @@ class RLVRTrainer(ResumableTrainer):
                 "and tracker_initial_rollouts=0."
             )
         read, records = self.reader.read(rows.tolist())
-        prompts = [self._with_images(record) for record in records]
         metrics, tokens_seen = copy.deepcopy(self._metrics), self.state.num_input_tokens_seen
-        with self._vision_of("scoring"):
-            _, completion_ids, _, completions, *_ = self._generate(prompts)
-        self._calculate_rewards(records, prompts, completions, completion_ids)
+        (_, completion_ids, _, completions, *_), _ = self._sample_and_score(records)
         self._metrics, self.state.num_input_tokens_seen = metrics, tokens_seen
         self._pending_metrics.clear()
-        self._pending_extra_logs.clear()
         return Rollouts(
             rows=gather_object(read),
             rewards=self.captured.weighted_rewards(self.reward_weights),
@@ -482,10 +467,18 @@ class RLVRTrainer(ResumableTrainer):
             truncated=gather_object([not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids]),
         )
 
-    @staticmethod
-    def _with_images(record: dict[str, Any]) -> list[dict[str, Any]]:
-        images = record.get("images") or ([record["image"]] if record.get("image") is not None else [])
-        return prepare_multimodal_messages(record["prompt"], images=images)
+    # ---- What others ask of it ----
+
+    def step_profile(self, warm_up: int) -> StepProfile:
+        """A profile of this trainer's steps, without the first `warm_up` of them; to be called before training."""
+        owners = {
+            "reader": self.reader, "baseline": self.baseline, "sampler": self.sampler, "trainer": self,
+            "processor class": type(self.processing_class), "accelerator": self.accelerator,
+        }  # fmt: skip
+        models = [model for model in (self.model, self.ref_model) if model is not None]
+        profile = StepProfile(owners, models, lambda: (self.sharing.asked, self.sharing.computed), warm_up)
+        self.add_callback(profile)
+        return profile
 
     # ---- What a checkpoint holds beside TRL's state (see `checkpoints.resume.ResumableTrainer`) ----
 

@@ -7,6 +7,7 @@ from fixtures.resuming import history, run_and_resume
 from fixtures.trainers import build_trainer, partly_pictured_rows
 
 from mmr1_trl import RLVRConfig, RLVRTrainer, VASConfig, VASTrainer
+from mmr1_trl.data.decoding import as_conversation
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.vision import mixed
 
@@ -19,7 +20,7 @@ SMALL = {"num_generations": 2, "per_device_train_batch_size": 2, "gradient_accum
 def logps(trainer, rows):
     """Log-probs of the rows' prompts behind a few fixed tokens, as TRL computes them."""
     _, records = trainer.reader.read(rows)
-    prompts = [trainer._with_images(record) for record in records]
+    prompts = [as_conversation(record) for record in records]
     ids, images, fields = trainer._tokenize_prompts(prompts)
     length = max(map(len, ids)) + 3
     inputs = torch.full((len(ids), length), trainer._tokenizer.pad_token_id)
@@ -79,6 +80,6 @@ def test_other_families(tmp_path, family):
 
 
 def test_weights_that_are_spread_over_processes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(mixed, "shards_weights", lambda trainer: True)
+    monkeypatch.setattr(mixed, "shards_weights", lambda accelerator: True)
     with pytest.raises(BadInputError, match="rows with and rows without pictures.*ZeRO-2"):
         build_trainer(RLVRTrainer, RLVRConfig, rows=ROWS, output_dir=str(tmp_path), **SMALL)

@@ -11,7 +11,6 @@ from datasets import Dataset, Features, Image, List, Value
 from fixtures.models import build
 from fixtures.rollouts import LONG, SHORT, TEXT, picture, rollouts, text_model
 
-from mmr1_trl.trainers.guards.exhaustion import out_of_memory_advice
 from mmr1_trl.trainers.packing import installation
 from mmr1_trl.trainers.packing.installation import SharedPrompts, find_text_model
 
@@ -201,7 +200,7 @@ def test_resume_in_mid_window(train, make_trainer, tmp_path):
     again.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
     assert history(again)[3:-1] == history(whole)[3:-1]
     asked, computed = again.sharing.last
-    advice = out_of_memory_advice(again, torch.OutOfMemoryError("full"))
+    advice = again.advice_on(torch.OutOfMemoryError("full"))
     assert f"last forward pass: {computed} of {asked} tokens" in advice and computed < asked
     assert all(torch.equal(*pair) for pair in zip(whole.model.parameters(), again.model.parameters(), strict=True))
 
@@ -255,30 +254,27 @@ def test_sampled_tokens_are_the_same_and_each_prompt_is_filled_in_once(family):
 
 def test_where_it_is_off(caplog):
     def reason(model, **options):
+        accelerator = SimpleNamespace(distributed_type="NO")
         settings = {"torch_compile": False, "use_transformers_continuous_batching": False, "share_prompts": "auto"}
-        trainer = SimpleNamespace(
-            args=SimpleNamespace(**settings | options.pop("args", {})), is_fsdp_enabled=False, tools=None, model=model,
-            ref_model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model), **options,
-        )  # fmt: skip
+        args = SimpleNamespace(**settings | options)
         caplog.clear()
         with caplog.at_level("WARNING"):
-            sharing = installation.prepare_sharing(trainer)
-        assert sharing.active != bool(caplog.records) or trainer.args.share_prompts == "off"
+            sharing = installation.prepare_sharing(args, [model], accelerator, tools=None)
+        assert sharing.active != bool(caplog.records) or args.share_prompts == "off"
         return caplog.text
 
     logger = logging.getLogger("transformers")
     logger.addHandler(caplog.handler)
     try:
         assert not reason(text_model("qwen2"))
-        assert not reason(text_model("qwen2"), args={"share_prompts": "off"})
+        assert not reason(text_model("qwen2"), share_prompts="off")
         assert "the text part of Gemma3ForConditionalGeneration is none of" in reason(build("gemma3")[0])
         assert "layers that do not see the whole prompt" in reason(text_model("mistral", sliding_window=8))
         windows = {"use_sliding_window": True, "max_window_layers": 0, "sliding_window": 8}
         assert "layers that do not see the whole prompt" in reason(text_model("qwen2", **windows))
         assert "attention is 'eager'" in reason(text_model("llama", attn_implementation="eager"))
-        assert "torch.compile" in reason(text_model("llama"), args={"torch_compile": True})
-        batching = {"use_transformers_continuous_batching": True}
-        assert "continuous batching" in reason(text_model("llama"), args=batching)
+        assert "torch.compile" in reason(text_model("llama"), torch_compile=True)
+        assert "continuous batching" in reason(text_model("llama"), use_transformers_continuous_batching=True)
     finally:
         logger.removeHandler(caplog.handler)
 

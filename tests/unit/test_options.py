@@ -13,7 +13,7 @@ from mmr1_trl import MSSRConfig, RLVRConfig, TwoStageEntropyConfig, VASConfig
 from mmr1_trl.cli.arguments import EvalArguments, RLArguments, SFTArguments, SourceArguments
 from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.trainers.gone_options import GONE
+from mmr1_trl.trainers.checkpoints.gone_options import GONE
 from mmr1_trl.trainers.scorer import ScoreConfig
 
 

@@ -10,6 +10,7 @@ from fixtures.trainers import logged
 from peft import LoraConfig
 
 from mmr1_trl import MSSRConfig, MSSRTrainer, VASConfig, VASTrainer
+from mmr1_trl.data.decoding import as_conversation
 from mmr1_trl.engines.picture_tokens import placeholder_ids
 from mmr1_trl.engines.training import TrainingEngine
 from mmr1_trl.errors import BadInputError
@@ -75,7 +76,7 @@ def test_no_placeholder_is_sampled(make_trainer, rows):
     trainer.engine.generation.generation_kwargs["ignore_eos"] = True
     trainer.engine.generation.max_completion_length = 128
     records = trainer.reader.read([1] * 32)[1]
-    completions = trainer._generate([trainer._with_images(record) for record in records])[1]
+    completions = trainer._generate([as_conversation(record) for record in records])[1]
     assert sum(map(len, completions)) == 32 * 128
     assert not set(placeholder_ids(trainer.model.config)) & {token for ids in completions for token in ids}
 

@@ -64,13 +64,13 @@ def _profile(settings: Settings, steps: int, folder: Path) -> int:
     from rich.console import Console
 
     from mmr1_trl.reporting.profile import draw_profile, profile_table
-    from mmr1_trl.trainers.profiling import PARTS, StepProfile
+    from mmr1_trl.trainers.profiling import PARTS
 
     trainer, _ = build_trainer(settings)
     updates = -(-trainer.args.window // trainer.args.gradient_accumulation_steps)  # of one generation batch
     steps = -(-steps // updates) * updates
     trainer.args.max_steps = updates + steps
-    profile = StepProfile(trainer, warm_up=updates)
+    profile = trainer.step_profile(warm_up=updates)
     with profile.measuring():
         trainer.train()
     if trainer.is_world_process_zero():

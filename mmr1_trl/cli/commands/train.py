@@ -124,7 +124,7 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     try:
         result = trainer.train(resume_from_checkpoint=resume_argument(config))
     except Preempted:
-        _leave(trainer)
+        _leave(trainer.engine, trainer.accelerator)
         raise
     folder = Path(config.output_dir)
     config.push_to_hub, push = False, config.push_to_hub  # once, when everything is there
@@ -134,7 +134,7 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()
         trainer.create_model_card()
-    page = _push(trainer) if push else None
+    page = _push(trainer.push_to_hub, config, trainer.hub_target) if push else None
     trainer.accelerator.print(
         f"\nTrained to step {trainer.state.global_step} in {duration(result.metrics['train_runtime'])}"
         + (f": {change}" if (change := gain(trainer.state.log_history)) else "")
@@ -143,28 +143,28 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         f"  metrics   {config.output_dir}/{TRAIN_RESULTS}, {TRAINER_STATE}\n"
         f"  report    mmr1 report {shlex.quote(str(config.output_dir))}" + (f"\n  uploaded  {page}" if page else "")
     )
-    _leave(trainer)
+    _leave(trainer.engine, trainer.accelerator)
 
 
-def _leave(trainer: Any) -> None:
-    if trainer.engine is not None:
-        trainer.engine.shut_down()
-    trainer.accelerator.end_training()
-    if trainer.accelerator.num_processes > 1:
+def _leave(engine: Any, accelerator: Any) -> None:
+    if engine is not None:
+        engine.shut_down()
+    accelerator.end_training()
+    if accelerator.num_processes > 1:
         settle()
 
 
-def _push(trainer: Any) -> str | None:
+def _push(push: Callable[[], Any], config: Any, target: Any) -> str | None:
     """Upload the result; return its page, or say how to upload it later: the training has succeeded either way."""
     from mmr1_trl.hub.run_uploads import later_command
 
     try:
-        trainer.push_to_hub()
+        push()
     except BadInputError as error:
         print(
             f"\nmmr1: the training is finished and saved, but was not uploaded: {error}\nmmr1: to upload it later: "
-            f"{later_command(trainer.args, trainer.hub_target)}",
+            f"{later_command(config, target)}",
             file=sys.stderr,
         )
         return None
-    return None if trainer.hub_target is None else trainer.hub_target.url
+    return None if target is None else target.url

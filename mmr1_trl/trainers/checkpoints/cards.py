@@ -12,6 +12,7 @@ from transformers.utils import is_peft_available, logging
 
 from mmr1_trl.hub.render import hub_id, public_name
 from mmr1_trl.run_folder import RUN_FILE, write_json
+from mmr1_trl.trainers.budget import Budget
 from mmr1_trl.trainers.config import RLVRConfig
 from mmr1_trl.trainers.method_table import METHODS
 
@@ -81,7 +82,7 @@ class CardMixin:
             folder = Path(str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)
             trainer.save_state()
-            write_json(folder / RUN_FILE, describe_run(trainer, dataset_name or self.dataset_name, tags))
+            write_json(folder / RUN_FILE, self.describe_run(dataset_name or self.dataset_name, tags))
             write_model_card(folder, repo_id=trainer.hub_model_id)
         except Exception as error:  # a card is never worth a run
             if not self._card_failed:
@@ -91,46 +92,50 @@ class CardMixin:
                 )
             self._card_failed = True
 
+    def describe_run(self, dataset_name: str | None = None, tags: str | list[str] | None = None) -> dict[str, Any]:
+        """
+        Say what this trains, on what, how, and how far it is. No path, token or name of a person is in it.
 
-def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list[str] | None = None) -> dict[str, Any]:
-    """
-    Say what a trainer trains, on what, how, and how far it is. No path, token or name of a person is in it.
+        Args:
+            dataset_name (`str`, *optional*):
+                What the user calls the training rows.
+            tags (`str` or `list[str]`, *optional*):
+                Further tags of the card.
 
-    Args:
-        trainer ([`~trainers.trainer.RLVRTrainer`] or a trainer of TRL):
-            The trainer.
-        dataset_name (`str`, *optional*):
-            What the user calls the training rows.
-        tags (`str` or `list[str]`, *optional*):
-            Further tags of the card.
+        Returns:
+            `dict`: Plain values.
+        """
+        trainer: Any = self
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        base_model = self.base_model_name or model.config.name_or_path
+        facts: dict[str, Any] = {
+            "trainer": type(self).__name__,
+            "base_model": {"name": public_name(base_model), "hub_id": hub_id(base_model)},
+            "dataset": {"name": public_name(dataset_name), "hub_id": hub_id(dataset_name)},
+            "rows": len(trainer.train_dataset),
+            "prompt_style": _prompt_style(trainer.train_dataset),
+            "model_type": model.config.model_type,
+            "text_only": isinstance(trainer.processing_class, PreTrainedTokenizerBase),
+            "adapter": _adapter(model),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "step": trainer.state.global_step,
+            "planned_steps": trainer.state.max_steps,
+            "processes": trainer.accelerator.num_processes,
+            "hardware": _hardware(trainer.accelerator),
+            "versions": {"mmr1-trl": version("mmr1-trl")} | _versions(),
+            "method_tags": ["trl", "mmr1-trl", "sft"],
+            "tags": [tags] if isinstance(tags, str) else sorted(tags or []),
+        }
+        if isinstance(self.args, RLVRConfig):
+            rewards = trainer.reward_func_names, trainer.reward_weights.tolist()
+            facts |= _method_facts(self.args, trainer.prompts.count, trainer.budget, *rewards)
+        return facts | {"arguments": _arguments(self.args)}
 
-    Returns:
-        `dict`: Plain values.
-    """
-    args = trainer.args
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    base_model = trainer.base_model_name or model.config.name_or_path
-    facts: dict[str, Any] = {
-        "trainer": type(trainer).__name__,
-        "base_model": {"name": public_name(base_model), "hub_id": hub_id(base_model)},
-        "dataset": {"name": public_name(dataset_name), "hub_id": hub_id(dataset_name)},
-        "rows": len(trainer.train_dataset),
-        "prompt_style": _prompt_style(trainer.train_dataset),
-        "model_type": model.config.model_type,
-        "text_only": isinstance(trainer.processing_class, PreTrainedTokenizerBase),
-        "adapter": _adapter(model),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "step": trainer.state.global_step,
-        "planned_steps": trainer.state.max_steps,
-        "processes": trainer.accelerator.num_processes,
-        "hardware": _hardware(trainer.accelerator),
-        "versions": {"mmr1-trl": version("mmr1-trl")} | _versions(),
-        "method_tags": ["trl", "mmr1-trl", "sft"],
-        "tags": [tags] if isinstance(tags, str) else sorted(tags or []),
-    }
+
+def _arguments(args: Any) -> dict[str, Any]:
+    """The options that decide what a run learns, those that are not set left out."""
     names: tuple[str, ...] = ARGUMENTS
     if isinstance(args, RLVRConfig):
-        facts |= _rl_facts(trainer)
         names += TRACKER if args.advantage_baseline == "value_tracker" else ()
         names += SHAPING if args.entropy_shaping else ()
         names += SAMPLING if args.prompt_sampling in ("variance_aware", "uncertainty") else ()
@@ -138,15 +143,13 @@ def describe_run(trainer: Any, dataset_name: str | None = None, tags: str | list
     values = args.to_dict()
     arguments = {name: values[name] for name in names if name in values}
     arguments = {name: value for name, value in arguments.items() if value is not None and value is not False}
-    if args.max_steps > 0:
-        del arguments["num_train_epochs"]
-    else:
-        del arguments["max_steps"]
-    return facts | {"arguments": arguments}
+    del arguments["num_train_epochs" if args.max_steps > 0 else "max_steps"]
+    return arguments
 
 
-def _rl_facts(trainer: Any) -> dict[str, Any]:
-    args, budget = trainer.args, trainer.budget
+def _method_facts(
+    args: RLVRConfig, prompts: int, budget: Budget, rewards: list[str], weights: list[float]
+) -> dict[str, Any]:
     used = [method for method in METHODS.values() if method.is_on(args)]
     return {
         "switches": {
@@ -160,9 +163,9 @@ def _rl_facts(trainer: Any) -> dict[str, Any]:
         "methods": [method.title for method in used],
         "method_tags": sorted({tag for method in used for tag in method.tags}),
         "papers": [dict(method.paper) for method in used],
-        "prompts": trainer.prompts.count,
-        "rewards": [str(name) for name in trainer.reward_func_names],
-        "reward_weights": trainer.reward_weights.tolist(),
+        "prompts": prompts,
+        "rewards": [str(name) for name in rewards],
+        "reward_weights": weights,
         "rollouts": {"training": budget.training, "scoring": budget.scoring, "initial": budget.initial},
     }
 

@@ -50,6 +50,8 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
     model: Any
     train_dataset: Any
     ref_model: Any
+    sharing: Any
+    engine: Any = None  # vLLM, where that samples
     _buffered_inputs: Any
     _tr_loss: torch.Tensor
     _total_loss_scalar: float
@@ -71,6 +73,16 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
 
     def load_rank_state(self, plain: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         """Take back what `rank_state` returned."""
+
+    def advice_on(self, error: torch.OutOfMemoryError) -> str:
+        """What to say when the accelerator's memory is full."""
+        spread = self.is_deepspeed_enabled or self.is_fsdp_enabled
+        return out_of_memory_advice(
+            error, self.args, self.state.global_step,
+            batch=self._buffered_inputs[0] if self._buffered_inputs else None,
+            tokens=self.sharing.last,
+            may_spread=self.accelerator.num_processes > 1 and not spread,
+        )  # fmt: skip
 
     @property
     def at_window_end(self) -> bool:
@@ -106,11 +118,13 @@ class ResumableTrainer(CardMixin, WholeCheckpoints, GRPOTrainer):  # type: ignor
                         "train. To go on give a larger max_steps."
                     )
             try:
-                with preemptible(self), saving("A file of the run", run_dir, run_dir):
+                with (
+                    preemptible(self.callback_handler, self.accelerator, run_dir),
+                    saving("A file of the run", run_dir, run_dir),
+                ):
                     return super().train(checkpoint, *args, **kwargs)
             except torch.OutOfMemoryError as error:
-                batch = self._buffered_inputs[0] if self._buffered_inputs else None
-                raise TrainingStopped(out_of_memory_advice(self, error, batch)) from error
+                raise TrainingStopped(self.advice_on(error)) from error
 
     def save_own_state(self, folder: Path) -> None:
         plain, tensors = self.rank_state()

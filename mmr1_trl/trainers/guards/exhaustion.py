@@ -78,22 +78,34 @@ def last_checkpoint(run_dir: Path) -> str:
         return "There is no complete checkpoint yet."
 
 
-def out_of_memory_advice(trainer: Any, error: BaseException, batch: dict[str, Any] | None = None) -> str:
+def out_of_memory_advice(
+    error: BaseException,
+    args: Any,
+    step: int,
+    *,
+    batch: dict[str, Any] | None = None,
+    tokens: tuple[int, int] = (0, 0),
+    may_spread: bool = False,
+) -> str:
     """
     Say what filled the accelerator's memory and what to turn, in the order of what it costs.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            The trainer whose step failed.
         error (`torch.OutOfMemoryError`):
             What was raised; its traceback says in which part of a step.
+        args ([`RLVRConfig`]), step (`int`):
+            The run's options, and how many optimizer steps were made.
         batch (`dict`, *optional*):
             The last micro-batch that was generated.
+        tokens (`tuple[int, int]`, *optional*):
+            Tokens that the last forward pass was asked for and that it computed, where prompts are shared.
+        may_spread (`bool`, *optional*, defaults to `False`):
+            Whether there are several processes, each with all of the weights.
 
     Returns:
         `str`: One message.
     """
-    args, where = trainer.args, part_of_step(error)
+    where = part_of_step(error)
     numbers = [f"micro-batch {args.per_device_train_batch_size}"]
     if batch is not None:
         numbers.append(
@@ -101,8 +113,8 @@ def out_of_memory_advice(trainer: Any, error: BaseException, batch: dict[str, An
             f"{batch['completion_ids'].shape[1]}"
         )
     numbers.append(f"max_completion_length {args.max_completion_length}")
-    if trainer.sharing.active and trainer.sharing.last[0]:
-        asked, computed = trainer.sharing.last
+    asked, computed = tokens
+    if asked:
         numbers.append(f"last forward pass: {computed:,} of {asked:,} tokens, each prompt once")
     if batch is not None and batch.get("pixel_values") is not None:
         numbers.append(f"pixel values {'x'.join(map(str, batch['pixel_values'].shape))}")
@@ -129,11 +141,11 @@ def out_of_memory_advice(trainer: Any, error: BaseException, batch: dict[str, An
         )
     knobs.append(f"--max_pixels {args.max_pixels // 2 if args.max_pixels else 1_048_576}")
     knobs.append(f"--max_completion_length {max(1, args.max_completion_length // 2)}")
-    if not trainer.is_deepspeed_enabled and not trainer.is_fsdp_enabled and trainer.accelerator.num_processes > 1:
+    if may_spread:
         knobs.append("--accelerate_config fsdp2 or zero3 (weights and optimizer over all GPUs)")
     reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "out of memory"
     return (
-        f"Out of memory in {where}, after step {trainer.state.global_step}: {reason}. {_device_memory()}This run: "
+        f"Out of memory in {where}, after step {step}: {reason}. {_device_memory()}This run: "
         f"{'; '.join(numbers)}. Turn one of these: {'; '.join(knobs)}. {last_checkpoint(Path(str(args.output_dir)))}"
     )
 

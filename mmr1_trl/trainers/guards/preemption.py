@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import torch
 from accelerate import Accelerator
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import CallbackHandler
 from transformers.utils import logging
 
 from mmr1_trl.errors import Preempted
@@ -59,6 +61,7 @@ class Preemption(TrainerCallback):
         self.log = log
         self.received = 0  # by this process
         self.agreed = 0  # by all
+        self.step = self.steps_left = 0
         self._time = 0.0
 
     @contextmanager
@@ -77,6 +80,7 @@ class Preemption(TrainerCallback):
     ) -> None:
         received = torch.tensor([self.received], device=self.accelerator.device)
         self.agreed = int(self.accelerator.gather(received).max())
+        self.step, self.steps_left = state.global_step, state.max_steps - state.global_step
         if self.agreed:
             control.should_log |= self.log
             control.should_save = True
@@ -90,26 +94,29 @@ class Preemption(TrainerCallback):
 
 
 @contextmanager
-def preemptible(trainer: Trainer, log: bool = False) -> Iterator[None]:
+def preemptible(
+    callbacks: CallbackHandler, accelerator: Accelerator, run_dir: Path, log: bool = False
+) -> Iterator[None]:
     """
     Around [`~transformers.Trainer.train`]: a signal ends it after a checkpoint is saved.
 
     Args:
-        trainer ([`~transformers.Trainer`]):
-            What trains.
+        callbacks ([`~transformers.trainer_callback.CallbackHandler`]), accelerator ([`~accelerate.Accelerator`]):
+            Of what trains.
+        run_dir (`Path`):
+            Folder of the run.
         log (`bool`, *optional*, defaults to `False`):
             Whether to log before the checkpoint; see [`Preemption`].
 
     Raises:
         [`Preempted`]: SIGTERM or SIGUSR1 came before the last step.
     """
-    preemption = Preemption(trainer.accelerator, log)
-    trainer.add_callback(preemption)
+    preemption = Preemption(accelerator, log)
+    callbacks.add_callback(preemption)
     try:
         with preemption.listening():
             yield
     finally:
-        trainer.remove_callback(preemption)
-    step = trainer.state.global_step
-    if preemption.agreed and step < trainer.state.max_steps:
-        raise Preempted(preemption.agreed, str(checkpoint_of(str(trainer.args.output_dir), step)))
+        callbacks.remove_callback(preemption)
+    if preemption.agreed and preemption.steps_left:
+        raise Preempted(preemption.agreed, str(checkpoint_of(run_dir, preemption.step)))

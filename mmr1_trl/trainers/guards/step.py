@@ -1,18 +1,19 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The guards of a training step, each asked at its moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedConfig, TrainerCallback
 
-from mmr1_trl.trainers.baselines import GroupMean
+from mmr1_trl.models.processing import ProcessingClass
 from mmr1_trl.trainers.guards.agreement import AgreementGuard
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.gradient import GradientGuard
 from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED, NonFiniteGuard
-from mmr1_trl.trainers.guards.picture_tokens import check_completions
+from mmr1_trl.trainers.guards.picture_tokens import PictureTokenGuard
 
 
 class StepGuards:
@@ -20,23 +21,35 @@ class StepGuards:
     What [`RLVRTrainer`] tells its guards, in the order of a generation batch. Each method may end the run.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            The trainer.
+        args ([`RLVRConfig`]), dataset ([`~datasets.Dataset`]):
+            The run's options and its training rows.
+        config ([`~transformers.PreTrainedConfig`]), processing_class ([`ProcessingClass`]):
+            Of the model.
+        group_size (`int`, *optional*):
+            Completions that are compared with each other, `None` where they are compared with other batches.
+        step (`Callable[[], int]`):
+            Says how many optimizer steps were made.
+        deepspeed (`bool`):
+            Whether DeepSpeed updates the weights.
     """
 
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-        args = trainer.args
-        self.nonfinite = NonFiniteGuard(args, trainer.train_dataset, trainer.is_deepspeed_enabled)
-        self.agreement = AgreementGuard(args, self._updates)
-        within_groups = isinstance(trainer.baseline, GroupMean)
-        self.gradient = GradientGuard(trainer.num_generations if within_groups else None, self._updates)
-        trainer.add_callback(self.nonfinite)
-        trainer.add_callback(self.gradient)
+    def __init__(
+        self,
+        args: Any,
+        dataset: Any,
+        config: PreTrainedConfig,
+        processing_class: ProcessingClass,
+        group_size: int | None,
+        step: Callable[[], int],
+        deepspeed: bool,
+    ) -> None:
+        self.step, self.run_dir = step, Path(str(args.output_dir))
+        self.nonfinite = NonFiniteGuard(args, dataset, deepspeed)
+        self.agreement = AgreementGuard(args, step)
+        self.gradient = GradientGuard(group_size, step)
+        self.picture_tokens = PictureTokenGuard(config, processing_class, dataset, step, self.run_dir)
+        self.callbacks: list[TrainerCallback] = [self.nonfinite, self.gradient]
         self.rows: Sequence[int] | None = None  # of the prompts that are being sampled, if they are training rows
-
-    def _updates(self) -> int:
-        return self.trainer.state.global_step
 
     def rewarding(self, records: list[dict[str, Any]]) -> str:
         """Say at what step a reward function met which prompts, and what is safe."""
@@ -45,15 +58,15 @@ class StepGuards:
         some = [*dict.fromkeys(some)]
         more = f" and {len(some) - MAX_NAMED} more" if len(some) > MAX_NAMED else ""
         return (
-            f"That was after step {self._updates()}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
-            f"{last_checkpoint(Path(str(self.trainer.args.output_dir)))}"
+            f"That was after step {self.step()}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
+            f"{last_checkpoint(self.run_dir)}"
         )
 
     def sampled(self, prompts: Any, generated: tuple[Any, ...]) -> tuple[Any, ...]:
         """Look at what `_generate` returned, in training, scoring and evaluation; return it."""
         _, completion_ids, tool_mask, *_ = generated
         rows, self.rows = self.rows, None
-        check_completions(self.trainer, prompts, completion_ids, tool_mask, rows)
+        self.picture_tokens.check(prompts, completion_ids, tool_mask, rows)
         return generated
 
     def batch(self, batch: dict[str, Any], rewards: torch.Tensor, metrics: dict[str, list[float]]) -> None:

@@ -8,10 +8,11 @@ place, what goes out are hidden states, and nothing above or below needs to know
 import contextlib
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator, DistributedType
 from transformers import (
     LlamaModel,
     MistralModel,
@@ -233,23 +234,29 @@ class _Inputs:
 # ---- Set-up ----
 
 
-def prepare_sharing(trainer: Any) -> SharedPrompts:
+def prepare_sharing(
+    args: Any, models: Sequence[torch.nn.Module], accelerator: Accelerator, tools: Any = None
+) -> SharedPrompts:
     """
-    Let the models of a trainer compute each distinct prompt once.
+    Let the models of a run compute each distinct prompt once.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            Trainer whose models are built and not yet wrapped for training.
+        args ([`RLVRConfig`]):
+            The run's options.
+        models (`Sequence[torch.nn.Module]`):
+            The policy, and the reference model where there is one; not yet wrapped for training.
+        accelerator ([`~accelerate.Accelerator`]):
+            What will wrap them.
+        tools (`Sequence`, *optional*):
+            Tools that completions may call.
 
     Returns:
         [`SharedPrompts`], not active where models take their own path; the log says why.
     """
     sharing = SharedPrompts()
-    if trainer.args.share_prompts == "off":
+    if args.share_prompts == "off":
         return sharing
-    models = [model for model in (trainer.model, trainer.ref_model) if model is not None]
-    models = [trainer.accelerator.unwrap_model(model) for model in models]
-    if (reason := _reason_against(trainer, models)) is not None:
+    if (reason := _reason_against(args, models, accelerator, tools)) is not None:
         logger.warning(f"share_prompts: prompts are computed for each rollout, because {reason}.")
         return sharing
     for model in models:
@@ -262,8 +269,9 @@ def find_text_model(model: torch.nn.Module) -> Any:
     return next((module for module in model.modules() if type(module) in TEXT_MODELS), None)
 
 
-def _reason_against(trainer: Any, models: list[torch.nn.Module]) -> str | None:
-    args = trainer.args
+def _reason_against(
+    args: Any, models: Sequence[torch.nn.Module], accelerator: Accelerator, tools: Any = None
+) -> str | None:
     for model in models:
         text_model = find_text_model(model)
         if text_model is None:
@@ -277,10 +285,10 @@ def _reason_against(trainer: Any, models: list[torch.nn.Module]) -> str | None:
             return "it has layers that do not see the whole prompt"
     if args.torch_compile:
         return "torch.compile would compile anew for each number of tokens"
-    if trainer.tools:
+    if tools:
         return "completions with calls of tools have not been tried"
     if args.use_transformers_continuous_batching:
         return "continuous batching has an attention of its own"
-    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
+    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
         return "it has been tried with version 2 of FSDP only (fsdp_version: 2)"
     return None

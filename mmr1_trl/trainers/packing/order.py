@@ -58,17 +58,18 @@ def _depends_on_micro_batches(args: Any) -> bool:
 
 
 @contextlib.contextmanager
-def coherent_shuffle(trainer: Any) -> Iterator[None]:
+def coherent_shuffle(args: Any, shares: bool) -> Iterator[None]:
     """
-    Let a trainer cut its generation batches into micro-batches of whole prompts, as far as they go.
+    Let TRL cut its generation batches into micro-batches of whole prompts, as far as they go.
 
     Args:
-        trainer ([`RLVRTrainer`]):
+        args ([`RLVRConfig`]):
             With `group_coherent` prompts are shuffled instead of rows. Otherwise each update sees the rows that it
             would see anyway, and nothing is changed where no prompts are shared or where it would change the loss.
+        shares (`bool`):
+            Whether prompts are shared.
     """
-    args = trainer.args
-    if not args.group_coherent and (not trainer.sharing.active or _depends_on_micro_batches(args)):
+    if not args.group_coherent and (not shares or _depends_on_micro_batches(args)):
         yield
         return
 

@@ -11,10 +11,11 @@ import inspect
 import itertools
 import time
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator, DistributedType
 from transformers import PreTrainedModel
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
@@ -224,13 +225,30 @@ def _now(device: torch.device) -> float:
 # ---- Set-up ----
 
 
-def prepare_vision(trainer: Any) -> VisionCache | None:
+def prepare_vision(
+    args: Any,
+    models: Sequence[torch.nn.Module],
+    processing_class: Any,
+    datasets: Sequence[Any],
+    accelerator: Accelerator,
+    tools: Any = None,
+) -> VisionCache | None:
     """
-    Freeze what is to be frozen, spare what is frozen, and put a cache before the vision towers of a trainer.
+    Freeze what is to be frozen, spare what is frozen, and put a cache before the vision towers of a run's models.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            Trainer whose models are built and not yet wrapped for training.
+        args ([`RLVRConfig`]):
+            The run's options.
+        models (`Sequence[torch.nn.Module]`):
+            The policy, and the reference model where there is one; not yet wrapped for training.
+        processing_class ([`~transformers.ProcessorMixin`]):
+            Their processor.
+        datasets (`Sequence[~datasets.Dataset]`):
+            The training rows, and those of evaluations.
+        accelerator ([`~accelerate.Accelerator`]):
+            What will wrap the models.
+        tools (`Sequence`, *optional*):
+            Tools that completions may call.
 
     Returns:
         The cache, or `None` where pictures take the model's own path; the log says why.
@@ -239,12 +257,11 @@ def prepare_vision(trainer: Any) -> VisionCache | None:
         [`BadInputError`]: `freeze_vision_tower` on a model without a vision tower that we know; or pictures that TRL
             would mix up on the model's own path.
     """
-    args = trainer.args
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model: Any = models[0]
     if args.freeze_vision_tower:
         freeze_vision_tower(model, args.freeze_merger)
     spare_frozen_towers(model)
-    if not any(name in trainer.train_dataset.column_names for name in IMAGE_COLUMNS):
+    if not any(name in datasets[0].column_names for name in IMAGE_COLUMNS):
         return None
     family = FAMILIES.get(model.config.model_type)
     if family is not None and not family.size_counts and (args.min_pixels or args.max_pixels):
@@ -252,18 +269,17 @@ def prepare_vision(trainer: Any) -> VisionCache | None:
             f"min_pixels and max_pixels change how sharp pictures are, not how long prompts are: the processor of "
             f"{model.config.model_type} brings every picture to sizes of its own."
         )
-    reason = _reason_against(trainer, model) if args.encode_once else "encode_once is off"
+    reason = _reason_against(model, accelerator, tools) if args.encode_once else "encode_once is off"
     if reason is not None:
-        _check_plain_path(trainer, model.config.model_type, family, reason)
+        _check_plain_path(datasets, model.config.model_type, family, reason)
         if args.encode_once:
             logger.warning(f"encode_once: pictures are encoded for each rollout, because {reason}.")
         return None
     core = _find_core(model)
-    cache = VisionCache(trainer.processing_class)
+    cache = VisionCache(processing_class)
     cache.install(core)
-    if trainer.ref_model is not None:
-        reference = _find_core(trainer.accelerator.unwrap_model(trainer.ref_model))
-        shared = not (shards_weights(trainer) or args.sync_ref_model) and _same_frozen_tower(core, reference)
+    for reference in map(_find_core, models[1:]):
+        shared = not (shards_weights(accelerator) or args.sync_ref_model) and _same_frozen_tower(core, reference)
         cache.install(reference, like=core if shared else None, reference=True)
     return cache
 
@@ -287,28 +303,27 @@ def _find_core(model: torch.nn.Module) -> Any:
     return None
 
 
-def shards_weights(trainer: Any) -> bool:
+def shards_weights(accelerator: Accelerator) -> bool:
     """Whether each process holds a part of the weights only (FSDP, ZeRO-3)."""
-    return trainer.is_fsdp_enabled or (trainer.is_deepspeed_enabled and is_deepspeed_zero3_enabled())
+    kind = accelerator.distributed_type
+    return kind == DistributedType.FSDP or (kind == DistributedType.DEEPSPEED and is_deepspeed_zero3_enabled())
 
 
-def _reason_against(trainer: Any, model: torch.nn.Module) -> str | None:
+def _reason_against(model: torch.nn.Module, accelerator: Accelerator, tools: Any) -> str | None:
     if _find_core(model) is None:
         return f"{type(model).__name__} is of none of the families that this was tried with: {', '.join(FAMILIES)}"
-    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.fsdp_version != 2:
+    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
         return "it has been tried with version 2 of FSDP only (fsdp_version: 2)"
-    if shards_weights(trainer) and trainer.tools:
+    if shards_weights(accelerator) and tools:
         return "tools may add pictures on one rank and not on another, which sharded towers do not forgive"
     return None
 
 
-def _check_plain_path(trainer: Any, model_type: str, family: Family | None, reason: str) -> None:
+def _check_plain_path(datasets: Sequence[Any], model_type: str, family: Family | None, reason: str) -> None:
     """Refuse rows whose pictures TRL would give to the wrong prompts, or not as the processor meant them."""
     if family is None or not (family.padded_per_prompt or family.alone_counts):
         return
-    evaluation = trainer.eval_dataset
-    datasets = evaluation.values() if isinstance(evaluation, dict) else [evaluation]
-    counts = {n for rows in (trainer.train_dataset, *datasets) if rows is not None for n in image_counts(rows)}
+    counts = {n for rows in datasets for n in image_counts(rows)}
     if family.alone_counts and max(counts, default=0) > 1:
         trouble = "does not hand on how many pictures a prompt has, by which the model tells tiles from pictures"
     elif family.padded_per_prompt and 0 in counts and max(counts) > 1:

@@ -1,9 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Rows with and without pictures in one training set: forward passes in which no picture takes part."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -19,42 +21,50 @@ logger = logging.get_logger(__name__)
 _WITH_PIXELS = ("image_grid_thw", "image_sizes", "pixel_attention_mask", "image_position_ids", "spatial_shapes")
 
 
-def allow_rows_without_pictures(trainer: Any) -> None:
+def allow_rows_without_pictures(
+    args: Any, models: Sequence[torch.nn.Module], train_dataset: Any, accelerator: Accelerator
+) -> bool:
     """
-    Let a trainer's models take micro-batches without any picture, if its training set has rows of both kinds.
+    Let models take micro-batches without any picture, if the training set has rows of both kinds.
 
     TRL hands such a micro-batch on with empty pixels, or zeros, which towers refuse: they are taken out. With several
     processes the trained parameters of the tower then get a gradient of zero instead of none, since a process waits
     for the gradient of every parameter from all others.
 
     Args:
-        trainer ([`RLVRTrainer`]):
-            Trainer whose models are built and not yet wrapped for training.
+        args ([`RLVRConfig`]):
+            The run's options.
+        models (`Sequence[torch.nn.Module]`):
+            The policy, and the reference model where there is one; not yet wrapped for training.
+        train_dataset ([`~datasets.Dataset`]):
+            The training rows.
+        accelerator ([`~accelerate.Accelerator`]):
+            What will wrap the models.
+
+    Returns:
+        `bool`: Whether all processes have pictures to show: TRL gathers those for its tables on the others alone.
 
     Raises:
         [`BadInputError`]: Weights are spread over processes (FSDP, ZeRO-3): all of them have to call the tower
             together, and a process without a picture would not.
     """
-    if not mixes_pictures(trainer.train_dataset):
-        return
-    if shards_weights(trainer):
+    if not mixes_pictures(train_dataset):
+        return True
+    if shards_weights(accelerator):
         raise BadInputError(
             "train_dataset has rows with and rows without pictures, which cannot be trained with weights that are "
             "spread over processes (FSDP, ZeRO-3): a process without a picture would not call the vision tower, and "
             "the others would wait for it. Use ZeRO-2 or plain data parallelism, or train on one kind of rows."
         )
-    model = _base(trainer.accelerator.unwrap_model(trainer.model))
-    _drop_empty_pixels(model)
-    if trainer.ref_model is not None:
-        _drop_empty_pixels(_base(trainer.accelerator.unwrap_model(trainer.ref_model)))
-    if trainer.accelerator.num_processes > 1:
-        _touch_tower(model)
-        # TRL gathers the pictures for its tables on those processes only that have any.
-        if trainer.log_completions and trainer.log_multimodal:
-            logger.warning(
-                "Rows with and without pictures on several processes: tables of completions have no pictures."
-            )
-        trainer.log_multimodal = False
+    bases = [_base(model) for model in models]
+    for model in bases:
+        _drop_empty_pixels(model)
+    if accelerator.num_processes == 1:
+        return True
+    _touch_tower(bases[0])
+    if args.log_completions and args.log_multimodal:
+        logger.warning("Rows with and without pictures on several processes: tables of completions have no pictures.")
+    return False
 
 
 def _base(model: torch.nn.Module) -> PreTrainedModel:

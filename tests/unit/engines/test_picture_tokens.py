@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 from fixtures.models import build
 
+from mmr1_trl.data.decoding import as_conversation
 from mmr1_trl.engines.picture_tokens import NEVER, one_token_per_picture, placeholder_ids, without_placeholders
 from mmr1_trl.errors import BadInputError
 
@@ -98,5 +99,5 @@ def test_transformers_is_forbidden_them_too(make_trainer):
     with_video = trainer.model.lm_head.weight
     with_video.data[tokens] = 100 * with_video.data.abs().sum(0)  # what the model would always write
     rows = trainer.reader.read([0, 1, 2, 3])[1]
-    completions = trainer._generate([trainer._with_images(row) for row in rows])[1]
+    completions = trainer._generate([as_conversation(row) for row in rows])[1]
     assert not set(tokens) & set(itertools.chain.from_iterable(completions))

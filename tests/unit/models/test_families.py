@@ -20,6 +20,7 @@ from peft import LoraConfig
 from transformers import AutoModelForImageTextToText
 
 from mmr1_trl import MSSRConfig, MSSRTrainer
+from mmr1_trl.data.decoding import as_conversation
 from mmr1_trl.engines.frames import add_frames
 from mmr1_trl.engines.picture_tokens import placeholder_ids
 from mmr1_trl.errors import BadInputError
@@ -180,7 +181,7 @@ def watch(trainer):
         record = read([row])[1][0]
         record = record | {"images": [pictures(picture) for picture in record["images"]]}
         inputs = processor.apply_chat_template(
-            [trainer._with_images(record)], add_generation_prompt=True, tokenize=True, return_dict=True,
+            [as_conversation(record)], add_generation_prompt=True, tokenize=True, return_dict=True,
             return_tensors="pt",
         )  # fmt: skip
         assert torch.equal(inputs["input_ids"][0], prompt)

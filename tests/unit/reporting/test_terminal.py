@@ -67,7 +67,7 @@ def test_it_takes_the_place_of_the_printed_dictionaries(tmp_path):
     for kind, bar in ((ProgressCallback, True), (PrinterCallback, False)):
         trainer = Trainer(torch.nn.Linear(1, 1), TrainingArguments(str(tmp_path), use_cpu=True, disable_tqdm=not bar))
         assert kind in map(type, trainer.callback_handler.callbacks)
-        use_table(trainer)
+        use_table(trainer.callback_handler)
         shown = [type(c) for c in trainer.callback_handler.callbacks]
         assert TrainingTable in shown and (Bar in shown) == bar and kind not in shown
 

@@ -11,7 +11,6 @@ import mmr1_trl.trainers.baselines as baselines_module
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.baselines import normalize_advantages, row_kl
-from mmr1_trl.trainers.checkpoints.cards import describe_run
 
 
 ALIGNED = {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 8}
@@ -255,7 +254,7 @@ def test_the_group_baseline_makes_no_initial_rollouts(make_trainer):
                            num_generations=4, max_steps=1, **ALIGNED)  # fmt: skip
     trainer.train()
     assert trainer.state.log_history[0]["num_rollouts"] == 8
-    assert describe_run(trainer)["rollouts"] == {"training": 8, "scoring": 0, "initial": 0}
+    assert trainer.describe_run()["rollouts"] == {"training": 8, "scoring": 0, "initial": 0}
 
 
 @pytest.mark.parametrize("where", ["column", "parquet", "jsonl"])

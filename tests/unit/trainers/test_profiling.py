@@ -15,7 +15,7 @@ from mmr1_trl.cli import main
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.reporting.profile import draw_profile, profile_table
 from mmr1_trl.trainers import profiling
-from mmr1_trl.trainers.profiling import FORWARD, PARTS, TRL_PARTS, StepProfile, StepTimer
+from mmr1_trl.trainers.profiling import FORWARD, PARTS, TRL_PARTS, StepTimer
 
 
 def test_times_are_exclusive(monkeypatch):
@@ -46,7 +46,7 @@ def test_the_parts_of_a_step_sum_to_its_wall_time(make_trainer, tmp_path):
     trainer = make_trainer(
         MSSRTrainer, MSSRConfig, max_steps=6, beta=0.05, steps_per_generation=2, gradient_accumulation_steps=1
     )
-    measured = StepProfile(trainer, warm_up=2)
+    measured = trainer.step_profile(warm_up=2)
     with measured.measuring():
         trainer.train()
     assert ProfilingContext.__enter__ is enter and "read" not in vars(trainer.reader)

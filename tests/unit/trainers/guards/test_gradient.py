@@ -156,11 +156,10 @@ def test_evaluation_and_scoring_name_it_as_well(make_trainer, make_rows, written
 
 
 def test_what_tools_answer_may_hold_pictures(make_trainer):
-    from mmr1_trl.trainers.guards.picture_tokens import check_completions
-
     trainer = make_trainer(num_generations=2)
     token = trainer.model.config.image_token_id
     prompts = [[{"role": "user", "content": "a"}]]
-    check_completions(trainer, prompts, [[9, token, 9]], [[1, 0, 1]], None)
+    guard = trainer.guards.picture_tokens
+    guard.check(prompts, [[9, token, 9]], [[1, 0, 1]], None)
     with pytest.raises(TrainingStopped, match="at place 2"):
-        check_completions(trainer, prompts, [[9, token, 9]], [[1, 1, 1]], None)
+        guard.check(prompts, [[9, token, 9]], [[1, 1, 1]], None)
