@@ -3,13 +3,17 @@
 
     python benchmarks/costs/shared_prompt.py --rounds 7            # all settings; goes on where it stopped
     python benchmarks/costs/shared_prompt.py --settings base,448   # some of them
-    python benchmarks/costs/shared_prompt.py --grid                # arithmetic for true shapes, in seconds
+    python benchmarks/costs/shared_prompt.py --no_runs             # tables of the runs that there are, in seconds
 
 One step of GRPO on one prompt, in a process of its own with one thread: sampling by transformers, then the training
 side (old log-probs where the setting needs them, the reference, forward, recomputation and backward pass). Completions
 have the same lengths for all three, spread so that their mean is a third of the longest. Seconds are the processor's.
 The model is a random Qwen2.5-VL whose tower takes as large a share of its FLOPs as a 3B's; each setting differs from
-the base in what its name says. Runs are kept in `benchmarks/results/shared_prompt.jsonl`, one line each.
+the base in what its name says. Tiny figures are the quickstart's rows, rollouts and model, over several updates: there
+`auto` packs nothing, and what it costs to find that out is measured in pairs of runs within a process, seven or more.
+
+Runs are kept in `benchmarks/results/shared_prompt.jsonl`, one line each. Whatever it runs, the script writes tables of
+all of them, in `benchmarks/results/shared_prompt.md` and between the marks of `docs/speed.md`.
 """
 
 import argparse
@@ -30,14 +34,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 import vision_once
 from common import RESULTS, machine, reward, rows
+from studies.pages import fill
 from transformers import LogitsProcessor, LogitsProcessorList
 
 
 FILE = RESULTS / "shared_prompt.jsonl"
+PAGE = Path(__file__).parents[2] / "docs" / "speed.md"
 vision_once.SHAPES["text_heavy"] = {
     "text": (384, 1152, 2, 6, 2), "vision": (96, 192, 2, 3, [1]), "mrope": [8, 12, 12],
 }  # fmt: skip
 BASE: dict[str, Any] = {"pixels": 1024, "group": 8, "tokens": 512, "per_device": 8, "frozen": True, "method": "mmr1"}
+# Batches of `configs/figures/grpo.yaml` and `mssr.yaml`. TRL needs no run there: `off` is TRL but for the pictures.
+_TINY = {
+    "model": "tiny", "pixels": None, "tokens": 32, "per_device": 128, "prompts": 32, "window": 2, "steps": 8,
+    "checkpointing": False, "pairs": 7,
+}  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
     "base": {},
     "448 px": {"pixels": 448},
@@ -53,6 +64,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "two-stage": {"method": "two-stage"},
     "two updates": {"window": 2, "prompts": 2},
     "two updates, group_coherent": {"window": 2, "prompts": 2, "coherent": True},
+    "tiny figures": _TINY,
+    "tiny figures, single rollouts (MSSR)": _TINY | {"method": "mssr", "group": 1, "prompts": 256},
 }
 WHO = ("trl", "off", "auto")
 
@@ -78,12 +91,12 @@ class Lengths(LogitsProcessor):
 
 
 def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
-    """One step; seconds of the processor by part, peak memory, tokens and losses."""
+    """One window of updates, or several; seconds of the processor by part, peak memory, tokens and losses."""
     torch.set_num_threads(1)
     group, window = setting["group"], setting.get("window", 1)
     prompts = setting.get("prompts", 1 if group > 1 else 8)
     rollouts, method = group * prompts, "trl" if who == "trl" else setting["method"]
-    model, processor = vision_once.build_model("text_heavy")
+    model, processor = vision_once.build_model(setting.get("model", "text_heavy"))
     config_class, trainer_class = vision_once.TRAINERS[method]
     options: dict[str, Any] = {"beta": 0.04}
     if who != "trl":
@@ -128,8 +141,9 @@ def run(setting: dict[str, Any], who: str) -> dict[str, Any]:
             output_dir=folder, use_cpu=True, bf16=False, num_generations=group,
             per_device_train_batch_size=setting["per_device"],
             generation_batch_size=rollouts, gradient_accumulation_steps=rollouts // setting["per_device"] // window,
-            max_completion_length=setting["tokens"], learning_rate=1e-4, max_steps=window, logging_steps=1,
-            report_to="none", save_strategy="no", disable_tqdm=True, gradient_checkpointing=True, **options,
+            max_completion_length=setting["tokens"], learning_rate=1e-4, max_steps=setting.get("steps", window),
+            logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
+            gradient_checkpointing=setting.get("checkpointing", True), **options,
         )  # fmt: skip
         trainer = trainer_class(
             model=model, reward_funcs=reward, args=args, processing_class=processor,
@@ -160,33 +174,45 @@ def known_runs() -> list[dict[str, Any]]:
     return [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.is_file() else []
 
 
-def measure(name: str, round_number: int) -> None:
-    """Make the runs of one round that are not there yet, in an order that turns with the round."""
+def measure(name: str, rounds: list[int]) -> None:
+    """Make the runs of some rounds that are not there yet, in an order that turns with the round."""
     setting = BASE | SETTINGS[name]
-    done = {run["who"] for run in known_runs() if run["setting"] == name and run["round"] == round_number}
+    done = {(run["round"], run["who"]) for run in known_runs() if run["setting"] == name}
     # TRL has no trainer for the methods; they are measured against themselves.
-    turn = WHO[round_number % 3 :] + WHO[: round_number % 3]
-    for who in [who for who in turn if who not in done and (who != "trl" or setting["method"] == "mmr1")]:
-        words = [sys.executable, "-W", "ignore", __file__, "--run", json.dumps([setting, who])]
+    who = WHO if setting["method"] == "mmr1" and "pairs" not in setting else WHO[1:]
+    jobs = [(r, one) for r in rounds for one in who[r % len(who) :] + who[: r % len(who)] if (r, one) not in done]
+    # Pairs are made in one process: what is compared there is too little to be seen between two.
+    for batch in [jobs] if "pairs" in setting and jobs else [[job] for job in jobs]:
+        words = [sys.executable, "-W", "ignore", __file__, "--run", json.dumps([setting, [one for _, one in batch]])]
         result = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
         if result.returncode:
             raise SystemExit(result.stderr[-3000:])
-        one = {"setting": name, "who": who, "round": round_number} | json.loads(result.stdout.splitlines()[-1])
-        with FILE.open("a") as file:
-            file.write(json.dumps(one) + "\n")
-        print(f"{name}, round {round_number}, {who}: " + ", ".join(f"{k} {one[k]:.1f}" for k in _SHOWN), flush=True)
+        lines = [line for line in result.stdout.splitlines() if line.startswith('{"')]  # and not what trainers print
+        for (r, one), line in zip(batch, lines, strict=True):
+            made = {"setting": name, "who": one, "round": r} | json.loads(line)
+            with FILE.open("a") as file:
+                file.write(json.dumps(made) + "\n")
+            print(f"{name}, round {r}, {one}: " + ", ".join(f"{k} {made[k]:.1f}" for k in _SHOWN), flush=True)
+
+
+def run_all(setting: dict[str, Any], jobs: list[str]) -> None:
+    """The runs of one process, one line each; of several the first one is made twice, and forgotten once."""
+    for number, who in enumerate(jobs[:1] * (len(jobs) > 1) + jobs):
+        line = run(setting, who)
+        if number or len(jobs) == 1:
+            print(json.dumps(line))
 
 
 _SHOWN = ("training", "sampling", "step", "peak_mib")
 
 
-def table() -> str:
+def table() -> list[str]:
     """Medians over rounds of the ratios within each."""
     lines = [
         "| setting | rounds | training side, s: TRL, off, auto | auto / off (range) | auto / TRL "
-        "| step, s: TRL, off, auto | auto / off | auto / TRL | peak MiB: TRL, off, auto | auto / off | auto / TRL "
-        "| tokens: off, auto |",
-        "| --- " * 12 + "|",
+        "| whole step: auto / off | auto / TRL | peak MiB: TRL, off, auto | auto / off | auto / TRL "
+        "| growth MiB: TRL, off, auto | auto / off | auto / TRL | tokens: off, auto |",
+        "| --- " * 14 + "|",
     ]
     runs = known_runs()
     for name in SETTINGS:
@@ -198,9 +224,8 @@ def table() -> str:
         if not whole:
             continue
 
-        def values(part: str, whole: list[Any] = whole) -> str:
+        def values(part: str, digits: int = 0, whole: list[Any] = whole) -> str:
             medians = {who: [r[who][part] for r in whole if who in r] for who in WHO}
-            digits = 0 if part == "peak_mib" else 1
             return ", ".join(f"{statistics.median(v):.{digits}f}" if v else "-" for v in medians.values())
 
         def ratio(part: str, other: str, spread: bool = False, whole: list[Any] = whole) -> str:
@@ -210,12 +235,15 @@ def table() -> str:
             text = f"{statistics.median(ratios):.2f}"
             return text + (f" ({min(ratios):.2f} to {max(ratios):.2f})" if spread and len(ratios) > 1 else "")
 
+        pairs = "pairs" in SETTINGS[name]
+        cells = [name, str(len(whole)), values("training", 1), ratio("training", "off", True)]
+        cells += [ratio("training", "trl"), ratio("step", "off", pairs), ratio("step", "trl")]
+        for part in ("peak_mib", "growth_mib"):  # which are those of a process, and so of all runs in it
+            cells += ["-"] * 3 if pairs else [values(part), ratio(part, "off"), ratio(part, "trl")]
         one = whole[0]["auto"]
-        cells = [name, str(len(whole)), values("training"), ratio("training", "off", True), ratio("training", "trl")]
-        cells += [values("step"), ratio("step", "off"), ratio("step", "trl"), values("peak_mib")]
-        cells += [ratio("peak_mib", "off"), ratio("peak_mib", "trl"), f"{one['asked']:,}, {one['computed']:,}"]
+        cells.append(f"{one['asked']:,}, {one['computed']:,}")
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return lines
 
 
 # ---- Arithmetic for true shapes ----
@@ -265,21 +293,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", help="those with one of these words in their names, separated by commas")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--grid", action="store_true", help="the arithmetic for true shapes alone")
+    parser.add_argument("--no_runs", action="store_true", help="write the tables of the runs that there are")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        print(json.dumps(run(*json.loads(arguments.run))))
+        run_all(*json.loads(arguments.run))
         return
-    if not arguments.grid:
+    if not arguments.no_runs:
         words = arguments.settings.split(",") if arguments.settings else [""]
+        names = [name for name in SETTINGS if any(word in name for word in words)]
         for round_number in range(arguments.rounds):
-            for name in SETTINGS:
-                if any(word in name for word in words):
-                    measure(name, round_number)
+            for name in names:
+                if "pairs" not in SETTINGS[name]:
+                    measure(name, [round_number])
+        for name in names:
+            if "pairs" in SETTINGS[name]:
+                measure(name, list(range(max(arguments.rounds, SETTINGS[name]["pairs"]))))
     heading = "## Arithmetic: Qwen2.5-VL-3B, old log-probs, reference and an update with checkpointing\n\n"
-    text = f"## Measured\n\n{table()}\n\n{heading}{grid()}\n"
+    measured = table()
+    text = "## Measured\n\n" + "\n".join(measured) + f"\n\n{heading}{grid()}\n"
     (RESULTS / "shared_prompt.md").write_text(text)
+    PAGE.write_text(fill(PAGE.read_text(), {"shared prompts": measured}))
     print(text)
 
 

@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, packed_attention
-from mmr1_trl.trainers.packing.plan import Plan, first_equal, make_plan
+from mmr1_trl.trainers.packing.plan import Plan, first_equal, make_plan, packed_size
 from mmr1_trl.trainers.rollouts import sum_over_ranks
 
 
@@ -120,14 +120,17 @@ class SharedPrompts:
         if not known or columns <= TOKENS_SPARED:
             return plain(**kwargs)
         width = columns - (self._completion_length or 0)
-        owners = inputs.first_equal(mask, width)
         if prefill:
-            return self._prefill(plain, kwargs, inputs, owners, cache)
-        plan = make_plan(mask, width, owners)
-        spared = rows * columns - plan.num_tokens
-        if spared < max(SHARE_SPARED * rows * columns, TOKENS_SPARED * len(plan.lengths)):
+            return self._prefill(plain, kwargs, inputs, inputs.first_equal(mask, width), cache)
+        real = mask.cpu().bool()
+        # Nothing is compared where even equal prompts would not be worth it.
+        if not _is_worth_it(real, width, [0] * rows):
             return plain(**kwargs)
-        self._count(0, -spared)
+        owners = inputs.first_equal(mask, width)
+        if not _is_worth_it(real, width, owners):
+            return plain(**kwargs)
+        plan = make_plan(mask, width, owners)
+        self._count(0, plan.num_tokens - rows * columns)
         # A mask of four dimensions is taken for one that is ready, and none is made. The plan takes its place.
         ready = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device)
         output = plain(**kwargs | inputs.packed(plan) | {"attention_mask": ready, "use_cache": False, PLAN: plan})
@@ -170,6 +173,12 @@ class SharedPrompts:
         """The share of the counted tokens that was not computed, to be logged."""
         asked = sum(metrics["tokens/asked"]) if self.active else 0.0
         return {"tokens/share_saved": 1 - sum(metrics["tokens/computed"]) / asked} if asked else {}
+
+
+def _is_worth_it(real: torch.Tensor, prompt_length: int, owners: list[int]) -> bool:
+    """Whether enough tokens are spared if rows share prompts like this."""
+    tokens, segments = packed_size(real, prompt_length, owners)
+    return real.numel() - tokens >= max(SHARE_SPARED * real.numel(), TOKENS_SPARED * segments)
 
 
 class _Inputs:

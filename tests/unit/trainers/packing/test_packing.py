@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmr1_trl.trainers.packing.attention import ATTENTIONS
 from mmr1_trl.trainers.packing.order import coherent_order
-from mmr1_trl.trainers.packing.plan import expected_tokens, first_equal, make_plan
+from mmr1_trl.trainers.packing.plan import expected_tokens, first_equal, make_plan, packed_size
 
 
 def test_first_equal():
@@ -52,6 +52,8 @@ def test_every_token_is_packed_once_and_read_where_it_belongs(batch):
     mask, width, owners = batch_of(prompts, order, lengths)
     plan = make_plan(mask, width, owners)
     assert plan.num_tokens == sum(prompts[i] for i in set(order)) + sum(lengths) == plan.rows.numel()
+    assert packed_size(mask.bool(), width, owners) == (plan.num_tokens, len(plan.lengths))
+    assert packed_size(mask, width, [0] * len(order)) <= packed_size(mask, width, owners)
     content = torch.arange(mask.numel(), dtype=torch.float).view(*mask.shape, 1)
     for row, owner in enumerate(owners):  # rows that share a prompt hold the same
         content[row, :width] = content[owner, :width]
