@@ -1,14 +1,15 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """One row's question, choices and gold answer, brought into the form that the trainers and the rewards read."""
 
-import ast
 import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from mmr1_trl.data.literals import texts_in
 from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.errors import BadInputError
+from mmr1_trl.rewards.choices import bare_options
 from mmr1_trl.rewards.extraction import extract_answer, last_tagged, unwrap_gold
 
 
@@ -18,7 +19,7 @@ _MARKER_DIGITS = 4
 _MEDIA = re.compile(r"<(?:video|audio)[ _]?\d*>", re.IGNORECASE)
 _MEDIA_BLOCKS = ("video", "video_url", "input_video", "audio", "audio_url", "input_audio")
 _INVISIBLE = "\u200b\u200c\u2060\ufeff"
-_TEXT_BLOCKS, _IMAGE_BLOCKS = ("text", "input_text"), ("image", "image_url", "input_image")
+_TEXT_BLOCKS, IMAGE_BLOCKS = ("text", "input_text"), ("image", "image_url", "input_image")
 _LEADING_MARKERS = re.compile(rf"\s*(?:{_MARKER.pattern}\s*)+")
 _SPACES = re.compile(r" {2,}")
 _SPACE_BEFORE_SIGN = re.compile(r" ([.,;:?!)])")
@@ -207,7 +208,7 @@ def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "
 
 def append_options(question: str, options: list[str]) -> str:
     """Write the choices below a question that does not offer them, as `(A) first` and so on, one to a line."""
-    texts = [re.sub(r"^\s*\(?[A-Z][).:]\s*", "", option).strip() for option in options]
+    texts = [text.strip() for text in bare_options(options)]
     choices = [(chr(ord("A") + index), text) for index, text in enumerate(texts)]
     if all(letter == text for letter, text in choices):  # what they are is in the picture (MathVision)
         return question
@@ -300,20 +301,6 @@ def gold_text(value: Any) -> str:
     return text
 
 
-def texts_in(value: str) -> list[str] | None:
-    """The texts of a list that is written as JSON or as a Python literal; `None` if it is anything else."""
-    if value[:1] != "[" or not {"'", '"'} & set(value[:3]):
-        return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(found, list) and all(isinstance(text, str) for text in found):
-            return found
-    return None
-
-
 def _is_message(message: Any) -> bool:
     if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
         return False
@@ -335,4 +322,4 @@ def _flatten(content: Any) -> tuple[str, int]:
     for text in texts:
         if not isinstance(text, str):
             raise BadInputError(f"a block of type text holds the {type(text).__name__} {text!r:.60}, not a text")
-    return "\n".join(texts), sum(block.get("type") in _IMAGE_BLOCKS for block in blocks)
+    return "\n".join(texts), sum(block.get("type") in IMAGE_BLOCKS for block in blocks)

@@ -1,14 +1,15 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Questions inside conversations, and columns inside columns: brought beside the others, for whoever reads them."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset, Image, List
 
 from mmr1_trl.data.columns import ANSWER_NAMES, IMAGE_NAMES, PROMPT_NAMES, image_feature_columns
+from mmr1_trl.data.literals import read_container
 from mmr1_trl.data.pictures.text import picture_from_text
+from mmr1_trl.data.questions import IMAGE_BLOCKS
 from mmr1_trl.errors import BadInputError, did_you_mean
 
 
@@ -47,11 +48,8 @@ def last_reply(prompt: Any) -> str | None:
 
 
 def _turns(prompt: Any) -> list[dict[str, Any]] | None:
-    if isinstance(prompt, str) and prompt.lstrip()[:1] in ("[", "{"):
-        try:
-            prompt = json.loads(prompt)
-        except (ValueError, RecursionError):
-            return None
+    if isinstance(prompt, str):
+        prompt = read_container(prompt)
     turns = [prompt] if isinstance(prompt, Mapping) else prompt
     if not isinstance(turns, list) or not turns:
         return None
@@ -119,11 +117,7 @@ def _inside(dataset: Dataset, name: str) -> list[Any]:
     found, known = [], set()
     for value in dataset[outer][:]:
         for key in path:
-            if isinstance(value, str):
-                try:
-                    value = json.loads(value)
-                except (ValueError, RecursionError):
-                    value = None
+            value = read_container(value) if isinstance(value, str) else value
             known |= set(value) if isinstance(value, Mapping) else set()
             value = value.get(key) if isinstance(value, Mapping) else None
         found.append(value)
@@ -140,7 +134,7 @@ def _pictures(prompt: Any) -> list[dict[str, Any]]:
     found = []
     for turn in _turns(prompt) or []:
         for block in turn["content"] if isinstance(turn["content"], list) else ():
-            if not isinstance(block, Mapping) or block.get("type") not in ("image", "image_url", "input_image"):
+            if not isinstance(block, Mapping) or block.get("type") not in IMAGE_BLOCKS:
                 continue
             value = next((block[key] for key in ("image", "image_url", "url", "path") if block.get(key)), None)
             value = value.get("url") or value if isinstance(value, Mapping) else value

@@ -47,16 +47,24 @@ _OFFERS_MORE = re.compile(r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\
 _PREFIX = re.compile(r"\A\s*+(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])\s?[.):、：])\s*+")
 
 
+def split_label(option: str) -> tuple[str, str]:
+    """The letter in front of a text, in upper case, and the rest: `B` and `12 cm` of "(b) 12 cm"."""
+    match = _PREFIX.match(option)
+    return ((match[1] or match[2]).upper(), option[match.end() :]) if match else ("", option)
+
+
+def bare_options(options: Sequence[str]) -> list[str]:
+    """The options without the letters "A.", "B." where all of them carry theirs."""
+    labels = [split_label(option) for option in options]
+    lettered = all(letter == LETTERS[index % 26] for index, (letter, _) in enumerate(labels))
+    return [text for _, text in labels] if lettered else list(options)
+
+
 @lru_cache(maxsize=8192)
 def option_texts(options: tuple[str, ...]) -> tuple[str, ...]:
-    """The texts of the options, cleaned, without the letters "A.", "B." where all of them carry theirs."""
-    found = [_PREFIX.match(option) for option in options]
-    lettered = bool(options) and all(
-        match and (match[1] or match[2]).upper() == LETTERS[index % 26] for index, match in enumerate(found)
-    )
-    texts = [option[match.end() :] if lettered and match else option for option, match in zip(options, found)]
+    """The texts of the options, cleaned, see [`bare_options`]."""
     # A single sign is all that there is of its option, even if it were a full stop elsewhere.
-    return tuple(clean(text) or text.strip() for text in texts)
+    return tuple(clean(text) or text.strip() for text in bare_options(options))
 
 
 def option_letters(text: str, options: Sequence[str] = ()) -> frozenset[str]:

@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import replace
 
-from mmr1_trl.rewards.choices import matching_options, option_letters, option_texts
+from mmr1_trl.rewards.choices import LETTERS, matching_options, option_letters, option_texts
 from mmr1_trl.rewards.equal_lists import same_interval, same_list, same_set
 from mmr1_trl.rewards.equal_values import listed_letters, same_ratio, same_value
 from mmr1_trl.rewards.gold import MathEqual, Question
@@ -46,9 +46,9 @@ def same_choice(question: Question, answer: str, math_equal: MathEqual) -> bool:
     texts = option_texts(question.options)
     (letter,) = gold
     name = read_statement(text).name
-    if len(name) == 1 and "A" <= name < chr(ord("A") + len(texts)):
+    if len(name) == 1 and name in LETTERS[: len(texts)]:
         return False  # "A = 3" where A is an option and 3 the text of another
-    right = ord(letter) - ord("A")
+    right = LETTERS.index(letter)
     if not looks_like_math(texts[right]) or not _same_option(question, texts[right], answer, math_equal):
         return False
     others = [other for index, other in enumerate(texts) if index != right and looks_like_math(other)]

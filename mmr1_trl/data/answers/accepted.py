@@ -1,12 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Answers that are lists: several that are right (DocVQA, VQAv2), or the parts of one."""
 
-import ast
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from mmr1_trl.data.literals import read_container
 from mmr1_trl.data.questions import gold_text
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.types import check_gold
@@ -60,21 +59,10 @@ def read_accepted(value: Any, answer_type: str | None = None, options: list[str]
 
 
 def _flat(value: Any) -> list[Any]:
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        value = _literal(value)
+    if isinstance(value, str) and (listed := read_container(value)) is not None:
+        value = listed
     if isinstance(value, Mapping):
         return next((_flat(value[key]) for key in _TEXT_KEYS if value.get(key) is not None), [])
     if isinstance(value, list | tuple):
         return [answer for entry in value for answer in _flat(entry)]
     return [value]
-
-
-def _literal(text: str) -> Any:
-    for read in (json.loads, ast.literal_eval):
-        try:
-            value = read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(value, list | tuple | dict):
-            return value
-    return text

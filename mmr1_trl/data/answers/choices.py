@@ -1,8 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The choices of a question in the forms that datasets have, and answers that are the number or label of one."""
 
-import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +8,9 @@ from typing import Any
 from datasets import Dataset
 
 from mmr1_trl.data.columns import OPTION_NAMES
+from mmr1_trl.data.literals import read_literal
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.rewards.choices import LETTERS, option_texts
+from mmr1_trl.rewards.choices import LETTERS, option_texts, split_label
 from mmr1_trl.rewards.notation import clean
 
 
@@ -22,8 +21,6 @@ _TEXT_KEYS, _LABEL_KEYS = (
     ("text", "texts", "value", "content", "choice", "option"),
     ("label", "labels", "key", "id", "letter"),
 )
-_PREFIX = re.compile(r"\A\s*+\(?([A-Za-z])[).:]\s*+")
-_LINE = re.compile(r"\s*\(?[A-Za-z][).:]\s*\S")
 _COLUMN = re.compile(r"(?:(?:option|choice|opt|answer)[_ ]?([A-Ha-h])|([A-H]))")
 
 
@@ -76,10 +73,10 @@ def read_choices(value: Any) -> tuple[list[str], list[str] | None] | None:
             texts.pop()
         if not texts:
             return None
-    if labels is None and all(match := [_PREFIX.match(text) for text in texts]):
-        labels = [found[1].upper() for found in match if found]
+    if labels is None and all(letter for letter, _ in map(split_label, texts)):
+        labels = [letter for letter, _ in map(split_label, texts)]
         if labels != list(LETTERS[: len(texts)]) and len(set(labels)) == len(labels):
-            texts = [_PREFIX.sub("", text, count=1) for text in texts]
+            texts = [text for _, text in map(split_label, texts)]
     names = None if labels is None else [str(label).strip() for label in labels]
     ordered = names is None or [name.upper() for name in names] == list(LETTERS[: len(texts)])
     if ordered or names is None or len(names) != len(texts) or len(set(names)) < len(names):
@@ -95,14 +92,11 @@ def read_options(value: Any) -> list[str] | None:
 
 def _from_text(text: str) -> Any:
     lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and all(_LINE.match(line) for line in lines):
+    if len(lines) > 1 and all(all(split_label(line)) for line in lines):
         return lines
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    raise BadInputError(f"the options {text[:60]!r} are not a list")
+    if (value := read_literal(text)) is None:
+        raise BadInputError(f"the options {text[:60]!r} are not a list")
+    return value
 
 
 def merge_lettered(dataset: Dataset) -> Dataset:
@@ -156,13 +150,9 @@ def require_agreement(answer: str, options: Sequence[str]) -> None:
         options (`Sequence[str]`):
             The texts of the choices.
     """
-    match = _PREFIX.match(answer)
-    texts = [text.casefold() for text in option_texts(tuple(options))]
-    said = clean(answer[match.end() :]).casefold() if match else ""
-    if match is None or said not in texts or texts.count(said) > 1:
-        return
-    letter = LETTERS[texts.index(said)]
-    if letter != match[1].upper():
+    named, text = split_label(answer)
+    letter = letter_of_text(text, options) if named else None
+    if letter not in (None, named):
         raise BadInputError(f"the answer {answer[:60]!r} names a letter, and the text of choice {letter}")
 
 
@@ -225,7 +215,8 @@ def letter_of(answer: Any, options: list[str], base: int) -> str:
         [`BadInputError`]: There is no such choice.
     """
     number = whole_number(answer)
-    if number is None or not 0 <= number - base < len(options):
-        last = len(options) - 1 + base
+    count = min(len(options), len(LETTERS))
+    if number is None or not 0 <= number - base < count:
+        last = count - 1 + base
         raise BadInputError(f"the answer {str(answer)[:40]!r} is no index from {base} to {last} of the choices")
-    return chr(ord("A") + number - base)
+    return LETTERS[number - base]

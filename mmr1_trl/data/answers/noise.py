@@ -9,8 +9,8 @@ from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES
 from mmr1_trl.data.pictures.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import PLACES, answer_pool, choose_rows, corrupt_answer, row_rng
-from mmr1_trl.rewards.scoring import make_question
-from mmr1_trl.rewards.types import is_equal
+from mmr1_trl.rewards.choices import LETTERS
+from mmr1_trl.rewards.types import is_equal, make_question
 
 
 def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = "random") -> Dataset:
@@ -69,8 +69,7 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
         pool = ["no", "yes"] if types[row] == "yes_no" else pools[types[row]]
         if types[row] == "multiple_choice" and (choices := options[row]):
             # A wrong choice must be one of the question's own, or it gives itself away.
-            letters = [chr(ord("A") + index) for index in range(len(choices))]
-            pool = choices if clean[row] in choices else letters
+            pool = choices if clean[row] in choices else list(LETTERS[: len(choices)])
         question = make_question(clean[row], types[row], options[row], accepted=accepted[row])
         rng = row_rng(seed, ids[row])
         try:

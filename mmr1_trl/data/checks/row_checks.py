@@ -5,13 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from mmr1_trl.data.columns import ACTION_NAMES, BOX_NAMES
-from mmr1_trl.data.pictures.images import IMAGE_COLUMNS, image_counts, without_images
+from mmr1_trl.data.pictures.images import image_column, image_counts, without_images
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.models.processing import tokenizer_of
@@ -232,24 +231,18 @@ def check_rows(dataset: Any, split: str) -> None:
             f"{did_you_mean('prompt', dataset.column_names)} mmr1_trl.data.prepare_dataset makes one from a question "
             "column."
         )
-    column = next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
-    if column is None:
-        return
-    counts = np.asarray(image_counts(dataset))
-    if (counts > 0).any():
-        first = dataset.select_columns(["prompt"])[0]["prompt"]
-        if isinstance(first, str):
-            raise BadInputError(
-                f"{split}: column {column!r} holds images, so 'prompt' must be a list of messages, but row 0 has the "
-                f"string {first[:60]!r}. Write it as [{{'role': 'user', 'content': ...}}]."
-            )
+    first = dataset.select_columns(["prompt"])[0]["prompt"]
+    if isinstance(first, str) and any(image_counts(dataset)):
+        raise BadInputError(
+            f"{split}: column {image_column(dataset)!r} holds images, so 'prompt' must be a list of messages, but row "
+            f"0 has the string {first[:60]!r}. Write it as [{{'role': 'user', 'content': ...}}]."
+        )
 
 
 def mixes_pictures(dataset: Dataset) -> bool:
     """Whether some rows of a training set have pictures and others have none."""
-    column = next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
-    counts = np.zeros(1) if column is None else np.asarray(image_counts(dataset))
-    return bool((counts > 0).any() and (counts == 0).any())
+    counts = image_counts(dataset)
+    return any(counts) and not all(counts)
 
 
 def usable_rows(train: Any, evaluation: Any, processor: Any, on_bad_row: str) -> tuple[Dataset, Any]:

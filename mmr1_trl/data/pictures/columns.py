@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Image, Json, List
 
+from mmr1_trl.data.literals import texts_in
 from mmr1_trl.data.pictures.images import BadImageError, ImageFolders, open_file
 from mmr1_trl.data.pictures.text import encoded_bytes, picture_from_text
-from mmr1_trl.data.questions import texts_in
 from mmr1_trl.errors import BadInputError
 
 

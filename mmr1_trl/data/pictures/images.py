@@ -284,6 +284,11 @@ def fit_pixels(image: Image.Image, min_pixels: int | None = None, max_pixels: in
 IMAGE_COLUMNS = ("images", "image")
 
 
+def image_column(dataset: Dataset) -> str | None:
+    """The column of a dataset's rows that holds their pictures; `None` where there is none."""
+    return next((name for name in IMAGE_COLUMNS if name in dataset.column_names), None)
+
+
 def image_counts(dataset: Dataset) -> list[int]:
     """
     Count the images of every row without reading or decoding one.
@@ -295,7 +300,7 @@ def image_counts(dataset: Dataset) -> list[int]:
     Returns:
         `list[int]`: One number per row; 0 for a text-only row.
     """
-    column = next((name for name in ("images", "image") if name in dataset.column_names), None)
+    column = image_column(dataset)
     if column is None:
         return [0] * len(dataset)
     counts: list[int] = []
@@ -320,7 +325,7 @@ def stored_images(dataset: Dataset) -> Iterator[list[Any]]:
     Yields:
         `list`: The stored images of one row, as [`open_image`] and [`image_size`] take them.
     """
-    column = next((name for name in ("images", "image") if name in dataset.column_names), None)
+    column = image_column(dataset)
     if column is None:
         yield from ([] for _ in range(len(dataset)))
         return
@@ -332,7 +337,7 @@ def stored_images(dataset: Dataset) -> Iterator[list[Any]]:
 
 def without_images(dataset: Dataset) -> Dataset:
     """The rows without their images, so that looking at one decodes nothing."""
-    return dataset.remove_columns([name for name in ("images", "image") if name in dataset.column_names])
+    return dataset.remove_columns([name for name in IMAGE_COLUMNS if name in dataset.column_names])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
-from mmr1_trl.data.pictures.images import IMAGE_COLUMNS, image_counts
+from mmr1_trl.data.pictures.images import image_column, image_counts
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES, Family
 from mmr1_trl.trainers.vision.freezing import (
@@ -261,7 +261,7 @@ def prepare_vision(
     if args.freeze_vision_tower:
         freeze_vision_tower(model, args.freeze_merger)
     spare_frozen_towers(model)
-    if not any(name in datasets[0].column_names for name in IMAGE_COLUMNS):
+    if image_column(datasets[0]) is None:
         return None
     family = FAMILIES.get(model.config.model_type)
     if family is not None and not family.size_counts and (args.min_pixels or args.max_pixels):

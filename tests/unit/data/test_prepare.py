@@ -401,7 +401,17 @@ def test_unreadable_options():
 
 
 def test_lettered_options_are_not_lettered_twice():
-    assert append_options("Q?", ["A. one", "(B) two"]) == "Q?\n(A) one\n(B) two"
+    for options in (["A. one", "(B) two"], ["a) one", "b) two"], ["[A] one", "[B] two"], ["A、one", "B：two"]):
+        assert append_options("Q?", options) == "Q?\n(A) one\n(B) two"
+    # An initial is no letter of a choice.
+    assert append_options("Q?", ["Barack Obama", "A. Lincoln"]) == "Q?\n(A) Barack Obama\n(B) A. Lincoln"
+
+
+def test_an_index_beyond_the_alphabet_is_no_letter():
+    options = [f"choice {number}" for number in range(30)]
+    rows = [{"question": "Q?", "choices": options, "answer": answer} for answer in (0, 25, 28)]
+    prepared = prepare_dataset(Dataset.from_list(rows), on_bad_row="skip")
+    assert prepared["solution"][:] == ["A", "Z"]
 
 
 @pytest.mark.parametrize(

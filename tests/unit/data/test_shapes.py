@@ -5,7 +5,7 @@ import base64
 import json
 
 import pytest
-from datasets import Image, List, Value
+from datasets import Dataset, Image, List, Value
 from fixtures import datasets as published
 
 from mmr1_trl.cli import main
@@ -230,3 +230,17 @@ def test_messages_as_json_text(tmp_path, capsys):
         ]  # fmt: skip
         assert open_image(prepared[0]["images"][0], "row").size == (56, 42)
         assert check(capsys, tmp_path / "train.jsonl")[0] == 0
+
+
+@pytest.mark.parametrize("write", [json.dumps, str], ids=["json", "python"])
+def test_values_that_are_written_out_as_text(write):
+    turns = [{"from": "human", "value": "How many?"}, {"from": "gpt", "value": "3"}]
+    for row in (
+        {"conversations": write(turns)},
+        {"question": "How many?", "reward_model": write({"ground_truth": "3"})},
+        {"question": "How many?", "answers": write(["3", "three"])},
+        {"question": "How many?", "options": write(["1", "3"]), "answer": "B"},
+    ):
+        column = "reward_model.ground_truth" if "reward_model" in row else None
+        prepared = prepare_dataset(Dataset.from_list([row]), answer_column=column)
+        assert prepared["solution"][:] in (["3"], ["B"]) and content(prepared[0]).startswith("How many?")
