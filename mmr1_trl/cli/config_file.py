@@ -147,6 +147,36 @@ def method_of_config(argv: list[str]) -> str | None:
     return None if method is None else str(method)
 
 
+def take_method(argv: list[str], verb: str) -> tuple[str, list[str]]:
+    """
+    Return the training command that `mmr1 check` or one of its siblings is asked about, and the words after it.
+
+    Args:
+        argv (`list[str]`):
+            Its words: the training command comes first, or the config says it.
+        verb (`str`):
+            What is done with the training, such as `"check"`.
+
+    Raises:
+        [`BadInputError`]: Neither says a training command.
+    """
+    if argv and not argv[0].startswith("-"):
+        if argv[0] not in METHODS:
+            raise BadInputError(
+                f"`mmr1 {verb}` knows no command {argv[0]!r}.{did_you_mean(argv[0], METHODS)} It takes "
+                f"{', '.join(METHODS)}, or a config that says it."
+            )
+        return argv[0], argv[1:]
+    command = method_of_config(argv)
+    if command in METHODS:
+        return command, argv
+    said = f"The config is for `mmr1 {command}`, and not for one" if command else "Say which command, which method,"
+    raise BadInputError(
+        f"{said} to {verb}: `mmr1 {verb} mssr --config NAME` ({'|'.join(METHODS)}), or a config with a line "
+        "`method: mssr`."
+    )
+
+
 def _environment(entry: Any, path: Path | None) -> dict[str, str]:
     if entry is None:
         return {}

@@ -89,8 +89,7 @@ def _given(argv: list[str], names: tuple[str, ...]) -> dict[str, Any]:
     """Return the values of a few options, from the command line or else the config file."""
     parser = Parser(add_help=False)
     for name in names:
-        spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
-        parser.add_argument(*spellings, nargs="?", const="true" if name in FOLDER_OF_THE_RUN else None)
+        parser.add_argument(f"--{name}", nargs="?", const="true" if name in FOLDER_OF_THE_RUN else None)
     path = config_path_of(argv)
     config = read_yaml(path) if path else {}
     words = {name: value for name, value in vars(parser.parse_known_args(argv)[0]).items() if value is not None}

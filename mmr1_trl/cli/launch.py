@@ -5,6 +5,7 @@
 this process, so that a failure arrives as an exception with the exit code and not as a second traceback.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmr1_trl.cli.parser import Parser
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 
 
 PREEMPTED = (128 + signal.SIGTERM, 128 + signal.SIGUSR1)  # exit codes of `errors.Preempted`
@@ -59,7 +61,7 @@ def run_or_launch(command: str, argv: list[str], launch_args: list[str], run: Ca
 def take_token(argv: list[str]) -> tuple[list[str], str | None]:
     """Return the words without `--hub_token X` and `--hub_token=X`, and X."""
     parser = Parser(add_help=False)
-    parser.add_argument("--hub_token", "--hub-token")
+    parser.add_argument("--hub_token")
     known, words = parser.parse_known_args(argv)
     return words, known.hub_token
 
@@ -101,23 +103,74 @@ def settle() -> None:
     time.sleep(1.0)
 
 
-def _cpu_processes(launch_args: list[str]) -> int:
-    """Return how many processes the launch flags ask for on a machine without an accelerator."""
+def read_flags(launch_args: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """
+    Read the flags of `accelerate launch` that something here depends on.
+
+    Returns:
+        `tuple`: `num_processes` and `config_file`, each `None` where it is not given, and `cpu`; and the other flags.
+
+    Raises:
+        [`BadInputError`]: The number of processes is none.
+    """
     parser = Parser(add_help=False)
-    parser.add_argument("--num_processes", "--num-processes", type=int, default=1)
+    parser.add_argument("--num_processes", type=int)
+    parser.add_argument("--config_file")
     parser.add_argument("--cpu", action="store_true")
     known, other = parser.parse_known_args(launch_args)
+    if known.num_processes is not None and known.num_processes < 1:
+        raise BadInputError(f"--num_processes must be at least 1, not {known.num_processes}.")
+    return known, other
+
+
+def accelerate_settings(launch_args: list[str]) -> dict[str, Any]:
+    """
+    Return what the config of accelerate says that the launch flags name; nothing where they name none.
+
+    Raises:
+        [`BadInputError`]: accelerate cannot use that file.
+    """
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = read_flags(launch_args)[0].config_file
+    if path is None:
+        return {}
+    try:
+        return vars(load_config_from_file(path))
+    except Exception as error:  # what is in the file can make accelerate raise anything
+        raise BadInputError(f"--accelerate_config {path}: accelerate cannot use it: {first_line(error)}") from error
+
+
+def asked_processes(launch_args: list[str]) -> int | None:
+    """
+    Return how many processes the launch flags, or the config of accelerate that they name, ask for.
+
+    Raises:
+        [`BadInputError`]: The number is none, or the config cannot be used.
+    """
+    known, _ = read_flags(launch_args)
+    if known.num_processes is not None:
+        return known.num_processes
+    number = accelerate_settings(launch_args).get("num_processes", -1)  # accelerate's own default
+    if number == -1:
+        return None
+    if not isinstance(number, int) or number < 1:
+        raise BadInputError(f"{known.config_file}: num_processes must be at least 1, not {number!r}.")
+    return number
+
+
+def _cpu_processes(launch_args: list[str]) -> int:
+    """Return how many processes the launch flags ask for on a machine without an accelerator."""
+    known, other = read_flags(launch_args)
     if other and not other[0].startswith("-"):
         raise BadInputError(f"unexpected word {other[0]!r}. Options are written --name value.")
-    if other:
-        flag = "--accelerate_config" if other[0] == "--config_file" else other[0]
+    if other or known.config_file is not None:
+        flag = "--accelerate_config" if known.config_file is not None else other[0]
         raise BadInputError(
             f"{flag} needs an accelerator, and torch sees none here. On a CPU the only launch flag is "
             "--num_processes N."
         )
-    if known.num_processes < 1:
-        raise BadInputError(f"--num_processes must be at least 1, not {known.num_processes}.")
-    return known.num_processes
+    return known.num_processes or 1
 
 
 def _torch_distributed_run(num_processes: int, command: str, argv: list[str]) -> None:

@@ -76,9 +76,14 @@ def hold(folder: str | Path, command: str) -> contextlib.AbstractContextManager[
     return contextlib.nullcontext() if int(os.environ.get("RANK", "0")) else locked(folder, f"mmr1 {command}")
 
 
-def hold_folder(settings: Settings, default: str = DEFAULT_FOLDER) -> contextlib.AbstractContextManager[None]:
+def output_folder(settings: Settings) -> Path:
+    """Return the output folder of a command, as it is given or as it is by default."""
+    return Path(settings.value("output_dir") or DEFAULT_FOLDER)
+
+
+def hold_folder(settings: Settings) -> contextlib.AbstractContextManager[None]:
     """[`hold`] the output folder of a command."""
-    return hold(settings.values.get("output_dir") or default, settings.command)
+    return hold(output_folder(settings), settings.command)
 
 
 def refuse_to_overwrite(settings: Settings) -> None:
@@ -95,7 +100,7 @@ def refuse_to_overwrite(settings: Settings) -> None:
     """
     if LAUNCHED in os.environ:
         return
-    folder = require_writable(settings.values.get("output_dir") or DEFAULT_FOLDER)
+    folder = require_writable(output_folder(settings))
     checkpoint = resume_word(settings.values.get("resume_from_checkpoint"))
     if checkpoint == "true" or (checkpoint and Path(checkpoint).absolute().is_relative_to(folder.absolute())):
         return
@@ -126,7 +131,7 @@ def report_interrupt(argv: list[str], settings: Settings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher passes Ctrl-C on to those who have it already
     if LAUNCHED in os.environ:  # the launcher says it once for all its processes
         return
-    folder = Path(settings.values.get("output_dir") or DEFAULT_FOLDER)
+    folder = output_folder(settings)
     if not complete_checkpoints(folder):
         print("\nmmr1: interrupted before the first checkpoint. The same command begins again.", file=sys.stderr)
     else:

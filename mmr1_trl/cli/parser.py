@@ -21,5 +21,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, usage: str | None = None, **options: Any) -> None:
         super().__init__(usage=usage, **{"allow_abbrev": False} | options)
 
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """Add an argument. An option is known with hyphens in the place of underscores too, as those of TRL are."""
+        spellings = [*names, *(name.replace("_", "-") for name in names if name.startswith("--"))]
+        return super().add_argument(*dict.fromkeys(spellings), **options)
+
     def error(self, message: str) -> NoReturn:
         raise BadInputError(f"{message}. Usage: {self.usage}" if self.usage else message)

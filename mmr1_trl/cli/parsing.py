@@ -64,6 +64,11 @@ class Settings:
         """Return where the value of field `name` comes from; `"default"` when nobody gave one."""
         return self.origins.get(name, "default")
 
+    def value(self, name: str) -> Any:
+        """Return the value of field `name`: the one that was given, or its default."""
+        fields = (field for cls in self.classes for field in dataclasses.fields(cls))
+        return self.values.get(name, next(field.default for field in fields if field.name == name))
+
     def fill(self, name: str, value: Any, reason: str) -> None:
         """Set field `name` to `value` unless the user gave one; `reason` is shown as its origin."""
         if name not in self.values:
@@ -145,7 +150,7 @@ def parse(command: str, argv: list[str], load_classes: Callable[[], tuple[type, 
 def _words_without_gone(argv: list[str]) -> list[str]:
     parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for name in GONE:
-        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}")
+        parser.add_argument(f"--{name}")
     given, words = parser.parse_known_args(argv)
     without_gone(vars(given))
     return words
@@ -154,7 +159,7 @@ def _words_without_gone(argv: list[str]) -> list[str]:
 def _words_without_upstream(argv: list[str], known: set[str]) -> list[str]:
     parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for name in UPSTREAM.keys() - known:
-        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?", const="true")
+        parser.add_argument(f"--{name}", nargs="?", const="true")
     given, words = parser.parse_known_args(argv)
     without_upstream(vars(given), known)
     return words
@@ -176,17 +181,16 @@ def _make_parser(command: str, classes: tuple[type, ...], about: str) -> Any:
     """Return a `TrlParser` over `classes` that raises instead of exiting, with the options in readable groups."""
     from trl import TrlParser
 
-    class SettingsParser(TrlParser):
+    class SettingsParser(Parser, TrlParser):
         def error(self, message: str) -> NoReturn:
             raise BadInputError(message)
 
     trains = any(field.name == "use_cpu" for cls in classes for field in dataclasses.fields(cls))
     parser = SettingsParser(
-        classes,  # type: ignore[arg-type]
+        dataclass_types=classes,
         prog=f"mmr1 {command}",
         usage=f"mmr1 {command} [--config NAME_OR_PATH] [--option value ...]{' [accelerate launch flags]' * trains}",
         description=about,
-        allow_abbrev=False,
         formatter_class=_HelpFormatter,
     )
     own = [cls for cls in classes if cls.__module__.startswith("mmr1_trl.")]

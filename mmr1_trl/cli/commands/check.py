@@ -6,20 +6,20 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.commands.check_checkpoint import check_checkpoint
 from mmr1_trl.cli.commands.check_report import Report, report_lines
 from mmr1_trl.cli.commands.train import parse_training
-from mmr1_trl.cli.config_file import method_of_config, read_yaml
+from mmr1_trl.cli.config_file import take_method
 from mmr1_trl.cli.first_look import look_first
+from mmr1_trl.cli.launch import asked_processes
 from mmr1_trl.cli.names import require_model, revision
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.cli.parts import adapters, find_model, load_processor_of, load_weights, model_init_kwargs, refusals
 from mmr1_trl.cli.rows import load_splits, without_long_prompts
-from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.method_table import METHODS
 
 
@@ -61,17 +61,7 @@ def parse_check(argv: list[str]) -> tuple[argparse.Namespace, Settings]:
     options, words = _own_options(argv)
     if options.samples < 0 or options.sample_tokens < 1:
         raise BadInputError("--samples must be at least 0 and --sample_tokens at least 1.")
-    if words and not words[0].startswith("-"):
-        if words[0] not in METHODS:
-            raise BadInputError(
-                f"`mmr1 check` knows no command {words[0]!r}.{did_you_mean(words[0], METHODS)} Usage: {_USAGE}"
-            )
-        return options, parse_training(words[0], words[1:])
-    command = method_of_config(words)
-    if command not in METHODS:
-        said = f"The config is for `mmr1 {command}`, which is not checked" if command else "Say which command to check"
-        raise BadInputError(f"{said}: `mmr1 check mssr --config NAME`, or a config with a line `method: mssr`.")
-    return options, parse_training(command, words)
+    return options, parse_training(*take_method(words, "check"))
 
 
 def _own_options(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -180,22 +170,13 @@ def _num_processes(settings: Settings) -> int:
     """Return how many processes the run would have."""
     import torch
 
-    parser = Parser(add_help=False)
-    parser.add_argument("--num_processes", "--num-processes", type=int)
-    parser.add_argument("--config_file", "--config-file")
-    known = parser.parse_known_args(settings.launch_args)[0]
-    if known.num_processes:
-        return known.num_processes
-    if known.config_file:
-        return int(read_yaml(Path(known.config_file)).get("num_processes") or 1)
-    return max(1, torch.accelerator.device_count())
+    return asked_processes(settings.launch_args) or max(1, torch.accelerator.device_count())
 
 
 def _as_one_process(settings: Settings, processes: int) -> Settings:
     """For the arithmetic of batches, `n` processes are one with `n` times as many rows at once."""
-    defaults = {f.name: f.default for cls in settings.classes for f in dataclasses.fields(cls)}
     names = ("per_device_train_batch_size", "per_device_eval_batch_size")
-    scaled = {name: processes * settings.values.get(name, defaults[name]) for name in names}
+    scaled = {name: processes * settings.value(name) for name in names}
     return dataclasses.replace(settings, values=settings.values | scaled)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmr1_trl.cli.config_file import method_of_config
+from mmr1_trl.cli.launch import accelerate_settings, asked_processes, read_flags
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import NO_ACCELERATOR, Settings
@@ -167,32 +168,20 @@ def _read(settings: Settings, devices: int, memory: float, text_tokens: int, hal
     return shapes, _same_batch(options, settings.launch_args)
 
 
-def _launched(launch_args: list[str]) -> argparse.Namespace:
-    parser = Parser(add_help=False)
-    parser.add_argument("--num_processes", "--num-processes", type=int)
-    parser.add_argument("--config_file", "--config-file")
-    return parser.parse_known_args(launch_args)[0]
-
-
 def _sharding(launch_args: list[str]) -> str:
     """Read off accelerate's config what is divided among the devices."""
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    path = _launched(launch_args).config_file
-    if path is None:
-        return "none"
-    config = load_config_from_file(path)
-    stage = (getattr(config, "deepspeed_config", None) or {}).get("zero_stage")
-    if config.fsdp_config:
+    config = accelerate_settings(launch_args)
+    if config.get("fsdp_config"):
         return "zero3"
-    return {3: "zero3", 2: "zero2", 1: "zero2"}.get(stage, "none") if stage is not None else "none"
+    stage = (config.get("deepspeed_config") or {}).get("zero_stage", 0)
+    return {3: "zero3", 2: "zero2", 1: "zero2"}.get(stage, "none")
 
 
 def _same_batch(options: Options, launch_args: list[str]) -> Options:
     """Keep the generation batch and its updates where the config is for another number of devices."""
     from dataclasses import replace
 
-    written = _launched(launch_args).num_processes or 1
+    written = asked_processes(launch_args) or 1
     steps, rest = divmod(options.steps_per_generation * written, options.devices)
     accumulation, left = divmod(options.accumulation * written, options.devices)
     if rest or left or not steps or not accumulation:
@@ -316,7 +305,6 @@ def _write(path: Path, settings: Settings, fitting: Options, changes: list[Chang
     """Write what was asked for, and what was changed so that it fits."""
     import yaml
 
-    launched = _launched(settings.launch_args)
     values: dict[str, Any] = {"method": settings.command}
     values |= {
         name: value
@@ -325,8 +313,9 @@ def _write(path: Path, settings: Settings, fitting: Options, changes: list[Chang
     }
     values["steps_per_generation"] = fitting.steps_per_generation
     values["gradient_accumulation_steps"] = fitting.accumulation
-    if fitting.devices > 1 and launched.config_file is not None:
-        values["accelerate_config"] = launched.config_file
+    config_file = read_flags(settings.launch_args)[0].config_file
+    if fitting.devices > 1 and config_file is not None:
+        values["accelerate_config"] = config_file
     values["num_processes"] = fitting.devices
     for change in changes:
         values |= change.settings

@@ -3,16 +3,15 @@
 
 from pathlib import Path
 
-from mmr1_trl.cli.commands.train import build_trainer, parse_training
-from mmr1_trl.cli.config_file import method_of_config
+from mmr1_trl.cli.commands.train import build_trainer, leave, parse_training
+from mmr1_trl.cli.config_file import take_method
 from mmr1_trl.cli.first_look import look_first
-from mmr1_trl.cli.launch import run_or_launch, settle
+from mmr1_trl.cli.launch import run_or_launch
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import PROFILE, PROFILE_PICTURE, write_json
-from mmr1_trl.trainers.method_table import METHODS
 
 
 _USAGE = """usage: mmr1 profile [METHOD] [--steps N] [--config NAME_OR_PATH] [options of `mmr1 METHOD`]
@@ -36,11 +35,7 @@ def parse_profile(argv: list[str]) -> tuple[int, Settings]:
     arguments, words = own.parse_known_args(argv)
     if arguments.steps < 1:
         raise BadInputError(f"--steps must be at least 1, not {arguments.steps}.")
-    method = words.pop(0) if words and words[0] in METHODS else method_of_config(words)
-    if method not in METHODS:
-        said = f"The config is for `mmr1 {method}`" if method else "Say which method to profile"
-        raise BadInputError(f"{said}: mmr1 profile {'|'.join(METHODS)} --config ...")
-    return arguments.steps, parse_training(method, words)
+    return arguments.steps, parse_training(*take_method(words, "profile"))
 
 
 def run(argv: list[str]) -> int:
@@ -85,7 +80,5 @@ def _profile(settings: Settings, steps: int, folder: Path) -> int:
             saved = 1 - computed / asked
             print(f"  tokens   {computed:,.0f} computed of {asked:,.0f} asked for in a step ({saved:.0%} saved)")
         print(f"  picture  {folder / PROFILE_PICTURE}\n  numbers  {folder / PROFILE}")
-    trainer.accelerator.end_training()
-    if trainer.accelerator.num_processes > 1:
-        settle()
+    leave(trainer)
     return 0

@@ -30,14 +30,14 @@ def make_parser() -> argparse.ArgumentParser:
     common = Parser(add_help=False)
     common.add_argument("folder", metavar="FOLDER", help="what to upload; it stays as it is")
     common.add_argument("repo_id", metavar="REPO_ID", help="owner/name on the Hub; created if it is not there")
-    _option(common, "--revision", help="branch to upload to, created if it is not there; main by default")
-    _option(common, "--tag", help="tag to set on the upload")
-    _option(common, "--private", action="store_true", help="make the repository private if it has to be created")
-    _option(
-        common, "--exclude", nargs="+", default=[], metavar="PATTERN", help="files to leave out, e.g. 'completions/*'"
+    common.add_argument("--revision", help="branch to upload to, created if it is not there; main by default")
+    common.add_argument("--tag", help="tag to set on the upload")
+    common.add_argument("--private", action="store_true", help="make the repository private if it has to be created")
+    common.add_argument(
+        "--exclude", nargs="+", default=[], metavar="PATTERN", help="files to leave out, e.g. 'completions/*'"
     )
-    _option(common, "--commit_message", help="title of the commit")
-    _option(common, "--dry_run", action="store_true", help="collect, check and list, but send nothing")
+    common.add_argument("--commit_message", help="title of the commit")
+    common.add_argument("--dry_run", action="store_true", help="collect, check and list, but send nothing")
     parser = Parser(
         prog="mmr1 push",
         usage=USAGE,
@@ -59,25 +59,20 @@ def make_parser() -> argparse.ArgumentParser:
     }
     for name in ("model", "adapter"):
         text = "upload the newest checkpoint too, as last-checkpoint, for others to resume from"
-        _option(by_name[name], "--with_checkpoint", action="store_true", help=text)
+        by_name[name].add_argument("--with_checkpoint", action="store_true", help=text)
     merge = "FOLDER holds an adapter: merge it into its base model and upload the whole model"
-    _option(by_name["model"], "--merge_adapter", action="store_true", help=merge)
-    _option(by_name["adapter"], "--base_model", help="Hub id of the base model, if a local copy was trained on")
+    by_name["model"].add_argument("--merge_adapter", action="store_true", help=merge)
+    by_name["adapter"].add_argument("--base_model", help="Hub id of the base model, if a local copy was trained on")
     dataset = by_name["dataset"]
-    _option(
-        dataset, "--splits", nargs="+", default=["train"], metavar="SPLIT", help="splits to upload; train by default"
+    dataset.add_argument(
+        "--splits", nargs="+", default=["train"], metavar="SPLIT", help="splits to upload; train by default"
     )
-    _option(dataset, "--num_rows", type=int, help="only the first so many rows; for figures, how many are drawn")
-    _option(dataset, "--figures_seed", type=int, default=0, help="seed of figures")
-    _option(dataset, "--image_root", help="folder that relative image paths start from")
+    dataset.add_argument("--num_rows", type=int, help="only the first so many rows; for figures, how many are drawn")
+    dataset.add_argument("--figures_seed", type=int, default=0, help="seed of figures")
+    dataset.add_argument("--image_root", help="folder that relative image paths start from")
     for column in ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style"):
-        _option(dataset, f"--{column}", help="as in training" if column == "prompt_style" else "if not recognized")
+        dataset.add_argument(f"--{column}", help="as in training" if column == "prompt_style" else "if not recognized")
     return parser
-
-
-def _option(parser: argparse.ArgumentParser, name: str, **options: Any) -> None:
-    """Add an option under both spellings, as the other commands have it."""
-    parser.add_argument(name, *([name.replace("_", "-")] if "_" in name else []), **options)
 
 
 def run(argv: list[str]) -> int:

@@ -2,11 +2,11 @@
 """`mmr1 score`: pass rates and variance promotion scores of a dataset, once and for all."""
 
 from pathlib import Path
-from typing import Any
 
+from mmr1_trl.cli.commands.train import leave, prefer_cpu_where_needed
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import run_or_launch
-from mmr1_trl.cli.output import hold_folder, require_writable
+from mmr1_trl.cli.output import hold_folder, output_folder, require_writable
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import KEPT_ROWS, SCORES
@@ -31,21 +31,19 @@ def parse_score(argv: list[str]) -> Settings:
 
         return RLArguments, ScoreConfig, ModelConfig
 
-    return parse("score", argv, load_classes, _ABOUT)
+    settings = parse("score", argv, load_classes, _ABOUT)
+    prefer_cpu_where_needed(settings)
+    return settings
 
 
 def run(argv: list[str]) -> int:
     """Score with the words after `mmr1 score` as options; return the exit code."""
     look_first(argv)
     settings = parse_score(argv)
-    from mmr1_trl.cli.commands.train import prefer_cpu_where_needed
-    from mmr1_trl.trainers.scorer import ScoreConfig
-
-    prefer_cpu_where_needed(settings)
-    require_writable(settings.values.get("output_dir") or str(ScoreConfig.output_dir))
+    require_writable(output_folder(settings))
 
     def alone() -> int:
-        with hold_folder(settings, str(ScoreConfig.output_dir)):
+        with hold_folder(settings):
             return _score(settings)
 
     try:
@@ -59,8 +57,7 @@ def _score(settings: Settings) -> int:
     from mmr1_trl.cli.parts import load_parts
     from mmr1_trl.trainers.scorer import Scorer, summarize
 
-    built: tuple[Any, ...] = settings.build()
-    data_args, config, model_args = built
+    data_args, config, model_args = settings.build()
     if config.resume_from_checkpoint:
         raise BadInputError("`mmr1 score` goes on by itself: leave out resume_from_checkpoint.")
     parts = load_parts(settings, enough_rows=Scorer._check_enough_rows)
@@ -77,7 +74,5 @@ def _score(settings: Settings) -> int:
     if config.min_pass_rate is not None or config.max_pass_rate is not None:
         lines.append(f"  kept rows    {folder / KEPT_ROWS}  (--dataset_name {folder / KEPT_ROWS})")
     scorer.accelerator.print("\n".join(lines))
-    if scorer.engine is not None:
-        scorer.engine.shut_down()
-    scorer.accelerator.end_training()
+    leave(scorer)
     return 0

@@ -124,7 +124,7 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
     try:
         result = trainer.train(resume_from_checkpoint=resume_argument(config))
     except Preempted:
-        _leave(trainer.engine, trainer.accelerator)
+        leave(trainer.engine, trainer.accelerator)
         raise
     folder = Path(config.output_dir)
     config.push_to_hub, push = False, config.push_to_hub  # once, when everything is there
@@ -143,10 +143,11 @@ def finish(trainer: Any, settings: Settings, dataset_name: str) -> None:
         f"  metrics   {config.output_dir}/{TRAIN_RESULTS}, {TRAINER_STATE}\n"
         f"  report    mmr1 report {shlex.quote(str(config.output_dir))}" + (f"\n  uploaded  {page}" if page else "")
     )
-    _leave(trainer.engine, trainer.accelerator)
+    leave(trainer.engine, trainer.accelerator)
 
 
-def _leave(engine: Any, accelerator: Any) -> None:
+def leave(engine: Any, accelerator: Any) -> None:
+    """End what a training or a scoring has started, so that the process can end."""
     if engine is not None:
         engine.shut_down()
     accelerator.end_training()
