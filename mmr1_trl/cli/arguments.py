@@ -9,6 +9,18 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 
 
 EXPORTS = ("lmms_eval", "vlmevalkit")
+MAX_SEED = 2**32 - 1  # what NumPy takes
+# The smallest value of each number of an evaluation.
+_LEAST = {
+    "num_samples": 0,
+    "batch_size": 1,
+    "num_rows": 1,
+    "max_new_tokens": 1,
+    "min_pixels": 0,
+    "max_pixels": 1,
+    "vllm_tensor_parallel_size": 1,
+    "vllm_max_model_length": 1,
+}
 
 
 def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
@@ -290,12 +302,17 @@ class EvalArguments(QuestionArguments):
         if not self.model:
             raise BadInputError("--model is missing: a Hub id, a folder, or figures/cold_start (small, made here).")
         super().__post_init__()
-        if self.num_samples < 0 or self.batch_size < 1 or (self.num_rows is not None and self.num_rows < 1):
-            raise BadInputError("--num_samples must be at least 0, --batch_size and --num_rows at least 1.")
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise BadInputError(f"--max_new_tokens must be at least 1, got {self.max_new_tokens}.")
-        if self.seed < 0 or self.figures_seed < 0:
-            raise BadInputError("--seed and --figures_seed must be at least 0.")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise BadInputError(f"--{name} must be at least {least}, got {value}.")
+        if not (0 <= self.seed <= MAX_SEED and self.figures_seed >= 0):
+            raise BadInputError(f"--seed and --figures_seed must be at least 0, and --seed at most {MAX_SEED}.")
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise BadInputError(f"--min_pixels {self.min_pixels} is larger than --max_pixels {self.max_pixels}.")
+        share = self.vllm_gpu_memory_utilization
+        if not 0 < share <= 1:
+            raise BadInputError(f"--vllm_gpu_memory_utilization must be above 0 and at most 1, got {share}.")
         if not 0 < self.temperature < float("inf"):
             raise BadInputError(
                 f"--temperature must be above 0 and finite, got {self.temperature}; greedy decoding is always run."
@@ -308,5 +325,8 @@ class EvalArguments(QuestionArguments):
                 raise BadInputError(f"--export knows {' and '.join(EXPORTS)}, not {name!r}.{near}")
         if self.export and self.output_dir is None:
             raise BadInputError("--export writes into --output_dir, which is missing.")
+        names = self.benchmarks or []
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise BadInputError(f"--benchmarks names {twice[0]!r} twice.")
         if self.benchmarks_folder is not None and not self.benchmarks:
             raise BadInputError("--benchmarks_folder is read for --benchmarks, which is missing.")

@@ -147,7 +147,7 @@ def method_of_config(argv: list[str]) -> str | None:
     return None if method is None else str(method)
 
 
-def take_method(argv: list[str], verb: str) -> tuple[str, list[str]]:
+def take_method(argv: list[str], verb: str, what: str = "command") -> tuple[str, list[str]]:
     """
     Return the training command that `mmr1 check` or one of its siblings is asked about, and the words after it.
 
@@ -156,6 +156,8 @@ def take_method(argv: list[str], verb: str) -> tuple[str, list[str]]:
             Its words: the training command comes first, or the config says it.
         verb (`str`):
             What is done with the training, such as `"check"`.
+        what (`str`, *optional*, defaults to `"command"`):
+            What to call it in a message.
 
     Raises:
         [`BadInputError`]: Neither says a training command.
@@ -170,10 +172,10 @@ def take_method(argv: list[str], verb: str) -> tuple[str, list[str]]:
     command = method_of_config(argv)
     if command in METHODS:
         return command, argv
-    said = f"The config is for `mmr1 {command}`, and not for one" if command else "Say which command, which method,"
+    said = f"The config is for `mmr1 {command}`. " if command else ""
     raise BadInputError(
-        f"{said} to {verb}: `mmr1 {verb} mssr --config NAME` ({'|'.join(METHODS)}), or a config with a line "
-        "`method: mssr`."
+        f"{said}Say which {what} to {verb}: mmr1 {verb} {'|'.join(METHODS)} --config NAME (such as `mmr1 {verb} mssr "
+        "--config figures/mssr`), or take a config with a line `method: mssr`."
     )
 
 

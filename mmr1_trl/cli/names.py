@@ -40,8 +40,13 @@ def require_model(model_args: Any) -> str:
 
 
 def revision(model_args: Any) -> dict[str, str]:
-    """Return `{"revision": ...}` for a model other than the Hub's main branch."""
-    return {} if model_args.model_revision == "main" else {"revision": model_args.model_revision}
+    """Return `{"revision": ...}` for a model other than the Hub's main branch, as the options name it."""
+    return at_revision(model_args.model_revision)
+
+
+def at_revision(name: str) -> dict[str, str]:
+    """Return `{"revision": name}` for a branch, tag or commit other than the Hub's main branch."""
+    return {} if name == "main" else {"revision": name}
 
 
 def coordinates(option: str, model: str, trust_remote_code: bool, **hub_kwargs: str) -> str | None:

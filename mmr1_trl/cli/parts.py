@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.cli.names import look_up, require_model, revision
-from mmr1_trl.cli.output import resume_argument
+from mmr1_trl.cli.names import at_revision, look_up, require_model, revision
+from mmr1_trl.cli.output import require_usable, resume_argument
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.rows import load_splits, name_unreadable_golds, without_long_prompts
+from mmr1_trl.cli.rows import load_splits, look_at_pictures, name_unreadable_golds, without_long_prompts
 from mmr1_trl.errors import BadInputError, first_line
-from mmr1_trl.run_folder import require_whole
 
 
 SMALL = 2**24  # bytes of weights below which a second thread does not pay
@@ -97,13 +96,17 @@ def load_parts(settings: Settings, **checks: Any) -> Parts:
     rewards = resolve_rewards(data_args.reward_funcs)
     processor = load_processor_of(name, config, model_args)
     train_rows, eval_rows = load_splits(data_args, config, model_args, processor)
-    if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
-        name_unreadable_golds(train_rows)
+    if config.process_index == 0:
+        for rows, name_of_rows in ((train_rows, "train_dataset"), (eval_rows, "eval_dataset")):
+            if rows is not None:
+                look_at_pictures(rows, config.on_bad_row, name_of_rows)
+        if "accuracy_reward" in data_args.reward_funcs:
+            name_unreadable_golds(train_rows)
     train_rows = without_long_prompts(train_rows, data_args, config, processor)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
     train_rows, eval_rows = add_training_frames(train_rows, eval_rows, name, processor, config, rewards)
     check_run(config, rewards, train_rows, eval_rows, **checks)
-    use_hub(config)
+    use_hub(config, settings.command)
     model = find_model(config, model_args)
     if model != name:
         processor = load_processor_of(model, config, model_args)
@@ -148,9 +151,10 @@ def spare_threads(model: str) -> None:
         print("One CPU thread, for a model this small; OMP_NUM_THREADS=2 makes it two.", flush=True)
 
 
-def use_hub(config: Any) -> None:
+def use_hub(config: Any, command: str) -> None:
     """
-    Before anything is loaded: refuse a repository that cannot be written to, and fetch a checkpoint from the Hub.
+    Before anything is loaded: refuse a repository that cannot be written to, and fetch a checkpoint from the Hub that
+    `command` can go on with.
 
     Raises:
         [`BadInputError`]: The repository or the checkpoint cannot be used.
@@ -165,7 +169,7 @@ def use_hub(config: Any) -> None:
 
         with config.main_process_first(desc="fetching the checkpoint"):
             config.resume_from_checkpoint = checkpoint_folder(checkpoint, config.hub_token)
-            require_whole(Path(config.resume_from_checkpoint))
+            require_usable(command, Path(config.resume_from_checkpoint))
 
 
 def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_vllm: bool = False) -> None:
@@ -202,6 +206,58 @@ def refusals(model: str) -> Iterator[None]:
         raise cannot_load(model, error) from error
     except (ValueError, NotImplementedError) as error:
         raise BadInputError(f"These settings cannot be used: {error}") from error
+
+
+def choose_device(use_cpu: bool = False) -> Any:
+    """Return the accelerator, or the CPU where there is none or it is asked for."""
+    import torch
+
+    accelerator = None if use_cpu else torch.accelerator.current_accelerator()
+    return accelerator or torch.device("cpu")
+
+
+def default_dtype(device: Any) -> str:
+    """Return the type to compute in on a device."""
+    return "float32" if device.type == "cpu" else "bfloat16"
+
+
+def load_model(
+    name: str,
+    dtype: str | None = None,
+    trust_remote_code: bool = False,
+    device: Any = None,
+    revision: str = "main",
+) -> tuple[Any, Any]:
+    """
+    Load a model and its processor for generation, on the accelerator if there is one.
+
+    Args:
+        name (`str`):
+            Hub id, folder (of a model or of an adapter) or built-in name.
+        dtype (`str`, *optional*):
+            Name of a torch type. By default bfloat16 on an accelerator and float32 on a CPU.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether to run code that the repository brings along.
+        device (`torch.device`, *optional*):
+            Where to put the model; on the accelerator, or the CPU without one, by default.
+        revision (`str`, *optional*, defaults to `"main"`):
+            Branch, tag or commit of a repository on the Hub.
+
+    Returns:
+        `tuple`: Model and processor.
+
+    Raises:
+        [`BadInputError`]: There is no such model, or it writes no text.
+    """
+    from mmr1_trl.models import load_processor, resolve_model
+
+    path = resolve_model(name)
+    device = device or choose_device()
+    at = at_revision(revision)
+    processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left", **at)
+    dtype = dtype or default_dtype(device)
+    model = load_weights(path, name, dtype=dtype, trust_remote_code=trust_remote_code, **at)
+    return model.to(device), processor
 
 
 def load_weights(path: str, name: str, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 """From the data options to prepared rows: of one dataset, or of several together."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from mmr1_trl.cli.names import coordinates, look_up, require_model, revision
@@ -16,13 +17,13 @@ ROW_OPTIONS = (
     "prompt_column", "image_column", "answer_column", "options_column", "question", "answer_type", "answer_index",
     "answer_lists", "box_format", "gold_coordinates", "tolerance", "prompt_style", "image_root",
 )  # fmt: skip
+_HEADERS, _DECODED = 1000, 64  # rows whose pictures are looked at before a model is
 
 
 def load_splits(data_args: Any, config: Any, model_args: Any, processor: Any) -> tuple[Any, Any]:
     """Return the prepared rows to train on, and those to evaluate on if there is an evaluation (see [`load_rows`])."""
     if config.process_index == 0:
-        for entry in entries_of(data_args):
-            look_up(entry["name"], "dataset", entry["revision"])
+        look_up_datasets(data_args)
     frame = coordinates(
         config.coordinates, require_model(model_args), config.trust_remote_code, **revision(model_args)
     )
@@ -33,29 +34,6 @@ def load_splits(data_args: Any, config: Any, model_args: Any, processor: Any) ->
             test = (data_args.dataset_test_split, data_args.num_eval_rows)
             eval_rows = load_rows(data_args, config, *test, processor, frame, evaluation=True)
     return train_rows, eval_rows
-
-
-def entries_of(data_args: Any) -> list[dict[str, Any]]:
-    """
-    Return what is to be loaded: the entries of `datasets`, or the one dataset of the other options.
-
-    Args:
-        data_args ([`~mmr1_trl.cli.arguments.RLArguments`] or [`~mmr1_trl.cli.arguments.EvalArguments`]):
-            The data options.
-
-    Returns:
-        `list[dict[str, Any]]`: By entry `name`, `config` and `revision`, the row options, and what else it says.
-
-    Raises:
-        [`BadInputError`]: An entry is none.
-    """
-    from mmr1_trl.data.mixture import read_entries
-
-    shared = {name: getattr(data_args, name) for name in ROW_OPTIONS if hasattr(data_args, name)}
-    shared |= {"config": data_args.dataset_config, "revision": data_args.dataset_revision}
-    if data_args.datasets is None:
-        return [shared | {"name": data_args.dataset_name}]
-    return [shared | entry for entry in read_entries(data_args.datasets, ("config", "revision", *ROW_OPTIONS))]
 
 
 def load_rows(
@@ -75,71 +53,134 @@ def load_rows(
     Raises:
         [`BadInputError`]: The rows cannot be prepared, or have no pictures and nobody said that they should not.
     """
-    figures = {"seed": data_args.figures_seed, "families": data_args.figures_families}
-    figures["levels"] = data_args.figures_levels
-    drawn = {"coordinates": coordinates, "on_bad_row": config.on_bad_row, "num_rows": num_rows, **figures}
-    if data_args.datasets is None:
-        return _load(entries_of(data_args)[0], split, processor, config.on_bad_row, drawn)
-    return load_mixture(
-        entries_of(data_args),
-        ("test_split" if evaluation else "split", split),
-        lambda entry, part, options: _load(entry, part, processor, config.on_bad_row, drawn | options),
-    )
+    from transformers import ProcessorMixin
+
+    from mmr1_trl.data.checks.row_checks import readable_by, without_control_tokens
+
+    def usable(rows: Any, entry: dict[str, Any], name: str) -> Any:
+        rows = without_control_tokens(readable_by(processor, rows, name), processor, config.on_bad_row, name)
+        reads_pictures = isinstance(processor, ProcessorMixin)
+        if reads_pictures and entry["image_column"] != "none" and "images" not in rows.column_names:
+            raise BadInputError(
+                f"{name}: no column looks like pictures; besides prompt and answer there are "
+                f"{sorted(set(rows.column_names) - PREPARED)}. Name it with --image_column, or train on text alone "
+                "with --image_column none (in an entry of `datasets`: `image_column: none`)."
+            )
+        return rows
+
+    prepare = {"coordinates": coordinates, "on_bad_row": config.on_bad_row}
+    return read_rows(data_args, split, num_rows, usable, evaluation=evaluation, **prepare)
 
 
-def load_mixture(entries: list[dict[str, Any]], split: tuple[str, str], load: Any) -> Any:
+def look_up_datasets(data_args: Any) -> None:
+    """Ask the Hub once for each dataset of the data options, see [`~mmr1_trl.cli.names.look_up`]."""
+    for entry in entries_of(data_args):
+        look_up(entry["name"], "dataset", entry["revision"])
+
+
+def entries_of(data_args: Any) -> list[dict[str, Any]]:
     """
-    Load the datasets of a mixture and put their rows together.
+    Return what is to be loaded: the entries of `datasets`, or the one dataset of the other options.
 
     Args:
-        entries (`list[dict[str, Any]]`):
-            From [`entries_of`].
-        split (`tuple[str, str]`):
-            Under what key an entry names its split, and the one that it takes if it names none. An entry with
-            `test_split: none` is left out of evaluations.
-        load (`Callable`):
-            From an entry, a split and further options of [`~mmr1_trl.data.load.load_data`] to prepared rows.
+        data_args ([`~mmr1_trl.cli.arguments.QuestionArguments`]):
+            The data options.
 
     Returns:
-        [`~datasets.Dataset`]: See [`~mmr1_trl.data.mixture.mix_rows`].
+        `list[dict[str, Any]]`: By entry `name`, `config` and `revision`, the row options, and what else it says.
+
+    Raises:
+        [`BadInputError`]: An entry is none.
+    """
+    from mmr1_trl.data.mixture import read_entries
+
+    shared = {name: value for name, value in vars(data_args).items() if name in ROW_OPTIONS}
+    shared |= {"config": data_args.dataset_config, "revision": data_args.dataset_revision}
+    if data_args.datasets is None:
+        return [shared | {"name": data_args.dataset_name}]
+    return [shared | entry for entry in read_entries(data_args.datasets, ("config", "revision", *ROW_OPTIONS))]
+
+
+def read_rows(
+    data_args: Any,
+    split: str,
+    num_rows: int | None,
+    usable: Callable[[Any, dict[str, Any], str], Any] = lambda rows, entry, name: rows,
+    *,
+    evaluation: bool,
+    **prepare: Any,
+) -> Any:
+    """
+    Load the dataset of the data options, or all of a mixture, and put their rows together.
+
+    Args:
+        data_args ([`~mmr1_trl.cli.arguments.QuestionArguments`]):
+            The data options.
+        split (`str`), num_rows (`int`, *optional*):
+            The split, and how many of its rows; where an entry says them itself, that is taken.
+        usable (`Callable`, *optional*):
+            From the rows of one dataset, its entry and its name in a message to the rows that are kept.
+        evaluation (`bool`):
+            Whether an entry names its split by `test_split` (`none`: it is left out), every weight being 1 then.
+        **prepare:
+            Further options of [`~mmr1_trl.data.load.load_data`].
+
+    Returns:
+        [`~datasets.Dataset`]: Of several datasets see [`~mmr1_trl.data.mixture.mix_rows`].
 
     Raises:
         [`BadInputError`]: There is nothing to load, or a dataset cannot be loaded.
     """
+    from mmr1_trl.data import load_data
     from mmr1_trl.data.mixture import mix_rows
 
-    key, default = split
+    figures = {"seed": data_args.figures_seed, "families": data_args.figures_families}
+    shared = {"num_rows": num_rows, "levels": data_args.figures_levels, **figures, **prepare}
+
+    def load(entry: dict[str, Any], part: str, **own: Any) -> Any:
+        said = {name: value for name, value in entry.items() if name in ("config", "revision", *ROW_OPTIONS)}
+        return usable(load_data(entry["name"], part, **shared | said | own), entry, f"{entry['name']} ({part})")
+
+    entries = entries_of(data_args)
+    if data_args.datasets is None:
+        return load(entries[0], split)
     parts, weights = {}, {}
     for entry in entries:
-        part = entry.get(key, default)
+        part = entry.get("test_split" if evaluation else "split", split)
         if part in (None, "none"):
             continue
-        options = {"source": entry["source"]} | ({"num_rows": entry["num_rows"]} if "num_rows" in entry else {})
-        parts[entry["source"]] = load(entry, part, options)
-        weights[entry["source"]] = 1.0 if key == "test_split" else entry.get("weight", 1.0)
+        own = {name: entry[name] for name in ("source", "num_rows") if name in entry}
+        parts[entry["source"]] = load(entry, part, **own)
+        weights[entry["source"]] = 1.0 if evaluation else entry.get("weight", 1.0)
     if not parts:
         raise BadInputError("datasets: every entry says `test_split: none`; set eval_strategy to 'no'.")
     return mix_rows(parts, weights)
 
 
-def _load(entry: dict[str, Any], split: str, processor: Any, on_bad_row: str, options: dict[str, Any]) -> Any:
-    from transformers import ProcessorMixin
+def look_at_pictures(rows: Any, on_bad_row: str, name: str) -> None:
+    """
+    Look at some pictures before a model is built or loaded: the headers of a thousand rows from all over the dataset,
+    and the first ones as a whole.
 
-    from mmr1_trl.data import load_data
-    from mmr1_trl.data.checks.row_checks import readable_by, without_control_tokens
+    Raises:
+        [`BadInputError`]: One of them cannot be read; where such rows are passed over, none of them can.
+    """
+    from mmr1_trl.data.pictures.images import BadImageError, image_size, open_image, stored_images
 
-    said = {name: entry[name] for name in ("config", "revision", *ROW_OPTIONS)}
-    rows = load_data(entry["name"], split=split, **options | said)
-    name = f"{entry['name']} ({split})"
-    rows = without_control_tokens(readable_by(processor, rows, name), processor, on_bad_row, name)
-    reads_pictures = isinstance(processor, ProcessorMixin)
-    if reads_pictures and entry["image_column"] != "none" and "images" not in rows.column_names:
-        raise BadInputError(
-            f"{name}: no column looks like pictures; besides prompt and answer there are "
-            f"{sorted(set(rows.column_names) - PREPARED)}. Name it with --image_column, or train on text alone with "
-            "--image_column none (in an entry of `datasets`: `image_column: none`)."
-        )
-    return rows
+    numbers = range(0, len(rows), -(-len(rows) // _HEADERS) or 1)
+    bad = []
+    for place, (row, images) in enumerate(zip(numbers, stored_images(rows.select(numbers)))):
+        try:
+            for i, image in enumerate(images):
+                look = open_image if place < _DECODED else image_size
+                look(image, f"row {row}, image {i}")
+        except BadImageError as error:
+            bad.append(str(error))
+            if on_bad_row == "error":
+                hint = "Pass --on_bad_row skip to pass over such rows; `mmr1 check` lists them."
+                raise BadInputError(f"{name}: {error} {hint}") from error
+    if bad and len(bad) == len(numbers):
+        raise BadInputError(f"{name}: no row has pictures that can be read. {bad[0]}")
 
 
 def without_long_prompts(rows: Any, data_args: Any, config: Any, processor: Any) -> Any:

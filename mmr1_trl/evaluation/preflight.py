@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""What a run will cost and whether its parts fit together, found out before it starts."""
+"""Which packages a run lacks and whether its model and rewards fit together, found out before it starts."""
 
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.training_args import OptimizerNames
 
+from mmr1_trl.engines.installation import EXTRAS, installed
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
 from mmr1_trl.models.processing import ProcessingClass, generation_prompt, tokenizer_of
@@ -20,18 +20,10 @@ from mmr1_trl.rewards.extraction import whole_reply
 from mmr1_trl.rewards.scoring import row_question, score_answers
 
 
-# module -> (extra of this package or None, where a run asks for it)
 # Those of `report_to` whose package has their name.
 DASHBOARDS = (
     "clearml", "codecarbon", "comet_ml", "dvclive", "mlflow", "neptune", "swanlab", "tensorboard", "trackio", "wandb",
 )  # fmt: skip
-_EXTRAS = {
-    "vllm": "vllm",
-    "peft": "peft",
-    "bitsandbytes": "quantization",
-    "deepspeed": "deepspeed",
-    "trackio": "trackio",
-}
 
 
 @dataclass
@@ -78,19 +70,13 @@ def missing_extras(config: Any, model_args: Any, launch_args: Sequence[str], *, 
         "flash_attn": "attn_implementation" if model_args.attn_implementation == "flash_attention_2" else None,
         **{name: "report_to" for name in config.report_to if name in DASHBOARDS},
     }
-    if _installed("tensorboardX"):  # which transformers takes as well
+    if installed("tensorboardX"):  # which transformers takes as well
         needed.pop("tensorboard", None)
-    missing = [name for name, reason in needed.items() if reason and not _installed(name)]
+    missing = [name for name, reason in needed.items() if reason and not installed(name)]
     return [
-        f"{needed[name]} needs {name}: pip install {repr(f'mmr1-trl[{_EXTRAS[name]}]') if name in _EXTRAS else name}"
+        f"{needed[name]} needs {name}: pip install {repr(f'mmr1-trl[{EXTRAS[name]}]') if name in EXTRAS else name}"
         for name in missing
     ]
-
-
-def _installed(package: str) -> bool:
-    # A folder of that name, such as the one that wandb writes into, has a spec but no file.
-    spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None
 
 
 def draw_samples(

@@ -1,11 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What an evaluation was of: `evaluation.json` beside its `summary.json`, so that a model card can name it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mmr1_trl.run_folder import RECORD, TRAINER_STATE, write_json
+from mmr1_trl.run_folder import RECORD, TRAINER_STATE, read_json, write_json
 
 
 def write_record(folder: str | Path, model: str, dataset: str, split: str | None) -> None:
@@ -24,7 +23,7 @@ def write_record(folder: str | Path, model: str, dataset: str, split: str | None
     place, data = Path(model), Path(dataset)
     step = None
     if (place / TRAINER_STATE).is_file():
-        step = json.loads((place / TRAINER_STATE).read_text(encoding="utf-8"))["global_step"]
+        step = read_json(place / TRAINER_STATE).get("global_step")
     record = {
         "model": place.resolve().name if place.is_dir() else model,
         "step": step,
@@ -39,4 +38,4 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     path = Path(folder, RECORD)
     if not path.is_file():
         return {"model": None, "step": None, "dataset": Path(folder).resolve().name, "split": None}
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)

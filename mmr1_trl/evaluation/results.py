@@ -19,7 +19,7 @@ from mmr1_trl.evaluation.metrics import (
     pass_at_k,
     wilson_interval,
 )
-from mmr1_trl.run_folder import PREDICTIONS, SUMMARY, write_json
+from mmr1_trl.run_folder import PREDICTIONS, SUMMARY, picture_file, write_json
 
 
 @dataclass
@@ -107,16 +107,17 @@ class EvalResult:
         folder.mkdir(parents=True, exist_ok=True)
         self.to_json(folder / SUMMARY)
         pd.DataFrame(self.predictions).to_parquet(folder / PREDICTIONS)
-        shutil.rmtree(folder / "pictures", ignore_errors=True)  # of an earlier evaluation, maybe of other rows
+        pictures = picture_file(folder, 0).parent
+        shutil.rmtree(pictures, ignore_errors=True)  # of an earlier evaluation, maybe of other rows
         if dataset is None or "images" not in dataset.column_names:
             return
-        (folder / "pictures").mkdir()
+        pictures.mkdir()
         rows = [prediction["row"] for prediction in self.predictions if prediction["sample"] == -1]
         for row in rows[:: math.ceil(len(rows) / num_pictures)]:
             if images := dataset[row]["images"]:
                 picture = open_image(images[0], f"row {row}").copy()
                 picture.thumbnail((320, 320))
-                picture.save(folder / "pictures" / f"{row}.png")
+                picture.save(picture_file(folder, row))
 
 
 def summarize(

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoConfig, GenerationConfig
 
 from mmr1_trl.engines.checks import check_model, why_it_does_not_start
-from mmr1_trl.engines.installation import check_version
+from mmr1_trl.engines.installation import require_vllm
 from mmr1_trl.engines.picture_tokens import without_placeholders
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion, end_token_ids
@@ -48,7 +48,7 @@ class VLLMGenerator:
         tensor_parallel_size: int = 1,
         max_model_length: int | None = None,
     ) -> None:
-        check_version()
+        require_vllm()
         try:
             from vllm import LLM
         except ImportError as error:

@@ -1,15 +1,16 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What runs have spent: updates, rollouts, tokens and FLOPs, beside each other, and whether the comparison is fair."""
 
-import json
+import contextlib
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmr1_trl.errors import BadInputError
 from mmr1_trl.reporting.runs import Run, group_runs
 from mmr1_trl.reporting.tables import Table
-from mmr1_trl.run_folder import RUN_FILE
+from mmr1_trl.run_folder import RUN_FILE, read_json
 
 
 FLOPS = (
@@ -71,10 +72,9 @@ def estimate_flops(parameters: float, tokens: float, computed: float, arguments:
 def spent(run: Run) -> Spent:
     """Return what a run has spent, as far as its log and its `mmr1_run.json` say it."""
     path = run.folder / RUN_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        facts = {}
+    facts: dict[str, Any] = {}
+    with contextlib.suppress(BadInputError):  # not there, or damaged
+        facts = read_json(path)
     arguments = facts.get("arguments") or {}
     rollouts, tokens = _last(run, "num_rollouts"), _last(run, "num_tokens")
     window, accumulation = arguments.get("steps_per_generation"), arguments.get("gradient_accumulation_steps")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mmr1_trl.errors import BadInputError
+from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.run_folder import LOG_HISTORY, SCORES_HISTORY, TRAINER_STATE, completions_tables, list_checkpoints
 
 
@@ -51,8 +51,9 @@ class Run:
         for key in keys:
             points: dict[float, list[float]] = {}
             for x, entry in zip(positions, self.history):
-                if entry.get(key) is not None and not math.isnan(entry[key]):
-                    points.setdefault(x, []).append(entry[key])
+                value = entry.get(key)
+                if isinstance(value, int | float) and not math.isnan(value):
+                    points.setdefault(x, []).append(value)
             if points:
                 return list(points), [sum(values) / len(values) for values in points.values()]
         return [], []
@@ -68,10 +69,24 @@ class Run:
         return counts
 
     def score_history(self) -> list[dict[str, Any]]:
-        """The histograms of the prompt scores (variance-aware sampling), oldest first; empty without any."""
+        """
+        The histograms of the prompt scores (variance-aware sampling), oldest first; empty without any.
+
+        Raises:
+            `BadInputError`: The file is damaged.
+        """
         path = self.folder / SCORES_HISTORY
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        if not path.is_file():
+            return []
+        try:
+            text = path.read_text(encoding="utf-8")
+            # What a kill cut off in the middle of a line is no histogram yet.
+            history = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+            if not all({"step", "counts", "edges"} <= line.keys() for line in history):
+                raise ValueError("a line holds no histogram of prompt scores")
+        except ValueError as error:
+            raise BadInputError(f"{path} is damaged, and can be deleted: {first_line(error)}") from error
+        return history
 
     def completions(self) -> list[Path]:
         """The files of logged completions (`log_completions=True`), oldest step first."""
@@ -87,7 +102,20 @@ class Run:
             chosen.pop("middle")
         if len(files) < 2:
             chosen.pop("end")
-        return {stage: pd.read_parquet(path) for stage, path in chosen.items()}
+        return {stage: read_table(path) for stage, path in chosen.items()}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """
+    Read a parquet file that a run or an evaluation left.
+
+    Raises:
+        `BadInputError`: It is damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are one or the other
+        raise BadInputError(f"{path} is no parquet file that can be read: {first_line(error)}") from error
 
 
 def load_run(folder: str | Path) -> Run:
@@ -157,10 +185,11 @@ def _history_files(folder: Path) -> list[Path]:
 
 
 def _read_history(path: Path) -> list[dict[str, Any]]:
-    """The log entries in `path`, or none when it is missing or was only half written."""
+    """The log entries in `path`, or none when it is missing, was only half written or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return []
-    history = content["log_history"] if isinstance(content, dict) else content
-    return [entry for entry in history if "step" in entry]
+    history = content.get("log_history") if isinstance(content, dict) else content
+    entries = history if isinstance(history, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("step"), int | float)]

@@ -1,22 +1,24 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Completions to browse, from saved evaluations and from the completions that a training run logged."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.compare import Comparison
 from mmr1_trl.reporting.page import Answer, Sample
-from mmr1_trl.reporting.runs import Run
-from mmr1_trl.run_folder import PREDICTIONS, SUMMARY
+from mmr1_trl.reporting.runs import Run, read_table
+from mmr1_trl.run_folder import PREDICTIONS, SUMMARY, picture_file, read_json
 
 
+# What is shown of every evaluation.
+_SHOWN = {
+    "num_prompts", "num_samples", "greedy_accuracy", "sampled_accuracy", "majority_accuracy", "pass_at", "interval",
+    "by", "unparsed", "truncated", "formatted", "mean_length", "skipped",
+}  # fmt: skip
 # Columns of the logged completions that are neither a reward nor shown as one.
 _NOT_REWARDS = ("step", "advantage", "sample", "row", "prompt_id")
 
@@ -31,7 +33,7 @@ class Evaluation:
 
     def picture(self, row: int) -> bytes | None:
         """The saved picture of dataset row `row`, if it is one of those that were saved."""
-        path = self.folder / "pictures" / f"{row}.png"
+        path = picture_file(self.folder, row)
         return path.read_bytes() if path.is_file() else None
 
 
@@ -49,9 +51,11 @@ def load_evaluation(folder: str | Path) -> Evaluation:
     """
     folder = Path(folder)
     if not is_evaluation(folder):
-        raise BadInputError(f"{str(folder)!r} holds no evaluation: expected summary.json and predictions.parquet.")
-    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    table = pd.read_parquet(folder / PREDICTIONS).astype(object)
+        raise BadInputError(f"{str(folder)!r} holds no evaluation: expected {SUMMARY} and {PREDICTIONS}.")
+    summary = read_json(folder / SUMMARY)
+    if missing := sorted(_SHOWN - summary.keys()):
+        raise BadInputError(f"{folder / SUMMARY} is not of an evaluation by `mmr1 eval`: it has no {missing[0]!r}.")
+    table = read_table(folder / PREDICTIONS).astype(object)
     return Evaluation(folder, summary, table.where(table.notna(), None).to_dict("records"))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.errors import BadInputError, first_line
+
 
 SETTINGS_FILE = "mmr1_config.yaml"  # what the user gave, for `--config`
 RUN_FILE = "mmr1_run.json"  # what the run was, for its card
@@ -37,6 +39,11 @@ OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"  # transformers'
 # Nothing reads these back, and neither is uploaded with a checkpoint.
 ARGUMENTS = "training_args.bin"  # transformers'
 UNREAD = (ARGUMENTS, CARD)
+
+
+def picture_file(folder: str | Path, row: int) -> Path:
+    """Return where an evaluation keeps the picture of a row, of those few that it keeps."""
+    return Path(folder) / "pictures" / f"{row}.png"
 
 
 def completions_table(folder: str | Path, step: int) -> Path:
@@ -111,6 +118,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     """Write a value as JSON in one go, see [`replacing`]."""
     write_text(path, json.dumps(value, indent=indent))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """
+    Read back what [`write_json`] wrote of a mapping.
+
+    Raises:
+        [`BadInputError`]: The file is damaged, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInputError(f"{path} cannot be read: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise BadInputError(f"{path} holds a {type(content).__name__}, and not what was written there.")
+    return content
 
 
 class Journal:

@@ -17,7 +17,15 @@ from mmr1_trl.cli.launch import asked_processes
 from mmr1_trl.cli.names import require_model, revision
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.parsing import Settings
-from mmr1_trl.cli.parts import adapters, find_model, load_processor_of, load_weights, model_init_kwargs, refusals
+from mmr1_trl.cli.parts import (
+    adapters,
+    choose_device,
+    find_model,
+    load_processor_of,
+    load_weights,
+    model_init_kwargs,
+    refusals,
+)
 from mmr1_trl.cli.rows import load_splits, without_long_prompts
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.trainers.method_table import METHODS
@@ -323,6 +331,8 @@ def _check_room(report: Report, model_config: Any, config: Any, longest: int) ->
     """Compare the longest prompt with the context window, and the estimated memory with that of the device."""
     import torch
 
+    from mmr1_trl.planning.memory import GIB
+
     row = report.sections["prompts"]["tokens"]["longest_row"]
     limit = model_config.get_text_config().max_position_embeddings
     if limit is not None and longest + config.max_completion_length > limit:
@@ -332,7 +342,7 @@ def _check_room(report: Report, model_config: Any, config: Any, longest: int) ->
             "max_pixels or max_completion_length."
         )
     if torch.cuda.is_available():
-        room = torch.cuda.get_device_properties(0).total_memory / 2**30
+        room = torch.cuda.get_device_properties(0).total_memory / GIB
         total = report.sections["memory_gib"]["total"]
         if total > room:
             report.findings.append(
@@ -354,12 +364,10 @@ def _check_samples(
     sample_tokens: int,
 ) -> None:
     """Let the model answer a few rows from all over the dataset, and show what the rewards make of it."""
-    import torch
-
     from mmr1_trl.evaluation.preflight import draw_samples
 
     limit = min(config.max_completion_length, sample_tokens)
-    device = torch.device("cpu") if config.use_cpu else torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = choose_device(config.use_cpu)
     kwargs = model_init_kwargs(model_args)
     if device.type != "cpu" and config.bf16:
         kwargs["dtype"] = "bfloat16"  # as under the trainer's autocast, in half the memory

@@ -1,11 +1,10 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 check --checkpoint`: whether a checkpoint is what was saved."""
 
-import json
 from pathlib import Path
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import COMPLETE, TRAINER_STATE, list_checkpoints, newest_complete, require_whole
+from mmr1_trl.run_folder import COMPLETE, TRAINER_STATE, list_checkpoints, newest_complete, read_json, require_whole
 
 
 def check_checkpoint(name: str, words: list[str]) -> str:
@@ -34,9 +33,9 @@ def check_checkpoint(name: str, words: list[str]) -> str:
     elif not folder.is_dir():
         folder = Path(checkpoint_folder(name))
     require_whole(folder)
-    step = json.loads((folder / TRAINER_STATE).read_bytes())["global_step"]
+    step = read_json(folder / TRAINER_STATE)["global_step"]
     # Without a mark it is one of a supervised run of an earlier version.
-    mark = json.loads((folder / COMPLETE).read_bytes()) if (folder / COMPLETE).is_file() else {}
+    mark = read_json(folder / COMPLETE) if (folder / COMPLETE).is_file() else {}
     digests = mark.get("files")
     if digests is None:
         return (

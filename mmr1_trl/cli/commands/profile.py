@@ -35,7 +35,7 @@ def parse_profile(argv: list[str]) -> tuple[int, Settings]:
     arguments, words = own.parse_known_args(argv)
     if arguments.steps < 1:
         raise BadInputError(f"--steps must be at least 1, not {arguments.steps}.")
-    return arguments.steps, parse_training(*take_method(words, "profile"))
+    return arguments.steps, parse_training(*take_method(words, "profile", "method"))
 
 
 def run(argv: list[str]) -> int:

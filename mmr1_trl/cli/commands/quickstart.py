@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 quickstart`: cold start, evaluation, MSSR, evaluation, report; every finished phase is kept."""
 
-import json
 import shlex
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmr1_trl.cli.arguments import MAX_SEED
 from mmr1_trl.cli.first_look import look_first
 from mmr1_trl.cli.output import require_writable
 from mmr1_trl.cli.parsing import parse
@@ -22,6 +22,7 @@ from mmr1_trl.run_folder import (
     SUMMARY_TEXT,
     complete_checkpoints,
     locked,
+    read_json,
     write_json,
 )
 
@@ -77,6 +78,8 @@ class QuickstartArguments:
     )
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise BadInputError(f"--seed must be at least 0 and at most {MAX_SEED}, got {self.seed}.")
         if self.eval_rows < 1 or (self.max_steps is not None and self.max_steps < 1):
             raise BadInputError("--eval_rows and --max_steps must be at least 1.")
         if self.pictures not in _PICTURES:
@@ -119,17 +122,19 @@ def _run(args: QuickstartArguments, folder: Path, argv: list[str]) -> int:
 class _State:
     """The settings of the quickstart in a folder, its finished phases, and the seconds that each phase took."""
 
+    _KINDS = {"settings": dict, "finished": list, "seconds": dict}
+
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.path = folder / QUICKSTART_FILE
         self.seconds: dict[str, float] = {}
         self.finished: list[str] = []
         self.settings = settings = {name: value for name, value in settings.items() if name != "output_dir"}
         if self.path.is_file():
-            stored = json.loads(self.path.read_text(encoding="utf-8"))
-            stored["settings"] = {"pictures": "tiles"} | stored["settings"]  # of before there were others
-            changed = [
-                f"{name} {stored['settings'][name]}" for name in settings if stored["settings"][name] != settings[name]
-            ]
+            stored = read_json(self.path)
+            if not all(isinstance(stored.get(name), kind) for name, kind in self._KINDS.items()):
+                raise BadInputError(f"{self.path} is not what a quickstart wrote. Choose another --output_dir.")
+            known = {"pictures": "tiles"} | stored["settings"]  # of before there were others
+            changed = [f"{name} {known.get(name)}" for name in settings if known.get(name) != settings[name]]
             if changed:
                 raise BadInputError(
                     f"{folder} holds a quickstart with {', '.join(changed)}. Use the same options to go on with it, "

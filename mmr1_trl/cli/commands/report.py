@@ -40,6 +40,8 @@ def run(argv: list[str]) -> int:
     output = Path(args.output or Path(args.runs[0]) / REPORT_PAGE)
     if output.suffix != ".html":
         raise BadInputError(f"--output names the page and must end in .html, got {args.output!r}.")
+    if output.is_dir():
+        raise BadInputError(f"--output {output}: that is a folder. Name a file in it, such as {output / REPORT_PAGE}.")
     for folder in args.runs:
         if not os.path.isdir(folder):
             raise BadInputError(f"There is no run folder {folder!r}.{nearest_file(folder)}")

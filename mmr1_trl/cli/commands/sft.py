@@ -1,23 +1,16 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """`mmr1 sft`: the cold start, by TRL's own `SFTTrainer`."""
 
-from pathlib import Path
 from typing import Any
 
 from mmr1_trl.cli.commands.train import finish, prefer_cpu_where_needed, run_resumable
 from mmr1_trl.cli.first_look import look_at_folder, look_first
 from mmr1_trl.cli.names import look_up, require_model, revision
-from mmr1_trl.cli.output import (
-    hold_folder,
-    refuse_to_overwrite,
-    require_usable,
-    resume_argument,
-    write_settings,
-)
+from mmr1_trl.cli.output import hold_folder, refuse_to_overwrite, write_settings
 from mmr1_trl.cli.parsing import Settings, parse
 from mmr1_trl.cli.parts import adapters, find_model, model_init_kwargs, refusals, require_extras, use_hub
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import SETTINGS_FILE, newest_complete
+from mmr1_trl.run_folder import SETTINGS_FILE
 
 
 ABOUT = "Supervised fine-tuning by TRL's SFTTrainer: on figures, the cold start that reinforcement learning builds on."
@@ -72,9 +65,8 @@ def _train(settings: Settings) -> int:
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows, first)
-    _require_texts(train_rows.column_names, config.dataset_text_field, data_args.dataset_name)
-    use_hub(config)
-    config.resume_from_checkpoint = _checkpoint(config)
+    _require_texts(train_rows, config.dataset_text_field, data_args.dataset_name)
+    use_hub(config, "sft")
     model = find_model(config, model_args)
     processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
@@ -114,8 +106,11 @@ def _cold_start(settings: Settings) -> int:
     return 0
 
 
-def _require_texts(columns: list[str], text_column: str, name: str) -> None:
+def _require_texts(rows: Any, text_column: str, name: str) -> None:
     """Refuse rows that hold nothing to imitate, such as the questions and answers of reinforcement learning."""
+    from datasets import List, Value
+
+    columns = rows.column_names
     if not {"messages", "conversations", "input_ids", text_column} & set(columns) and not (
         {"prompt", "completion"} <= set(columns)
     ):
@@ -123,17 +118,12 @@ def _require_texts(columns: list[str], text_column: str, name: str) -> None:
             f"{name}: supervised training needs `messages`, or `prompt` and `completion`, or `{text_column}`; "
             f"there are {columns}."
         )
-
-
-def _checkpoint(config: Any) -> str | None:
-    """Return the checkpoint to resume from: the one named, or the newest that was written to its end."""
-    checkpoint = resume_argument(config)
-    if checkpoint is None:
-        return None
-    if isinstance(checkpoint, bool):
-        checkpoint = str(newest_complete(config.output_dir)[0])
-    require_usable("sft", Path(checkpoint))
-    return checkpoint
+    kind = rows.features.get("messages")
+    if isinstance(kind.feature if isinstance(kind, List) else kind, Value):
+        raise BadInputError(
+            f"{name}: the column 'messages' holds {str(rows[0]['messages'])[:60]!r}, and no list of messages with "
+            "`role` and `content`. Rename it, or drop it."
+        )
 
 
 def _rows(data_args: Any, split: str, num_rows: int | None, look_at_pictures: bool) -> Any:

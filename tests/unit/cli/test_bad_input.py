@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from mmr1_trl import cli
 
@@ -185,6 +186,9 @@ OPTIONS = [
     (MSSR, "--dataset_name rows.jsonl --answer_column anwser", "anwser", "'answer'"),
     (MSSR, "--dataset_name empty.jsonl", "empty.jsonl", "no rows"),
     (MSSR, "--dataset_name broken.jsonl", "broken.jsonl", "cannot be read as jsonl"),
+    (MSSR, "--dataset_name pictures.jsonl", "row 2, image 0", "--on_bad_row skip"),
+    (MSSR, "--dataset_name headers.jsonl --on_bad_row skip", "no row has pictures that can be read", "row 0"),
+    (MSSR, "--dataset_name gone.jsonl", "gone.png", "--on_bad_row skip"),
     (MSSR, "--num_train_rows 0", "0 rows", "1 or more"),
     (MSSR, "--num_train_rows 2", "2 rows", "Use at least 4 rows"),
     (MSSR, "--dataset_train_split trian", "trian", "train"),
@@ -230,6 +234,11 @@ OTHERS = [
     ("check mssr --config figures/mssr --reward_weights nan", "reward_weights=[nan]", "finite"),
     ("check mssr --config figures/mssr --dataset_name ./no_such_folder", "'./no_such_folder'", ""),
     ("check mssr --model_name_or_path figures/tinny", "'figures/tinny'", "'figures/tiny'"),
+    ("check mssr --config figures/mssr --num_processes 0", "--num_processes", "at least 1"),
+    ("check mssr --config figures/mssr --accelerate_config two.yaml", "num_processes", "at least 1"),
+    ("check mssr --config figures/mssr --accelerate_config list.yaml", "list.yaml", "accelerate cannot use it"),
+    ("check mssr --sample-tokens 0", "--sample_tokens", "at least 1"),
+    ("profile msr --config figures/mssr", "'msr'", "'mssr'"),
     ("profile --steps 4", "which method", "grpo|mssr|vas|two-stage"),
     ("profile mssr --steps 0", "--steps", "at least 1"),
     ("profile mssr --steps x", "--steps", "int"),
@@ -242,6 +251,13 @@ OTHERS = [
     ("quickstart --output_dir /proc/x", "/proc/x", "Choose another folder"),
     ("quickstart --num_processes 2", "one process", "--num_processes"),
     ("quickstart --max_stesp 3", "'max_stesp'", "'max_steps'"),
+    ("quickstart --seed -1", "--seed", "at least 0"),
+    ("quickstart --output_dir half_start", "half_start/quickstart.json", ""),
+    ("quickstart --output_dir other_start", "other_start/quickstart.json", "another --output_dir"),
+    ("report . --output folder.html", "that is a folder", "folder.html/report.html"),
+    ("report . --x-axis time", "'time'", "'steps'"),
+    ("configs show binary.yaml", "binary.yaml is not valid YAML", ""),
+    ("configs cp notes.txt new.yaml --x", "--x", "Usage: mmr1 configs"),
     ("report", "RUN", "Usage: mmr1 report"),
     ("report nowhere", "'nowhere'", ""),
     ("report nowhere --output page.pdf", "'page.pdf'", ".html"),
@@ -268,6 +284,8 @@ OTHERS = [
     ("env --foo", "--foo", "Usage: mmr1 env"),
     ("plan figures/tiny --gpu 0", "--gpu '0': the memory in GB is wanted", "--gpu 24"),
     ("plan figures/tinny --gpu 24", "figures/tinny"),
+    ("plan figures/tiny --gpu 24 --prompt-tokens 0", "--prompt_tokens", "at least 1"),
+    ("plan figures/tiny --gpus 2x80 --accelerate_config list.yaml", "list.yaml", "accelerate cannot use it"),
 ]
 EVALUATION = [
     ("--model_name_or_path x", "'model_name_or_path'", "'model'"),
@@ -280,6 +298,14 @@ EVALUATION = [
     ("--temperature nan", "--temperature", "above 0 and finite"),
     ("--max_new_tokens 0", "--max_new_tokens", "at least 1"),
     ("--seed -1", "--seed", "at least 0"),
+    ("--seed 4294967296", "--seed", "at most 4294967295"),
+    ("--min_pixels -1", "--min_pixels", "at least 0"),
+    ("--max_pixels 0", "--max_pixels", "at least 1"),
+    ("--min_pixels 9 --max_pixels 4", "--min_pixels 9", "--max_pixels 4"),
+    ("--vllm_tensor_parallel_size 0", "--vllm_tensor_parallel_size", "at least 1"),
+    ("--vllm_gpu_memory_utilization 2", "--vllm_gpu_memory_utilization", "at most 1"),
+    ("--benchmarks figures figures", "'figures'", "twice"),
+    ("--dataset_name headers.jsonl", "no row has pictures that can be read", "row 0"),
     ("--dtype float8", "'float8'", "bfloat16"),
     ("--export lmms", "'lmms'", "lmms_eval"),
     ("--export lmms_eval", "--output_dir", "missing"),
@@ -302,6 +328,7 @@ SUPERVISED = [
     (SFT, "--num_train_rows 0", "0 rows", "1 or more"),
     (SFT, "--dataset_name ./nowhere", "'./nowhere'", ""),
     (SFT, "--dataset_name rows.jsonl", "`messages`", "`prompt` and `completion`"),
+    (SFT, "--dataset_name messages.jsonl", "'messages' holds 'hello'", "`role` and `content`"),
     (SFT, "--figures_traces dirty", "'dirty'", "'clean'"),
     (SFT, "--figures_traces cold_start --learning_rate 1", "learning_rate", "`--figures_traces clean`"),
     (SFT, "--eval_strategy steps", "figures", "'no'"),
@@ -333,6 +360,25 @@ def folder(tmp_path_factory):
     (folder / "empty.jsonl").touch()
     (folder / "broken.jsonl").write_text('{"question": "1')
     (folder / "notes.txt").touch()
+    (folder / "binary.yaml").write_bytes(b"\xff\xfe\x00a")
+    (folder / "list.yaml").write_text("- 1")
+    (folder / "two.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: two\n")
+    (folder / "messages.jsonl").write_text('{"messages": "hello"}\n' * 8)
+    (folder / "folder.html").mkdir()
+    for name, text in (("half_start", '{"settings": {'), ("other_start", "{}")):
+        (folder / name / "quickstart.json").parent.mkdir(exist_ok=True)
+        (folder / name / "quickstart.json").write_text(text)
+    Image.new("RGB", (64, 64), "red").save(folder / "good.png")
+    whole = (folder / "good.png").read_bytes()
+    (folder / "cut.png").write_bytes(whole[:-30])
+    (folder / "header.png").write_bytes(whole[:9])
+    for name, pictures in (
+        ("pictures", ["good.png"] * 2 + ["cut.png"] + ["good.png"] * 5),
+        ("headers", ["header.png"] * 8),
+        ("gone", ["good.png"] * 7 + ["gone.png"]),
+    ):
+        lines = [json.dumps(row | {"image": picture}) for row, picture in zip(rows, pictures)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "rewards_of_bad_input.py").write_text(REWARDS)
     for name, files in JSON.items():
         (folder / name).mkdir()

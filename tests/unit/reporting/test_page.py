@@ -63,6 +63,43 @@ def write_evaluation(folder, answers, num_rows=6, question="upleft ?"):
     return folder
 
 
+def damages(whole):
+    """What a file can turn into: nothing, a half, bytes that are no text, and JSON of other shapes."""
+    shapes = (
+        b"{}",
+        b"[]",
+        b"3",
+        b'{"log_history": 3}',
+        b'{"log_history": [3, {"step": "x"}, {"step": 1, "reward": "x"}]}',
+    )
+    return [b"", whole[: len(whole) // 2], b"\xff\xfe\x00", *shapes]
+
+
+@pytest.mark.parametrize("kind", ["run", "evaluation"])
+def test_a_damaged_file_is_one_message_or_left_out(kind, tmp_path, capsys):
+    folder = tmp_path / kind
+    if kind == "run":
+        write_run(folder)
+        (folder / "mmr1_run.json").write_text('{"parameters": 3, "arguments": {}}')
+        (folder / "prompt_scores.jsonl").write_text('{"step": 1, "edges": [0, 1], "counts": [1]}\n')
+        (folder / "completions").mkdir()
+        table = pd.DataFrame({"step": [1], "prompt": ["?"], "completion": ["!"], "advantage": [0.0]})
+        table.to_parquet(folder / "completions" / "completions_00001.parquet")
+    else:
+        write_evaluation(folder, "012345")
+    page = tmp_path / "page.html"
+    assert main(["report", str(folder), "--output", str(page)]) == 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".png"):
+        whole = path.read_bytes()
+        for content in damages(whole):
+            path.write_bytes(content)
+            code = main(["report", str(folder), "--output", str(page)])
+            said = capsys.readouterr().err.splitlines()
+            assert (code, len(said)) in ((0, 0), (2, 1)), (path.name, content, said)
+            assert code == 0 or (said[0].startswith("mmr1: error: ") and kind in said[0]), said
+        path.write_bytes(whole)
+
+
 class Tags(HTMLParser):
     """Collects every tag with its attributes, and fails on a tag closed out of order."""
 
