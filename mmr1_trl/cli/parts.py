@@ -96,13 +96,12 @@ def load_parts(settings: Settings, **checks: Any) -> Parts:
     rewards = resolve_rewards(data_args.reward_funcs)
     processor = load_processor_of(name, config, model_args)
     train_rows, eval_rows = load_splits(data_args, config, model_args, processor)
-    if config.process_index == 0:
-        for rows, name_of_rows in ((train_rows, "train_dataset"), (eval_rows, "eval_dataset")):
-            if rows is not None:
-                look_at_pictures(rows, config.on_bad_row, name_of_rows)
-        if "accuracy_reward" in data_args.reward_funcs:
-            name_unreadable_golds(train_rows)
+    if "accuracy_reward" in data_args.reward_funcs and config.process_index == 0:
+        name_unreadable_golds(train_rows)
     train_rows = without_long_prompts(train_rows, data_args, config, processor)
+    if config.process_index == 0:
+        for rows, called in ((train_rows, "train_dataset"), (eval_rows, "eval_dataset")):
+            look_at_pictures(rows, config.on_bad_row, called)
     config.model_init_kwargs = model_init_kwargs(model_args) | (config.model_init_kwargs or {})
     train_rows, eval_rows = add_training_frames(train_rows, eval_rows, name, processor, config, rewards)
     check_run(config, rewards, train_rows, eval_rows, **checks)

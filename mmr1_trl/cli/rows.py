@@ -157,7 +157,7 @@ def read_rows(
     return mix_rows(parts, weights)
 
 
-def look_at_pictures(rows: Any, on_bad_row: str, name: str) -> None:
+def look_at_pictures(rows: Any | None, on_bad_row: str, name: str) -> None:
     """
     Look at some pictures before a model is built or loaded: the headers of a thousand rows from all over the dataset,
     and the first ones as a whole.
@@ -167,6 +167,8 @@ def look_at_pictures(rows: Any, on_bad_row: str, name: str) -> None:
     """
     from mmr1_trl.data.pictures.images import BadImageError, image_size, open_image, stored_images
 
+    if rows is None:
+        return
     numbers = range(0, len(rows), -(-len(rows) // _HEADERS) or 1)
     bad = []
     for place, (row, images) in enumerate(zip(numbers, stored_images(rows.select(numbers)))):

@@ -80,5 +80,5 @@ def _profile(settings: Settings, steps: int, folder: Path) -> int:
             saved = 1 - computed / asked
             print(f"  tokens   {computed:,.0f} computed of {asked:,.0f} asked for in a step ({saved:.0%} saved)")
         print(f"  picture  {folder / PROFILE_PICTURE}\n  numbers  {folder / PROFILE}")
-    leave(trainer)
+    leave(trainer.engine, trainer.accelerator)
     return 0

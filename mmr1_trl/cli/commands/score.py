@@ -74,5 +74,5 @@ def _score(settings: Settings) -> int:
     if config.min_pass_rate is not None or config.max_pass_rate is not None:
         lines.append(f"  kept rows    {folder / KEPT_ROWS}  (--dataset_name {folder / KEPT_ROWS})")
     scorer.accelerator.print("\n".join(lines))
-    leave(scorer)
+    leave(scorer.engine, scorer.accelerator)
     return 0
