@@ -3,10 +3,13 @@
 
 from dataclasses import dataclass
 
-from datasets import Dataset, Image, List
+from datasets import Dataset, Image, List, Value
 
 from mmr1_trl.errors import BadInputError, did_you_mean
 
+
+MESSAGES = List({"role": Value("string"), "content": Value("string")})
+STORED_IMAGES = List(Image(decode=False))  # as they are stored, and not decoded on reading
 
 # In order of preference. `prompt` and `solution` are this package's own names, `problem` is the one of geometry3k,
 # Vision-R1-rl, MMR1-RL and multimodal-open-r1, `question` of MMK12 and ChartQA, `query` of ChartQA's other copy,
@@ -82,21 +85,15 @@ def recognize_columns(
         [`BadInputError`]: A given column does not exist, or there is no question or answer column.
     """
     columns = dataset.column_names
-    for flag, name in (
-        ("prompt_column", prompt_column),
-        ("image_column", image_column),
-        ("answer_column", answer_column),
-        ("options_column", options_column),
-    ):
-        if name is not None and name not in columns:
-            raise BadInputError(
-                f"--{flag} {name}: there is no such column.{did_you_mean(name, columns)} The dataset has {columns}."
-            )
+    require_columns(
+        dataset, prompt_column=prompt_column, image_column=image_column, answer_column=answer_column,
+        options_column=options_column,
+    )  # fmt: skip
     prompt = prompt_column or _first(PROMPT_NAMES, columns)
     if answer_column is None and prompt == "prompt" and "solution" in columns:
         answer_column = "solution"
     answer = answer_column or _first([name for name in ANSWER_NAMES if name != prompt], columns)
-    image = image_column or _first(_image_columns(dataset), columns) or _first(IMAGE_NAMES, columns)
+    image = image_column or picture_column(dataset)
     if prompt is None and needs_prompt:
         raise BadInputError(
             f"No column looks like the question; the dataset has {columns}. Name it with --prompt_column, or give one "
@@ -118,10 +115,23 @@ def image_feature_columns(dataset: Dataset) -> list[str]:
     ]
 
 
-def _image_columns(dataset: Dataset) -> list[str]:
-    """Declared image columns, the usual names first: some benchmarks keep a path in `image`, the picture elsewhere."""
+def picture_column(dataset: Dataset) -> str | None:
+    """
+    The column of the pictures: a declared one, of several that with a usual name, else any column with such a name.
+    Some benchmarks keep a path in `image`, and the picture elsewhere.
+    """
     declared = image_feature_columns(dataset)
-    return [name for name in IMAGE_NAMES if name in declared] + declared
+    return _first(IMAGE_NAMES, declared) or _first(declared, declared) or _first(IMAGE_NAMES, dataset.column_names)
+
+
+def require_columns(dataset: Dataset, **named: str | None) -> None:
+    """Refuse the name of a column that is not there ([`BadInputError`]), given by the option that names it."""
+    columns = dataset.column_names
+    for option, name in named.items():
+        if name is not None and name not in columns:
+            raise BadInputError(
+                f"--{option} {name}: there is no such column.{did_you_mean(name, columns)} The dataset has {columns}."
+            )
 
 
 def _first(names: list[str] | tuple[str, ...], columns: list[str]) -> str | None:

@@ -72,8 +72,6 @@ def load_data(
     Raises:
         [`BadInputError`]: There is no such dataset or split, or its rows cannot be prepared.
     """
-    if num_rows is not None and num_rows < 1:
-        raise BadInputError(f"{num_rows} rows of {name!r} were asked for. Ask for 1 or more, or leave the number out.")
     if prepare.get("image_column") == "none":
         prepare |= {"image_column": None}
         rows = load_data(
@@ -90,9 +88,7 @@ def load_data(
         count = {} if num_rows is None else {"num_rows": num_rows}
         drawn = load_figures(split=split, seed=seed, families=families, levels=levels, **count)
         return drawn if source is None else number_rows(drawn, source)
-    raw, folders = load_raw(name, split, config, revision)
-    if num_rows is not None:
-        raw = raw.select(range(min(num_rows, len(raw))))
+    raw, folders = load_raw(name, split, config, revision, num_rows)
     if source is not None:
         raw = number_rows(raw, source)
     try:
@@ -114,7 +110,11 @@ def _refuse_for_figures(prompt_style: str | None, options: dict[str, Any]) -> No
 
 
 def load_raw(
-    name: str, split: str = "train", config: str | None = None, revision: str | None = None
+    name: str,
+    split: str = "train",
+    config: str | None = None,
+    revision: str | None = None,
+    num_rows: int | None = None,
 ) -> tuple[Dataset, ImageFolders]:
     """
     Load a dataset as it is stored.
@@ -128,6 +128,8 @@ def load_raw(
             Configuration name of a Hub dataset.
         revision (`str`, *optional*):
             Branch, tag or commit of a Hub dataset.
+        num_rows (`int`, *optional*):
+            Take only the first so many rows.
 
     Returns:
         `tuple[Dataset, ImageFolders]`: The rows, and where their image paths start from and may lead: anywhere from
@@ -136,6 +138,13 @@ def load_raw(
     Raises:
         [`BadInputError`]: There is no such dataset or split.
     """
+    if num_rows is not None and num_rows < 1:
+        raise BadInputError(f"{num_rows} rows of {name!r} were asked for. Ask for 1 or more, or leave the number out.")
+    rows, folders = _load(name, split, config, revision)
+    return rows if num_rows is None else rows.select(range(min(num_rows, len(rows)))), folders
+
+
+def _load(name: str, split: str, config: str | None, revision: str | None) -> tuple[Dataset, ImageFolders]:
     check_dataset_name(name)
     path = Path(name)
     if os.path.isfile(name):

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import ClassLabel, Dataset, Image, List, Value, concatenate_datasets
+from datasets import ClassLabel, Dataset, Value, concatenate_datasets
 from transformers.utils import logging
 
+from mmr1_trl.data.columns import STORED_IMAGES
 from mmr1_trl.errors import BadInputError, did_you_mean
 from mmr1_trl.methods.label_noise import choose_rows
 
@@ -126,7 +127,7 @@ def mix_rows(parts: Mapping[str, Dataset], weights: Mapping[str, float] | None =
         for source, rows in named.items():
             if "images" not in rows.column_names:
                 empty: list[list[Any]] = [[] for _ in range(len(rows))]
-                named[source] = rows.add_column("images", empty, feature=List(Image(decode=False)))
+                named[source] = rows.add_column("images", empty, feature=STORED_IMAGES)
     if any("prompt_style" in rows.column_names for rows in named.values()):
         for source, rows in named.items():
             if "prompt_style" not in rows.column_names:

@@ -8,12 +8,19 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset, DatasetInfo, Features, Image, List, Value
+from datasets import Dataset, DatasetInfo, Features, List, Value
 
 from mmr1_trl.data.answers.accepted import ANSWER_LISTS
 from mmr1_trl.data.answers.choices import ANSWER_INDICES, merge_lettered
 from mmr1_trl.data.checks.row_checks import only_clicks, report_bad_rows
-from mmr1_trl.data.columns import ACCEPTED, ColumnMap, image_feature_columns, recognize_columns
+from mmr1_trl.data.columns import (
+    ACCEPTED,
+    MESSAGES,
+    STORED_IMAGES,
+    ColumnMap,
+    image_feature_columns,
+    recognize_columns,
+)
 from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.places import Places
@@ -21,25 +28,15 @@ from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
 from mmr1_trl.data.row_reader import RowReader
 from mmr1_trl.data.turns import unfold
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.rewards.calling import PASSED
 from mmr1_trl.rewards.gold import require_tolerance
 from mmr1_trl.rewards.types import ANSWER_TYPES
 
 
-_MESSAGES = List({"role": Value("string"), "content": Value("string")})
-_IMAGES = List(Image(decode=False))
 _PREPARED = {"prompt", "solution", "answer_type", "image_size", "prompt_id"}  # of rows for points and boxes
 _NO_ROW: dict[str, Any] = {"prompt": [], "question": "", "solution": "", "answer_type": ""}
 # The trainer passes these to the reward functions itself; a column of that name would collide.
-_RESERVED = (
-    "prompts",
-    "completions",
-    "completion_ids",
-    "trainer_state",
-    "log_extra",
-    "log_metric",
-    "environments",
-    "generation_prompt",
-)
+_RESERVED = (*PASSED, "environments")
 
 
 def prepare_dataset(
@@ -226,10 +223,10 @@ def _build(
 ) -> Dataset:
     """Put the new columns beside the unused ones."""
     ids = content_ids((row["question"] for row in rows), images)
-    features: dict[str, Any] = {"prompt": _MESSAGES}
+    features: dict[str, Any] = {"prompt": MESSAGES}
     data: dict[str, Any] = {"prompt": pa.array([row["prompt"] for row in rows], _MESSAGES_TYPE)}
     if images is not None and pc.any(pc.greater(pc.list_value_length(images), 0)).as_py():
-        features["images"], data["images"] = _IMAGES, images
+        features["images"], data["images"] = STORED_IMAGES, images
     for name in ("solution", "answer_type"):
         features[name], data[name] = Value("string"), pa.array([row[name] for row in rows], pa.string())
     if any(row["image_size"] for row in rows):
@@ -255,4 +252,4 @@ def _build(
     return Dataset(pa.table(data), info=DatasetInfo(features=Features(features)), fingerprint=fingerprint)
 
 
-_MESSAGES_TYPE = Features({"messages": _MESSAGES}).arrow_schema.field("messages").type
+_MESSAGES_TYPE = Features({"messages": MESSAGES}).arrow_schema.field("messages").type

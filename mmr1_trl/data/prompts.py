@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,10 +96,9 @@ def fingerprint(dataset: Dataset) -> str:
         `str`: 32 hexadecimal digits.
     """
     names = ("prompt", "solution", "prompt_id", "accepted_answers")
-    columns = [name for name in names if name in dataset.column_names]
     digest = hashlib.blake2b(digest_size=16)
-    for row in dataset.select_columns(columns):
-        digest.update(json.dumps(row, sort_keys=True, default=str).encode())
+    for row in _as_texts(dataset, names):
+        digest.update(row)
     return digest.hexdigest()
 
 
@@ -113,8 +113,10 @@ def row_digests(dataset: Dataset) -> list[str]:
     Returns:
         `list[str]`: 16 hexadecimal digits per row.
     """
-    columns = [name for name in ("prompt", "solution") if name in dataset.column_names]
-    return [
-        hashlib.blake2b(json.dumps(row, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
-        for row in dataset.select_columns(columns)
-    ]
+    return [hashlib.blake2b(row, digest_size=8).hexdigest() for row in _as_texts(dataset, ("prompt", "solution"))]
+
+
+def _as_texts(dataset: Dataset, names: Sequence[str]) -> Iterator[bytes]:
+    columns = [name for name in names if name in dataset.column_names]
+    for row in dataset.select_columns(columns):
+        yield json.dumps(row, sort_keys=True, default=str).encode()

@@ -1,10 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """One row's question, choices and gold answer, brought into the form that the trainers and the rewards read."""
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmr1_trl.data.literals import texts_in
 from mmr1_trl.data.prompt_style import PromptStyle
@@ -47,20 +48,49 @@ def split_markers(text: str, earlier: str = "") -> tuple[str, int | None]:
         `tuple[str, int | None]`: The text without markers, and the number of images that they stand for; `None` when
         there are no markers.
     """
-    before = _MARKER.findall(earlier)
-    found = before + _MARKER.findall(text)
-    if not found:
+    return _split(text, _Markers().and_those_of(earlier))
+
+
+def split_turns(texts: list[str]) -> tuple[list[str], int | None]:
+    """[`split_markers`] of each turn of a conversation, whose markers are counted together."""
+    markers, split = _Markers(), []
+    for text in texts:
+        split.append(_split(text, markers)[0])
+        markers = markers.and_those_of(text)
+    return split, markers.images if markers.number else None
+
+
+class _Markers(NamedTuple):
+    """How many markers there were so far, whether all of them had a number, and the highest."""
+
+    number: int = 0
+    numbered: bool = True
+    highest: int = 0
+
+    def and_those_of(self, text: str) -> "_Markers":
+        found = _MARKER.findall(text)
+        if long := next((number for number in found if len(number) > _MARKER_DIGITS), None):
+            raise BadInputError(f"the question has a marker <image{long[:12]}...>: no row has so many images")
+        highest = max(self.highest, *(int(number or 0) for number in found), 0)
+        return _Markers(self.number + len(found), self.numbered and all(found), highest)
+
+    @property
+    def images(self) -> int:
+        """The images that they stand for: numbered ones may refer to one several times."""
+        return self.highest if self.numbered else self.number
+
+
+def _split(text: str, before: _Markers) -> tuple[str, int | None]:
+    markers = before.and_those_of(text)
+    if not markers.number:
         return text, None
-    if long := next((number for number in found if len(number) > _MARKER_DIGITS), None):
-        raise BadInputError(f"the question has a marker <image{long[:12]}...>: no row has so many images")
-    # Numbered markers may refer to a picture several times.
-    count = max(int(number) for number in found) if all(found) else len(found)
+    count = markers.images
     leading = _LEADING_MARKERS.match(text)
     rest = text[leading.end() :] if leading else text
     inner = len(_MARKER.findall(rest))
     if not inner:
         return (rest.strip() if leading or rest != text else text), count
-    first = len(found) - inner + 1
+    first = markers.number - inner + 1
     lines = []
     for line in rest.split("\n"):
         lines.append(_line_without_markers(line, first, count))
@@ -83,16 +113,13 @@ def option_markers(options: list[str], question: str) -> tuple[list[str], int | 
         `tuple[list[str], int | None]`: The choices, and the number of images that question and choices stand for;
         `None` when no choice has a marker.
     """
-    found = [number for option in options for number in _MARKER.findall(option)]
-    if not found:
+    before = _Markers().and_those_of(question)
+    markers = before.and_those_of("\n".join(options))
+    if markers.number == before.number:
         return options, None
-    before = _MARKER.findall(question)
-    numbers = iter(range(len(before) + 1, len(before) + len(found) + 1))
-    worded = [
-        _MARKER.sub(lambda match: f"image {match[1][:_MARKER_DIGITS] or next(numbers)}", option) for option in options
-    ]
-    everywhere = [number[:_MARKER_DIGITS] for number in before + found]
-    return worded, max(map(int, everywhere)) if all(everywhere) else len(everywhere)
+    numbers = itertools.count(before.number + 1)
+    worded = [_MARKER.sub(lambda match: f"image {match[1] or next(numbers)}", option) for option in options]
+    return worded, markers.images
 
 
 def _line_without_markers(line: str, first: int, count: int) -> str:
@@ -193,11 +220,8 @@ def build_messages(prompt: Any, question: str, style: PromptStyle, unit: str = "
     last = max(index for index, message in enumerate(prompt) if message["role"] == "user")
     if last != len(prompt) - 1:
         raise BadInputError("the prompt does not end with a user message")
-    earlier: list[dict[str, str]] = []
-    for message in prompt[:last]:
-        before = "\n".join(turn["content"] for turn in earlier)
-        text, _ = split_markers(_flatten(message["content"])[0], before)
-        earlier.append({"role": message["role"], "content": text})
+    texts, _ = split_turns([_flatten(message["content"])[0] for message in prompt[:last]])
+    earlier = [{"role": message["role"], "content": text} for message, text in zip(prompt, texts)]
     messages = style.messages(question, unit)
     if earlier and messages[0]["role"] == "system":
         if earlier[0]["role"] == "system":

@@ -13,11 +13,11 @@ from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetsError
 
 from mmr1_trl.data.prompts import Prompts
-from mmr1_trl.data.sources import split_revision
+from mmr1_trl.data.sources import BUILDERS, split_revision
 from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.run_folder.files import replacing
 
 
-_BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
 METADATA_KEY = b"mmr1_trl.scores"
 
 
@@ -126,17 +126,17 @@ def _origin(source: str) -> str:
 
 def _load_table(source: str, columns: list[str]) -> Dataset:
     path = Path(source)
-    if path.suffix in _BUILDERS and not path.is_file():
+    if path.suffix in BUILDERS and not path.is_file():
         raise BadInputError(f"prompt_scores: no file {source}.")
     try:
         if path.is_file():
-            table = load_dataset(_BUILDERS[path.suffix], data_files=source, split="train")
+            table = load_dataset(BUILDERS[path.suffix], data_files=source, split="train")
         else:
             repo_id, revision = split_revision(source)
             table = load_dataset(repo_id, revision=revision, split="train")
     except (DatasetsError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise BadInputError(
-            f"prompt_scores={source!r} is no column of train_dataset ({columns}), no .parquet, .json, .jsonl or .csv "
+            f"prompt_scores={source!r} is no column of train_dataset ({columns}), no {', '.join(BUILDERS)} "
             f"file, and no dataset on the Hub that can be loaded ({type(error).__name__})."
         ) from error
     found = set(table.column_names)
@@ -161,9 +161,8 @@ def write_table(path: Path, columns: dict[str, list[Any]], metadata: dict[str, A
     table = Dataset.from_dict(columns).with_format("arrow")[:]
     schema = table.schema.metadata or {}
     table = table.replace_schema_metadata(schema | {METADATA_KEY: json.dumps(metadata).encode()})
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -8,19 +8,17 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 
 from mmr1_trl.data.checks.row_checks import report_bad_rows
-from mmr1_trl.data.columns import IMAGE_NAMES, image_feature_columns
+from mmr1_trl.data.columns import MESSAGES, STORED_IMAGES, picture_column, require_columns
 from mmr1_trl.data.load import load_raw
 from mmr1_trl.data.pictures.columns import picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders, image_size, stored_images
-from mmr1_trl.data.questions import split_markers
+from mmr1_trl.data.questions import split_turns
 from mmr1_trl.data.turns import last_reply, read_turns
-from mmr1_trl.errors import BadInputError, did_you_mean
+from mmr1_trl.errors import BadInputError
 
 
-_MESSAGES = List({"role": Value("string"), "content": Value("string")})
-_STORED = List(Image(decode=False))
 _FEATURES = Features(
-    {"prompt": _MESSAGES, "completion": _MESSAGES, "markers": Value("int64"), "reason": Value("string")}
+    {"prompt": MESSAGES, "completion": MESSAGES, "markers": Value("int64"), "reason": Value("string")}
 )
 
 
@@ -61,16 +59,11 @@ def load_supervised(
     Raises:
         [`BadInputError`]: There is no such dataset or column, or a row cannot be used.
     """
-    if num_rows is not None and num_rows < 1:
-        raise BadInputError(f"{num_rows} rows of {name!r} were asked for. Ask for 1 or more, or leave the number out.")
-    rows, folders = load_raw(name, split, config, revision)
-    rows = rows if num_rows is None else rows.select(range(min(num_rows, len(rows))))
-    for flag, column in (("prompt_column", prompt_column), ("image_column", image_column)):
-        if column not in (None, "none", *rows.column_names):
-            near, known = did_you_mean(str(column), rows.column_names), rows.column_names
-            raise BadInputError(f"{name}: --{flag} {column}: there is no such column.{near} The dataset has {known}.")
-    column = _picture_column(rows, image_column)
+    rows, folders = load_raw(name, split, config, revision, num_rows)
     try:
+        named = None if image_column == "none" else image_column
+        require_columns(rows, prompt_column=prompt_column, image_column=named)
+        column = None if image_column == "none" else named or picture_column(rows)
         lists = None if column is None else _lists(rows, column, folders.starting_from(image_root))
         texts = _texts(rows, prompt_column, lists)
     except BadInputError as error:
@@ -80,19 +73,11 @@ def load_supervised(
     if lists is None:
         return texts
     if look_at_pictures:
-        stored = Dataset(pa.table({"images": lists}), info=DatasetInfo(features=Features(images=_STORED)))
+        stored = Dataset(pa.table({"images": lists}), info=DatasetInfo(features=Features(images=STORED_IMAGES)))
         for row, images in enumerate(stored_images(stored)):
             for i, image in enumerate(images):
                 image_size(image, f"{name} row {row}, image {i}")
     return texts.add_column("images", lists, feature=List(Image()))
-
-
-def _picture_column(rows: Dataset, named: str | None) -> str | None:
-    if named is not None:
-        return None if named == "none" else named
-    declared = image_feature_columns(rows)
-    known = [*declared, *rows.column_names]
-    return next((name for name in (*IMAGE_NAMES, *declared) if name in known), None)
 
 
 def _lists(rows: Dataset, column: str, folders: ImageFolders) -> pa.ChunkedArray:
@@ -128,8 +113,9 @@ def _read(conversation: Any) -> dict[str, Any]:
     turns, reply = read_turns(conversation), last_reply(conversation)
     if not reply or not isinstance(turns, list) or not all(isinstance(turn["content"], str) for turn in turns):
         return row | {"reason": f"no conversation of texts that ends with a reply: {str(conversation)[:60]!r}"}
-    for turn in turns:
-        text, markers = split_markers(turn["content"])
-        row["markers"] = row["markers"] if markers is None else markers + (row["markers"] or 0)
-        row["prompt"].append({"role": turn["role"], "content": text})
-    return row | {"completion": [{"role": "assistant", "content": reply}]}
+    try:
+        texts, markers = split_turns([turn["content"] for turn in turns])
+    except BadInputError as error:
+        return row | {"reason": str(error)}
+    prompt = [{"role": turn["role"], "content": text} for turn, text in zip(turns, texts)]
+    return row | {"prompt": prompt, "completion": [{"role": "assistant", "content": reply}], "markers": markers}

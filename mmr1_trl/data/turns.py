@@ -4,9 +4,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from datasets import Dataset, Image, List
+from datasets import Dataset
 
-from mmr1_trl.data.columns import ANSWER_NAMES, IMAGE_NAMES, PROMPT_NAMES, image_feature_columns
+from mmr1_trl.data.columns import ANSWER_NAMES, PROMPT_NAMES, STORED_IMAGES, picture_column
 from mmr1_trl.data.literals import read_container
 from mmr1_trl.data.pictures.text import picture_from_text
 from mmr1_trl.data.questions import IMAGE_BLOCKS
@@ -101,14 +101,14 @@ def unfold(
             dataset = dataset.add_column("answer", _inside(dataset, name))
             has_answer = True
     prompt = prompt_column or next((name for name in PROMPT_NAMES if name in dataset.column_names), None)
-    has_images = image_column or image_feature_columns(dataset) or set(IMAGE_NAMES) & set(dataset.column_names)
+    has_images = image_column or picture_column(dataset)
     if prompt is None or prompt not in dataset.column_names or (has_answer and has_images):
         return dataset
     conversations = dataset[prompt][:]
     if not has_answer and any(replies := [last_reply(turns) for turns in conversations]):
         dataset = dataset.add_column("answer", replies)
     if not has_images and any(pictures := [_pictures(turns) for turns in conversations]):
-        dataset = dataset.add_column("images", pictures, feature=List(Image(decode=False)))
+        dataset = dataset.add_column("images", pictures, feature=STORED_IMAGES)
     return dataset
 
 

@@ -20,6 +20,7 @@ from datasets import Image as ImageFeature
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmr1_trl.data.columns import MESSAGES
 from mmr1_trl.data.figures.questions import (
     FAMILIES,
     LEVELS,
@@ -37,7 +38,6 @@ from mmr1_trl.errors import BadInputError, did_you_mean
 SPLITS = ("train", "validation", "test")
 # Constant, so that a shorter data set is a prefix of a longer one.
 _CHUNK = 1024
-_MESSAGES = List({"role": Value("string"), "content": Value("string")})
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def figures_traces(
         "completion": [[{"role": "assistant", "content": text}] for text in completions],
         "style": styles,
     }
-    features = _common_features() | {"completion": _MESSAGES, "style": Value("string")}
+    features = _common_features() | {"completion": MESSAGES, "style": Value("string")}
     return Dataset.from_dict(columns, features=Features(features))
 
 
@@ -339,7 +339,7 @@ def _common_columns(rows: list[_Row]) -> dict[str, list[Any]]:
 
 def _common_features() -> dict[str, Any]:
     return {
-        "prompt": _MESSAGES,
+        "prompt": MESSAGES,
         "images": List(ImageFeature()),
         "level": Value("int64"),
         "family": Value("string"),

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Image, Json, List
 
+from mmr1_trl.data.columns import STORED_IMAGES
 from mmr1_trl.data.literals import texts_in
 from mmr1_trl.data.pictures.images import BadImageError, ImageFolders, open_file
 from mmr1_trl.data.pictures.text import encoded_bytes, picture_from_text
@@ -183,7 +184,7 @@ def merge_numbered(dataset: Dataset) -> Dataset:
     pictures = pa.concat_arrays(arrays).take(pa.array(columns * len(dataset) + rows))
     offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(offsets), pictures)
-    return dataset.remove_columns(names).add_column("images", lists, feature=List(Image(decode=False)))
+    return dataset.remove_columns(names).add_column("images", lists, feature=STORED_IMAGES)
 
 
 def _resolved(stored: pa.StructArray, folders: ImageFolders) -> tuple[pa.StructArray, dict[int, str]]:

@@ -11,7 +11,7 @@ from mmr1_trl.data import load_data, prepare_dataset
 from mmr1_trl.data.answers.choices import read_options
 from mmr1_trl.data.pictures.images import image_counts, open_image
 from mmr1_trl.data.places import Places
-from mmr1_trl.data.questions import append_options, gold_text, split_markers
+from mmr1_trl.data.questions import append_options, gold_text, split_markers, split_turns
 from mmr1_trl.errors import BadInputError
 
 
@@ -179,6 +179,17 @@ def test_content_blocks_are_flattened():
 )
 def test_markers(text, expected, count):
     assert split_markers(text) == (expected, count)
+
+
+def test_the_markers_of_all_turns_are_counted_together():
+    turns = ["Look at <image> here.", "Yes.", "And <image> there?", "No.", "Now <image> too?"]
+    words = ["Look at the image here.", "Yes.", "And image 2 there?", "No.", "Now image 3 too?"]
+    assert split_turns(turns) == (words, 3)
+    assert split_turns(["See <image1>.", "Again <image1>."])[1] == 1
+    assert split_turns(["See.", "Again."]) == (["See.", "Again."], None)
+    messages = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 3, turns)]
+    rows = Dataset.from_list([{"prompt": messages, "images": [published.picture(i) for i in range(3)], "answer": "3"}])
+    assert [message["content"] for message in prepare_dataset(rows)[0]["prompt"]] == words
 
 
 def test_marker_mismatch_names_the_row():
