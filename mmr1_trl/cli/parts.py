@@ -159,7 +159,7 @@ def use_hub(config: Any, command: str) -> None:
         [`BadInputError`]: The repository or the checkpoint cannot be used.
     """
     if config.push_to_hub and config.process_index == 0:
-        from mmr1_trl.hub.run_uploads import open_for_training
+        from mmr1_trl.hub.upload import open_for_training
 
         open_for_training(config)
     checkpoint = resume_argument(config)

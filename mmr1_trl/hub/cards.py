@@ -3,9 +3,11 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, Features, Value
 from huggingface_hub import DatasetCardData
@@ -20,39 +22,6 @@ from mmr1_trl.run_folder import KEPT_ROWS, SCORES
 
 __all__ = ["write_dataset_card", "write_model_card", "write_score_card"]
 
-# What `mmr1_trl.data.prepare_dataset` and the embedded pictures put into a row.
-COLUMNS = {
-    "prompt": "the question as messages, in the wording that training uses",
-    "images": "its pictures, encoded, inside the file",
-    "solution": "the answer that a completion is checked against",
-    "accepted_answers": "all answers that are right, in rows that have several",
-    "answer_type": "how the answer is compared",
-    "options": "the choices, where there are any",
-    "prompt_id": "names the prompt; scores and resumed runs find it by this",
-    "tolerance": "relative tolerance of a numeric answer",
-    "prompt_style": "the wording and the form of the answer",
-    "image_size": "width and height that boxes and points refer to",
-    "coordinates": "in which frame the prompt asks for boxes and points",
-    "seen_size": "width and height of the picture that the model saw",
-    "family": "the kind of question",
-    "level": "its difficulty, from 1",
-    "is_noisy": "whether the answer was replaced by a wrong one on purpose",
-    "clean_solution": "the answer before that",
-}
-# What `mmr1 score` writes.
-SCORE_COLUMNS = {
-    "prompt_id": "names the prompt in the scored dataset",
-    "pass_rate": "mean success of its rollouts, 0 to 1",
-    "count": "rollouts that could be scored",
-    "outcome_variance": "p(1 − p) of the pass rate",
-    "diversity": "how much its rollouts differ, 0 to 1",
-    "score": "variance promotion score: the weighted sum of the two",
-    "mean_length": "mean length of its rollouts, in tokens",
-    "truncated": "share of rollouts cut off at the token limit",
-    "content": "hash of question, style and answer: other questions under the same id are refused",
-    "completions": "the rollouts themselves",
-    "rewards": "their rewards",
-}
 BINS = ("never right", "up to 1/4", "1/4 to 1/2", "1/2 to 3/4", "above 3/4", "always right")
 
 
@@ -86,6 +55,7 @@ def write_dataset_card(
     features = Features.from_arrow_schema(pq.read_schema(next(iter(splits.values()))[0]))
     drawn = {"family", "level", "prompt_id"} <= set(features) and (source is None or source == "figures")
     counts = {split: len(table) for split, table in tables.items()}
+    paths = {split: [file.relative_to(folder).as_posix() for file in files] for split, files in splits.items()}
     name, origin = repo_name(folder, repo_id), hub_id(source)
     data = DatasetCardData(
         license=license or existing_license(folder) or ("apache-2.0" if drawn else None),
@@ -94,7 +64,7 @@ def write_dataset_card(
         size_categories=_size_category(sum(counts.values())),
         tags=["trl", "mmr1-trl", "rlvr"],
         source_datasets=[origin] if origin else None,
-        configs=[{"config_name": "default", "data_files": _data_files(folder, splits)}],
+        configs=[_config("default", paths)],
     )
     return write_card(
         folder,
@@ -104,12 +74,12 @@ def write_dataset_card(
         repo_id=repo_id,
         source={"name": public_name(source), "hub_id": origin},
         drawn=drawn,
-        columns={column: (_type(feature), COLUMNS.get(column, "")) for column, feature in features.items()},
+        columns={column: _type(feature) for column, feature in features.items()},
         counts=counts,
-        prompts={split: _distinct(table) for split, table in tables.items()},
+        prompts={split: len(set(rows["prompt_id"][:])) for split, rows in _having("prompt_id", tables)},
         answer_types=Counter(first["answer_type"][:]).most_common() if "answer_type" in first.column_names else [],
         style=first["prompt_style"][0] if "prompt_style" in first.column_names else None,
-        fingerprints={split: _fingerprint(table) for split, table in tables.items()},
+        fingerprints={split: fingerprint(rows) for split, rows in _having("prompt", tables)},
     )
 
 
@@ -132,8 +102,6 @@ def find_splits(folder: Path) -> dict[str, list[Path]]:
 
 def _read(files: list[Path]) -> Dataset:
     """The columns that the card counts and hashes; no pictures."""
-    import pyarrow as pa
-
     wanted = ("prompt", "solution", "prompt_id", "answer_type", "prompt_style", "accepted_answers")
     try:
         schema = pq.read_schema(files[0])
@@ -144,20 +112,13 @@ def _read(files: list[Path]) -> Dataset:
     return Dataset(table.replace_schema_metadata(None))
 
 
-def _fingerprint(table: Dataset) -> str | None:
-    """The fingerprint by which checkpoints and scores know their rows."""
-    return fingerprint(table) if "prompt" in table.column_names else None
+def _having(column: str, tables: dict[str, Dataset]) -> list[tuple[str, Dataset]]:
+    return [(split, rows) for split, rows in tables.items() if column in rows.column_names]
 
 
-def _distinct(table: Dataset) -> int | None:
-    return len(set(table["prompt_id"][:])) if "prompt_id" in table.column_names else None
-
-
-def _data_files(folder: Path, splits: dict[str, list[Path]]) -> list[dict[str, Any]]:
-    return [
-        {"split": split, "path": [file.relative_to(folder).as_posix() for file in files]}
-        for split, files in splits.items()
-    ]
+def _config(name: str, paths: Mapping[str, str | list[str]]) -> dict[str, Any]:
+    """How the Hub and `datasets` load the files of each split."""
+    return {"config_name": name, "data_files": [{"split": split, "path": path} for split, path in paths.items()]}
 
 
 def _type(feature: Any) -> str:
@@ -190,27 +151,20 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
         `Path`: The card. One that somebody has written by hand is left as it is.
 
     Raises:
-        [`BadInputError`]: There are no scores, or they are not by `mmr1 score`.
+        [`BadInputError`]: There are no scores, they cannot be read, or they are not by `mmr1 score`.
     """
     folder = Path(folder)
-    if not (folder / SCORES).is_file():
-        raise BadInputError(f"{folder} holds no {SCORES}. `mmr1 score --output_dir {folder}` writes one.")
-    metadata = read_metadata(folder / SCORES)
-    table = pq.read_table(folder / SCORES)
-    if not metadata or "pass_rate" not in table.column_names:
-        raise BadInputError(f"{folder / SCORES} was not written by `mmr1 score`.")
+    metadata, table = _read_scores(folder)
     rates = table["pass_rate"].to_pylist()
     dataset, _, split = str(metadata["dataset"]).partition(" (")
     name, origin = repo_name(folder, repo_id), hub_id(dataset)
-    configs = [{"config_name": "default", "data_files": [{"split": "train", "path": SCORES}]}]
-    if (folder / KEPT_ROWS).is_file():
-        configs.append({"config_name": "kept", "data_files": [{"split": "train", "path": KEPT_ROWS}]})
+    has_kept = (folder / KEPT_ROWS).is_file()
     data = DatasetCardData(
         license=existing_license(folder),
         pretty_name=name,
         tags=["trl", "mmr1-trl", "rlvr", "pass-rates"],
         source_datasets=[origin] if origin else None,
-        configs=configs,
+        configs=[_config("default", {"train": SCORES})] + [_config("kept", {"train": KEPT_ROWS})] * has_kept,
     )
     return write_card(
         folder,
@@ -221,12 +175,27 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
         model={"name": public_name(metadata["model"]), "hub_id": hub_id(metadata["model"])},
         dataset={"name": public_name(dataset), "hub_id": origin, "split": split.removesuffix(")")},
         metadata=metadata,
-        columns={column: SCORE_COLUMNS.get(column, "") for column in table.column_names},
+        columns=table.column_names,
         prompts=len(rates),
         mean=sum(rates) / len(rates),
         histogram=_histogram(rates),
-        has_kept=(folder / KEPT_ROWS).is_file(),
+        has_kept=has_kept,
     )
+
+
+def _read_scores(folder: Path) -> tuple[dict[str, Any], pa.Table]:
+    path = folder / SCORES
+    if not path.is_file():
+        raise BadInputError(f"{folder} holds no {SCORES}. Name the --output_dir of `mmr1 score`, which writes one.")
+    try:
+        metadata, table = read_metadata(path), pq.read_table(path)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path} is broken: {error} Give the `mmr1 score` command again.") from error
+    if not {"prompt_id", "pass_rate"} <= set(table.column_names):
+        raise BadInputError(f"{path} was not written by `mmr1 score`: it lacks prompt_id or pass_rate.")
+    if not metadata:
+        raise BadInputError(f"{path} was not written by `mmr1 score`: it does not say what was scored.")
+    return metadata, table
 
 
 def _histogram(rates: list[float]) -> list[tuple[str, int, float]]:

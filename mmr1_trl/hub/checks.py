@@ -3,11 +3,14 @@
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
+from transformers.utils import logging
+
 from mmr1_trl.errors import BadInputError, first_line
-from mmr1_trl.hub.run_facts import is_text_only, read_json
 from mmr1_trl.run_folder import ADAPTER, RUN_FILE
 
 
@@ -126,8 +129,22 @@ def require_public_base(base: str) -> None:
         )
 
 
+def json_or_empty(path: Path) -> Any:
+    """Return the content of a JSON file, an empty `dict` where there is none or it is half-written."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def is_text_only(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether the model in a folder reads no pictures: its config says it, else what its run wrote down."""
+    config = json_or_empty(folder / "config.json")
+    return "vision_config" not in config if config else bool(facts.get("text_only"))
+
+
 def _require_processor_files(folder: Path) -> None:
-    if not is_text_only(folder, read_json(folder / RUN_FILE)) and not any(
+    if not is_text_only(folder, json_or_empty(folder / RUN_FILE)) and not any(
         (folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")
     ):
         raise BadInputError(
@@ -195,19 +212,16 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     return value
 
 
-def _quiet() -> Any:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Keep back the loading report of transformers; what is wrong is said in one line."""
-    from contextlib import ExitStack
-
-    from transformers.utils import logging
-
-    stack = ExitStack()
-    stack.enter_context(warnings.catch_warnings())
-    warnings.simplefilter("ignore")
-    level = logging.get_verbosity()
+    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
-    stack.callback(logging.set_verbosity, level)
-    if logging.is_progress_bar_enabled():
-        logging.disable_progress_bar()
-        stack.callback(logging.enable_progress_bar)
-    return stack
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if has_bars:
+            logging.enable_progress_bar()

@@ -10,7 +10,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from datasets import Dataset, DatasetInfo, Features, Image, List
 from datasets.features.features import require_storage_embed
 
@@ -19,13 +18,20 @@ from mmr1_trl.data.pictures.images import BadImageError, open_image
 from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.hub.cards import write_dataset_card, write_model_card, write_score_card
 from mmr1_trl.hub.checks import check_adapter, check_files, check_model
-from mmr1_trl.hub.manifest import Manifest, require_folder
+from mmr1_trl.hub.manifest import WEIGHTS, Manifest, require_folder
+from mmr1_trl.hub.render import ASSETS
 from mmr1_trl.hub.scan import clean
-from mmr1_trl.run_folder import ADAPTER, CARD, COMPLETIONS, SCORES, SUMMARY, complete_checkpoints, require_whole
+from mmr1_trl.run_folder import (
+    ADAPTER,
+    CARD,
+    COMPLETIONS,
+    LAST_CHECKPOINT,
+    SUMMARY,
+    complete_checkpoints,
+    require_whole,
+)
 
 
-ASSETS = "assets"  # the pictures of a card
-LAST_CHECKPOINT = "last-checkpoint"
 REPORT = (".html", ".png", ".json", ".parquet", ".yaml")  # what a page and an evaluation are made of
 SHARD_ROWS = 2048  # some hundred megabytes with ordinary photographs
 
@@ -40,16 +46,19 @@ def collect(
     with_checkpoint: bool = False,
     base_model: str | None = None,
     source: str | None = None,
+    saved: Path | None = None,
+    keeps_name: bool = False,
 ) -> Manifest:
     """
-    Collect and check an upload.
+    Collect and check an upload: what goes up is decided here, and nowhere else.
 
     Args:
         kind (`str`):
             `"model"` or `"adapter"` (output folder of a run, a checkpoint, or any folder of a model with its
             processor), `"dataset"` (what [`write_splits`] wrote), `"scores"` (of `mmr1 score`: the table, the rows
-            that it kept, the settings), or `"report"` (a page of `mmr1 report` or a folder of `mmr1 eval`, without
-            weights, which goes under `reports/`).
+            that it kept, the settings), `"report"` (a page of `mmr1 report` or a folder of `mmr1 eval`, without
+            weights, which goes under `reports/`), or `"run"` (output folder of a training that uploads by itself: its
+            card is there, and nothing is built to check it).
         folder (`str` or `Path`):
             It stays as it is: a card is written for the upload, and into the folder of a dataset.
         exclude (`Iterable[str]`, *optional*):
@@ -64,6 +73,11 @@ def collect(
             Hub id to name as the base model of an adapter, if it was trained on a local copy.
         source (`str`, *optional*):
             Where the rows of a dataset come from, for its card.
+        saved (`Path`, *optional*):
+            Of a run in progress the checkpoint just saved, which has the model; of `folder` the card and the records
+            go up with it. It is the one that `with_checkpoint` means.
+        keeps_name (`bool`, *optional*, defaults to `False`):
+            Whether that checkpoint keeps its name, instead of being called `last-checkpoint`.
 
     Returns:
         [`~mmr1_trl.hub.manifest.Manifest`]
@@ -72,18 +86,18 @@ def collect(
         [`BadInputError`]: It does not load or is not of that kind, its base model is on this machine only, or it holds
             something secret.
     """
+    exclude = [WEIGHTS] if saved else exclude
     folder = require_folder(folder, exclude)
-    base = None
-    if kind == "model":
-        check_model(folder)
-    elif kind == "adapter":
-        base = check_adapter(folder, base_model)
-    elif kind == "scores":
-        _check_scores(folder)
-    elif kind == "dataset":
+    base = _check(kind, saved or folder, base_model)
+    if kind == "dataset":
         write_dataset_card(folder, repo_id, source)
     manifest = Manifest()
     manifest.add_folder(folder, f"reports/{folder.absolute().name}" if kind == "report" else "", exclude=exclude)
+    if saved:
+        model = Manifest()
+        model.add_folder(saved, exclude=[CARD])
+        names = {entry.path for entry in model.entries}
+        manifest.entries = model.entries + [entry for entry in manifest.entries if entry.path not in names]
     if kind in ("model", "adapter"):
         _add_card(manifest, folder, exclude, lambda copy: write_model_card(copy, run=folder, repo_id=repo_id))
     elif kind == "scores":
@@ -91,13 +105,23 @@ def collect(
     elif kind == "report":
         _keep_report(manifest, folder)
     if with_checkpoint:
-        checkpoint = newest_checkpoint(folder)
-        check_files(checkpoint)
-        add_checkpoint(manifest, checkpoint, LAST_CHECKPOINT)
-    clean(manifest, folder, token)
+        checkpoint = saved or newest_checkpoint(folder)
+        add_checkpoint(manifest, checkpoint, checkpoint.name if keeps_name else LAST_CHECKPOINT)
     if base is not None:
         _name_base(manifest, base)
+    clean(manifest, folder, token)
     return manifest
+
+
+def _check(kind: str, folder: Path, base_model: str | None) -> str | None:
+    """Refuse a model or an adapter that would not load; of an adapter return the base model to name."""
+    if kind == "adapter" or (kind == "run" and (folder / ADAPTER).is_file()):
+        return check_adapter(folder, base_model)
+    if kind == "model":
+        check_model(folder)
+    elif kind == "run":
+        check_files(folder)
+    return None
 
 
 def _name_base(manifest: Manifest, base: str) -> None:
@@ -107,19 +131,6 @@ def _name_base(manifest: Manifest, base: str) -> None:
         if config.get("base_model_name_or_path") != base:
             config |= {"base_model_name_or_path": base, "revision": None}
             manifest.replace(entry.path, json.dumps(config, indent=2).encode(), f"base model: {base}")
-    manifest.reseal()
-
-
-def _check_scores(folder: Path) -> None:
-    table = folder / SCORES
-    if not table.is_file():
-        raise BadInputError(f"{folder} holds no {SCORES}. Name the --output_dir of `mmr1 score`.")
-    try:
-        names = set(pq.read_schema(table).names)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{table} is broken: {error}. Give the `mmr1 score` command again.") from error
-    if not {"prompt_id", "pass_rate"} <= names:
-        raise BadInputError(f"{table} is not a table of `mmr1 score`: it lacks prompt_id or pass_rate.")
 
 
 def _keep_report(manifest: Manifest, folder: Path) -> None:
@@ -151,7 +162,10 @@ def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: C
                 shutil.copyfile(file, view / file.name)
             elif file.name != ASSETS:
                 (view / file.name).symlink_to(file.absolute())
-        write(view)
+        try:
+            write(view)
+        except BadInputError as error:  # about the view
+            raise BadInputError(str(error).replace(str(view), str(folder))) from error
         for file in (view / CARD, *sorted((view / ASSETS).glob("*"))):
             path = file.relative_to(view).as_posix()
             if not any(fnmatch(path, pattern) for pattern in exclude):
@@ -168,12 +182,13 @@ def newest_checkpoint(folder: Path) -> Path:
     Return the newest complete checkpoint of a run.
 
     Raises:
-        [`BadInputError`]: There is none, or it is damaged.
+        [`BadInputError`]: There is none, or it is damaged or does not load.
     """
     complete = complete_checkpoints(folder)
     if not complete:
         raise BadInputError(f"{folder} holds no complete checkpoint (checkpoint-*). Leave out --with_checkpoint.")
     require_whole(complete[-1])
+    check_files(complete[-1])
     return complete[-1]
 
 

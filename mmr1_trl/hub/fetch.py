@@ -5,14 +5,13 @@ import re
 from pathlib import Path
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub.collect import LAST_CHECKPOINT
-from mmr1_trl.hub.repository import PushError, Target, explained
-from mmr1_trl.run_folder import COMPLETE, STATE_JSON, TRAINER_STATE, step_of
+from mmr1_trl.hub.upload import PushError, Target, explained
+from mmr1_trl.run_folder import CHECKPOINT, COMPLETE, LAST_CHECKPOINT, STATE_JSON, TRAINER_STATE, step_of
 
 
 _PATIENCE = 10.0  # seconds
 _CHECKPOINT = re.compile(
-    r"(?P<repo>[\w.-]+/[\w.-]+?)(?:/(?P<folder>last-checkpoint|checkpoint-\d+))?(?:@(?P<revision>.+))?"
+    rf"(?P<repo>[\w.-]+/[\w.-]+?)(?:/(?P<folder>{LAST_CHECKPOINT}|{CHECKPOINT}\d+))?(?:@(?P<revision>.+))?"
 )
 
 

@@ -19,7 +19,6 @@ WEIGHTS = "*.safetensors"
 TRAINING_STATE = (
     "optimizer*.pt", "optimizer*.bin", SCHEDULER, "scaler.pt", "rng_state*.pth", "rlvr_*", "latest",
 )  # fmt: skip
-# A pickle of all arguments: absolute paths, the host, and the Hub token in clear. Nothing reads it back.
 SUFFIXES = {
     ".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".md", ".yaml", ".yml", ".png", ".jpg", ".svg",
     ".html", ".parquet", ".bib",
@@ -177,12 +176,11 @@ class Manifest:
 
 def readable(size: int) -> str:
     """Return a number of bytes as `"2.8 MB"`."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB"):
+        if value >= 1000:
+            value, unit = value / 1000, larger
+    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def require_folder(folder: str | Path, exclude: Iterable[str] = ()) -> Path:
@@ -227,7 +225,7 @@ def _folder_stays(relative: Path) -> str | None:
 
 def _file_stays(relative: PurePosixPath, resume: bool) -> str | None:
     name = relative.name
-    if name == ARGUMENTS:
+    if name == ARGUMENTS:  # absolute paths, the host, and the Hub token in clear; nothing reads it back
         return "pickled arguments: token and local paths may be inside"
     if any(fnmatch(name, pattern) for pattern in TRAINING_STATE):
         return None if resume else "state of training, for --with_checkpoint"

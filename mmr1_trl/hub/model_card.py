@@ -2,9 +2,11 @@
 """The card of a model or an adapter, made from what its run left on disk."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from PIL.Image import Resampling
 
@@ -12,19 +14,26 @@ from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
-from mmr1_trl.hub.render import existing_license, hub_id, public_name, readable, repo_name, write_card
-from mmr1_trl.hub.run_facts import is_text_only, read_facts, read_json
+from mmr1_trl.hub.checks import is_text_only, json_or_empty
+from mmr1_trl.hub.render import ASSETS, existing_license, hub_id, public_name, readable, repo_name, write_card
 from mmr1_trl.models.cache import is_built_in
-from mmr1_trl.run_folder import ADAPTER, CURVES, QUICKSTART_FILE, SETTINGS_FILE, SUMMARY, TRAINER_STATE, step_of
+from mmr1_trl.run_folder import (
+    ADAPTER,
+    CURVES,
+    QUICKSTART_FILE,
+    RUN_FILE,
+    SETTINGS_FILE,
+    SUMMARY,
+    TRAINER_STATE,
+    step_of,
+)
 
 
-ASSETS = "assets"
 ALL_CURVES, EXAMPLE = "all_curves.png", "example.png"
 MAIN_PANELS = 6
 # For models that were not trained on the drawn pictures, whose own questions are terse.
-TEXT_QUESTION = "A train of 8 cars carries 42 passengers in each. How many passengers does it carry?"
-_TASKS = {"text-generation": "Text Generation", "image-text-to-text": "Image-Text-to-Text"}
 QUESTION = "How many dots are in the top left part of the picture?"
+TEXT_QUESTION = "A train of 8 cars carries 42 passengers in each. How many passengers does it carry?"
 
 
 def write_model_card(folder: Path, run: Path | None = None, repo_id: str | None = None) -> Path:
@@ -54,27 +63,35 @@ def write_model_card(folder: Path, run: Path | None = None, repo_id: str | None 
 
 
 def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
+    from mmr1_trl.reporting.compute import spent
+    from mmr1_trl.reporting.tables import percent
+
     facts = read_facts(run)
     name = repo_name(folder, repo_id)
     adapter = _adapter(folder, facts)
     base = facts.get("base_model") or {"name": "", "hub_id": None}
-    state = read_json(folder / TRAINER_STATE) or read_json(run / TRAINER_STATE)
+    dataset = facts.get("dataset") or {"name": "", "hub_id": None}
+    state = json_or_empty(folder / TRAINER_STATE) or json_or_empty(run / TRAINER_STATE)
     step = state.get("global_step", facts.get("step"))
+    history = _history(run)
     results = find_results(run, {name, run.resolve().name, folder.resolve().name}, base["name"], step)
     text_only = is_text_only(folder, facts)
     question, messages, needs = _example(folder / ASSETS, facts.get("prompt_style"), text_only)
     task = "text-generation" if text_only else "image-text-to-text"
     index = [entry for result in results if result["own"] for entry in _index_entries(result, task)]
+    tags = ["trl", "mmr1-trl", *facts.get("method_tags", []), *(["lora"] if adapter else []), *facts.get("tags", [])]
+    mixture = [hub_id(part) for part in str(dataset.get("name") or "").split(" + ")]
     data = ModelCardData(
         base_model=base["hub_id"],
-        datasets=_hub_datasets(facts.get("dataset") or {}),
+        datasets=dataset.get("hub_id") or [part for part in mixture if part] or None,
         library_name="peft" if adapter else "transformers",
         license=existing_license(folder),
         model_name=name if index else None,
         pipeline_tag=task,
-        tags=_tags(facts, adapter),
+        tags=[*dict.fromkeys(tags)],
         eval_results=index or None,
     )
+    is_whole = step is None or step >= facts.get("planned_steps", 0)
     return write_card(
         folder,
         "model_card.md.jinja",
@@ -83,41 +100,53 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
         repo_id=repo_id,
         facts=facts,
         base=base | {"built_in": is_built_in(base["name"])},
-        dataset=facts.get("dataset") or {"name": "", "hub_id": None},
+        dataset=dataset,
         adapter=adapter,
         merged=bool(facts.get("adapter")) and not adapter,
         step=step,
         seconds=next((e["train_runtime"] for e in state.get("log_history", []) if "train_runtime" in e), None),
-        curves=_draw_curves(folder, run, step is None or step >= facts.get("planned_steps", 0), repo_id is not None),
-        table=_results_table(results),
+        curves=_draw_curves(folder, history, is_whole, repo_id is not None),
         results=results,
-        notes={result["dataset"]: BENCHMARKS[result["dataset"]].note for result in results if result["benchmark"]},
         question=question,
         messages=messages,
         needs=needs,
         text_only=text_only,
-        spent=_spent(run),
+        spent=spent(history) if history else None,
+        percent=percent,
         has_settings=(run / SETTINGS_FILE).is_file(),
         processor_beside=any((folder / file).is_file() for file in ("processor_config.json", "tokenizer_config.json"))
         or not (folder / ADAPTER).is_file(),
     )
 
 
-def _spent(run: Path) -> Any:
-    """What the run has spent, `None` where its folder has no log."""
-    from mmr1_trl.reporting.compute import spent
-    from mmr1_trl.reporting.runs import load_run
+def read_facts(run: Path) -> dict[str, Any]:
+    """
+    Return what is known about the run in a folder: what its trainer wrote, else what its settings and its adapter say.
 
-    try:
-        return spent(load_run(run))
-    except BadInputError:
-        return None
-
-
-def _hub_datasets(dataset: dict[str, Any]) -> str | list[str] | None:
-    """The Hub id of the training rows, or those of a mixture."""
-    found = [hub_id(name) for name in str(dataset.get("name") or "").split(" + ")]
-    return dataset.get("hub_id") or [name for name in found if name] or None
+    Args:
+        run (`Path`):
+            Folder of a run, or of a model of anybody.
+    """
+    facts: dict[str, Any] = {}
+    settings = run / SETTINGS_FILE
+    if settings.is_file():
+        text = settings.read_text(encoding="utf-8")
+        values = yaml.safe_load(text) or {}
+        facts["command"] = f"mmr1 {values.get('method')}"
+        for fact, option in (("base_model", "model_name_or_path"), ("dataset", "dataset_name")):
+            facts[fact] = {"name": public_name(values.get(option)), "hub_id": hub_id(values.get(option))}
+    if (run / RUN_FILE).is_file():
+        facts |= json_or_empty(run / RUN_FILE)
+    for fact in ("base_model", "dataset"):
+        if isinstance(facts.get(fact), dict):  # a link leads to the Hub, whatever the file says
+            facts[fact] = {"name": "", **facts[fact], "hub_id": hub_id(facts[fact].get("hub_id"))}
+    if not re.fullmatch("mmr1 [a-z-]+", str(facts.get("command"))) or facts["command"] == "mmr1 None":
+        facts.pop("command", None)  # it is shown as a command to copy
+    adapter = json_or_empty(run / ADAPTER)
+    if adapter and "base_model" not in facts:
+        base = adapter.get("base_model_name_or_path")
+        facts["base_model"] = {"name": public_name(base), "hub_id": hub_id(base)}
+    return facts
 
 
 def find_results(run: Path, names: set[str], base: str, step: int | None) -> list[dict[str, Any]]:
@@ -135,14 +164,15 @@ def find_results(run: Path, names: set[str], base: str, step: int | None) -> lis
             The step that training has reached; evaluations of another step are left out.
 
     Returns:
-        `list[dict]`: `summary`, `own` (or of the base model), and what [`~evaluation.record.read_record`] says.
+        `list[dict]`: `summary`, `own` (or of the base model), `title`, the `note` of a benchmark, what
+        [`~evaluation.record.read_record`] says, and as `before` the base model's summary on as many rows.
     """
     places = [*run.glob(f"*/{SUMMARY}"), *run.glob(f"*/*/{SUMMARY}")]
     if (run.resolve().parent / QUICKSTART_FILE).is_file():
         places += [run.resolve().parent / part / SUMMARY for part in ("before", "after")]
     results = []
     for path in sorted(places):
-        summary = read_json(path)
+        summary = json_or_empty(path)
         if "greedy_accuracy" not in summary or any(step_of(place) >= 0 for place in path.parents):
             continue
         record = read_record(path.parent)
@@ -150,54 +180,21 @@ def find_results(run: Path, names: set[str], base: str, step: int | None) -> lis
         if own and None not in (record["step"], step) and record["step"] != step:
             continue
         if own or record["model"] == base:
-            benchmark = record["dataset"] in BENCHMARKS
+            benchmark = BENCHMARKS.get(record["dataset"])
             record["dataset"] = public_name(record["dataset"])
+            record["title"] = record["dataset"] + (f" ({record['split']})" if record["split"] else "")
+            record["note"] = benchmark.note if benchmark else ""
             results.append({**record, "own": own, "benchmark": benchmark, "summary": summary})
-    return results
-
-
-def _results_table(results: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """One row per evaluation of the model, with the base model's accuracy where it was measured on as many rows."""
-    from mmr1_trl.reporting.tables import percent
-
-    def title(result: dict[str, Any]) -> str:
-        return result["dataset"] + (f" ({result['split']})" if result["split"] else "")
-
-    def key(result: dict[str, Any]) -> tuple[str, int]:
-        return title(result), result["summary"]["num_prompts"]
-
-    bases = {key(result): result["summary"] for result in results if not result["own"]}
-    rows = []
-    for result in results:
-        if result["own"]:
-            summary, before = result["summary"], bases.get(key(result))
-            intervals = summary["interval"]
-            rows.append(
-                {
-                    "dataset": title(result),
-                    "prompts": f"{summary['num_prompts']:,}",
-                    "before": _cell(before, "greedy_accuracy") if before else "–",
-                    "greedy": _cell(summary, "greedy_accuracy"),
-                    "sampled": percent(summary["sampled_accuracy"], intervals.get("sampled_accuracy")),
-                    "unparsed": percent(summary["unparsed"]),
-                    "truncated": percent(summary["truncated"]),
-                }
-            )
-    return rows
-
-
-def _cell(summary: dict[str, Any], key: str) -> str:
-    from mmr1_trl.reporting.tables import percent
-
-    return percent(summary[key], summary["interval"].get(key))
+    bases = {(each["title"], each["summary"]["num_prompts"]): each["summary"] for each in results if not each["own"]}
+    return [each | {"before": bases.get((each["title"], each["summary"]["num_prompts"]))} for each in results]
 
 
 def _index_entries(result: dict[str, Any], task: str) -> list[EvalResult]:
     summary, dataset = result["summary"], result["dataset"]
-    known = BENCHMARKS[dataset].sources[0] if result["benchmark"] else (dataset, None, result["split"])
+    known = result["benchmark"].sources[0] if result["benchmark"] else (dataset, None, result["split"])
     shared: dict[str, Any] = {
         "task_type": task,
-        "task_name": _TASKS[task],
+        "task_name": "Text Generation" if task == "text-generation" else "Image-Text-to-Text",
         "dataset_type": known[0],
         "dataset_name": dataset,
         "dataset_config": known[1],
@@ -212,29 +209,32 @@ def _index_entries(result: dict[str, Any], task: str) -> list[EvalResult]:
 
 def _adapter(folder: Path, facts: dict[str, Any]) -> dict[str, Any] | None:
     """The settings of the adapter in `folder`; a run in progress has not written them yet."""
-    config = read_json(folder / ADAPTER)
+    config = json_or_empty(folder / ADAPTER)
     if config:
         return {name: config.get(name) for name in ("peft_type", "r", "lora_alpha", "target_modules")}
     return None if any(folder.glob("model*.safetensors")) else facts.get("adapter")
 
 
-def _tags(facts: dict[str, Any], adapter: Any) -> list[str]:
-    tags = ["trl", "mmr1-trl", *facts.get("method_tags", [])]
-    return [*dict.fromkeys([*tags, *(["lora"] if adapter else []), *facts.get("tags", [])])]
+def _history(run: Path) -> Any:
+    """The log of a run, `None` where its folder has none."""
+    from mmr1_trl.reporting.runs import load_run
+
+    try:
+        return load_run(run)
+    except BadInputError:
+        return None
 
 
-def _draw_curves(folder: Path, run: Path, whole: bool, uploaded: bool) -> dict[str, str]:
+def _draw_curves(folder: Path, history: Any, whole: bool, uploaded: bool) -> dict[str, str]:
     """
     Draw what was logged so far. A run in progress is not kept waiting for a picture unless it is `uploaded`, and the
     large picture is only of a `whole` run. There is none of an empty log.
     """
-    if not (whole or uploaded):
+    if not (whole or uploaded) or history is None:
         return {}
     from mmr1_trl.reporting.curves import draw_curves, present_panels
-    from mmr1_trl.reporting.runs import load_run
 
     try:
-        history = load_run(run)
         panels = len(present_panels([history]))
     except BadInputError:
         return {}
@@ -266,18 +266,10 @@ def _example(assets: Path, style_name: str | None, text_only: bool) -> tuple[str
     if text_only:
         return TEXT_QUESTION, style.messages(TEXT_QUESTION), 1024
     row = _first_test_row()
-    assets.mkdir(exist_ok=True)
     picture = row["images"][0]
+    assets.mkdir(exist_ok=True)
     if style_name == "figures":
-        question, spoken = row["prompt"][-1]["content"], row["prompt"]
-    else:
-        picture = picture.resize((picture.width * 6, picture.height * 6), Resampling.NEAREST)
-        question = QUESTION
-        spoken = style.messages(question)
-    picture.save(assets / EXAMPLE)
-    messages: list[dict[str, Any]] = []
-    for message in spoken:
-        content = [{"type": "text", "text": message["content"]}]
-        before = [{"type": "image"}] if message["role"] == "user" else []
-        messages.append({"role": message["role"], "content": [*before, *content]})
-    return question, messages, 32 if style_name == "figures" else 1024
+        picture.save(assets / EXAMPLE)
+        return row["prompt"][-1]["content"], row["prompt"], 32
+    picture.resize((picture.width * 6, picture.height * 6), Resampling.NEAREST).save(assets / EXAMPLE)
+    return QUESTION, style.messages(QUESTION), 1024

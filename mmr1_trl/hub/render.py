@@ -3,7 +3,6 @@
 
 import functools
 import json
-import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,9 +17,10 @@ from huggingface_hub.repocard_data import CardData
 from huggingface_hub.utils import validate_repo_id
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.run_folder import CARD
+from mmr1_trl.run_folder import CARD, write_text
 
 
+ASSETS = "assets"  # the pictures of a card
 # As long as a card carries it, the card is ours to write anew.
 MARKER = (
     "<!-- mmr1-trl writes this card anew with every checkpoint and upload. Delete this line to keep your text. -->"
@@ -151,20 +151,16 @@ def write_card(folder: Path, template: str, data: CardData, **facts: Any) -> Pat
         `Path`: The card.
 
     Raises:
-        [`BadInputError`]: `folder` is no folder, or a fact is of a kind that the template cannot show.
+        [`BadInputError`]: A fact is of a kind that the template cannot show.
     """
-    if not folder.is_dir():
-        raise BadInputError(f"There is no folder {str(folder)!r} to write a card in.")
     path = folder / CARD
     if path.is_file() and not any(mark in path.read_text("utf-8", "replace") for mark in _DRAFTS):
         return path
     with readable(folder):
         body = _environment().get_template(template).render(marker=MARKER, **facts)
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-    temporary = path.with_name(path.name + ".tmp")
     # The header through huggingface_hub, which reads it back: what it cannot read is never written.
-    RepoCard(f"---\n{data.to_yaml()}\n---\n\n{body}").save(temporary)
-    os.replace(temporary, path)
+    write_text(path, str(RepoCard(f"---\n{data.to_yaml()}\n---\n\n{body}")))
     return path
 
 

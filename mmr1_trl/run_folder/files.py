@@ -32,6 +32,7 @@ LOCK = ".mmr1.lock"
 
 # In a checkpoint, beside what transformers writes (`trainers/checkpoints/state.py` says what each holds).
 CHECKPOINT = "checkpoint-"
+LAST_CHECKPOINT = "last-checkpoint"  # on the Hub, the newest one
 COMPLETE = "rlvr_complete.json"
 STATE_JSON = "rlvr_state.json"
 STATE_TENSORS = "rlvr_state.safetensors"

@@ -88,7 +88,7 @@ def run(argv: list[str]) -> int:
     elif not os.path.exists(args.folder):
         raise BadInputError(f"There is no folder {args.folder!r}. The order is: mmr1 push KIND FOLDER REPO_ID.")
 
-    from mmr1_trl.hub.repository import PushError, Target, check_repo_id, open_repository, upload
+    from mmr1_trl.hub.upload import PushError, Target, check_repo_id, open_repository, upload
 
     check_repo_id(args.repo_id)
     target = Target(

@@ -157,7 +157,7 @@ def leave(engine: Any, accelerator: Any) -> None:
 
 def _push(push: Callable[[], Any], config: Any, target: Any) -> str | None:
     """Upload the result; return its page, or say how to upload it later: the training has succeeded either way."""
-    from mmr1_trl.hub.run_uploads import later_command
+    from mmr1_trl.hub.upload import later_command
 
     try:
         push()

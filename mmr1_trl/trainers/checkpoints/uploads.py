@@ -9,8 +9,7 @@ from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
 from mmr1_trl.hub.checks import require_public_base
-from mmr1_trl.hub.repository import Target
-from mmr1_trl.hub.run_uploads import in_background, open_for_training, push_checkpoint, push_result
+from mmr1_trl.hub.upload import Target, in_background, open_for_training, push_checkpoint, push_result
 
 
 class SafePushes(Trainer):

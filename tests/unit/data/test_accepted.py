@@ -13,7 +13,7 @@ from mmr1_trl.data.answers.noise import apply_label_noise
 from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.export import export_lmms_eval, export_vlmevalkit
-from mmr1_trl.hub.cards import COLUMNS
+from mmr1_trl.hub.cards import write_dataset_card
 from mmr1_trl.rewards import accuracy_reward
 from mmr1_trl.rewards.scoring import row_question, score_answer, score_answers
 
@@ -117,4 +117,7 @@ def test_exports_and_cards_have_all_of_them(tmp_path):
     assert logs[0]["target"] == ["a", "b"]
     table = pd.read_csv(export_vlmevalkit(predictions, tmp_path, "m", "DocVQA_VAL"), sep="\t")
     assert table["answer"][0] == "['a', 'b']"
-    assert "accepted_answers" in COLUMNS
+    rows().to_parquet(tmp_path / "train.parquet")
+    assert "| `accepted_answers` | `list of string` | all answers that are right" in (
+        write_dataset_card(tmp_path).read_text()
+    )

@@ -14,7 +14,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub import checks, scan
 from mmr1_trl.hub.collect import collect
 from mmr1_trl.hub.manifest import Entry, Manifest, readable
-from mmr1_trl.hub.repository import check_repo_id
+from mmr1_trl.hub.upload import check_repo_id
 from mmr1_trl.models import build_tiny_vlm
 
 
