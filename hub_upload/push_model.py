@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from mmr1_trl.cli import main
+from mmr1_trl.run_folder import ADAPTER
 
 
 def push(folder: str, repo_id: str, *options: str) -> int:
     """Call `mmr1 push model` or `adapter`, by what the folder holds; return its exit code."""
-    kind = "adapter" if (Path(folder) / "adapter_config.json").is_file() else "model"
+    kind = "adapter" if (Path(folder) / ADAPTER).is_file() else "model"
     commit = os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA")
     tag = ["--tag", f"commit-{commit[:8]}"] if commit and "--tag" not in options else []
     return main(["push", kind, folder, repo_id, *tag, *options])

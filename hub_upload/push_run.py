@@ -7,12 +7,13 @@ from pathlib import Path
 from push_model import push
 
 from mmr1_trl.cli import main
+from mmr1_trl.run_folder import SCORES
 
 
 def push_run(folder: str, repo_id: str, *options: str) -> int:
     """Upload model or adapter, scores (to REPO_ID-scores) and report; return the first exit code that is not 0."""
     code = push(folder, repo_id, *options)
-    if code == 0 and (Path(folder) / "scores.parquet").is_file():
+    if code == 0 and (Path(folder) / SCORES).is_file():
         code = main(["push", "scores", folder, f"{repo_id}-scores", *options])
     if code == 0 and any(Path(folder).glob("*.html")):
         code = main(["push", "report", folder, repo_id, *options])

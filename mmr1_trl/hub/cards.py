@@ -154,8 +154,7 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
         [`BadInputError`]: There are no scores, they cannot be read, or they are not by `mmr1 score`.
     """
     folder = Path(folder)
-    metadata, table = _read_scores(folder)
-    rates = table["pass_rate"].to_pylist()
+    metadata, columns, rates = _read_scores(folder)
     dataset, _, split = str(metadata["dataset"]).partition(" (")
     name, origin = repo_name(folder, repo_id), hub_id(dataset)
     has_kept = (folder / KEPT_ROWS).is_file()
@@ -175,7 +174,7 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
         model={"name": public_name(metadata["model"]), "hub_id": hub_id(metadata["model"])},
         dataset={"name": public_name(dataset), "hub_id": origin, "split": split.removesuffix(")")},
         metadata=metadata,
-        columns=table.column_names,
+        columns=columns,
         prompts=len(rates),
         mean=sum(rates) / len(rates),
         histogram=_histogram(rates),
@@ -183,19 +182,21 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
     )
 
 
-def _read_scores(folder: Path) -> tuple[dict[str, Any], pa.Table]:
+def _read_scores(folder: Path) -> tuple[dict[str, Any], list[str], list[float]]:
+    """What a table of scores says about itself, its columns and the pass rates."""
     path = folder / SCORES
     if not path.is_file():
         raise BadInputError(f"{folder} holds no {SCORES}. Name the --output_dir of `mmr1 score`, which writes one.")
     try:
-        metadata, table = read_metadata(path), pq.read_table(path)
+        metadata, columns = read_metadata(path), pq.read_schema(path).names
+        table = pq.read_table(path, columns=[name for name in columns if name == "pass_rate"])
     except (OSError, ValueError) as error:
         raise BadInputError(f"{path} is broken: {error} Give the `mmr1 score` command again.") from error
-    if not {"prompt_id", "pass_rate"} <= set(table.column_names):
+    if not {"prompt_id", "pass_rate"} <= set(columns):
         raise BadInputError(f"{path} was not written by `mmr1 score`: it lacks prompt_id or pass_rate.")
     if not metadata:
         raise BadInputError(f"{path} was not written by `mmr1 score`: it does not say what was scored.")
-    return metadata, table
+    return metadata, columns, table["pass_rate"].to_pylist()
 
 
 def _histogram(rates: list[float]) -> list[tuple[str, int, float]]:

@@ -4,7 +4,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -57,27 +57,24 @@ def collect(
             `"model"` or `"adapter"` (output folder of a run, a checkpoint, or any folder of a model with its
             processor), `"dataset"` (what [`write_splits`] wrote), `"scores"` (of `mmr1 score`: the table, the rows
             that it kept, the settings), `"report"` (a page of `mmr1 report` or a folder of `mmr1 eval`, without
-            weights, which goes under `reports/`), or `"run"` (output folder of a training that uploads by itself: its
-            card is there, and nothing is built to check it).
+            weights, which goes under `reports/`), or `"run"` (output folder of a training that uploads by itself,
+            which has its card; no model is built to check it).
         folder (`str` or `Path`):
             It stays as it is: a card is written for the upload, and into the folder of a dataset.
         exclude (`Iterable[str]`, *optional*):
             Patterns of names to leave out.
         token (`str`, *optional*):
             The Hub token, if not the saved one: it is looked for in the files.
-        repo_id (`str`, *optional*):
-            Where it goes to, for the card.
+        repo_id (`str`, *optional*), source (`str`, *optional*):
+            Where it goes to and where the rows of a dataset come from, for the card.
         with_checkpoint (`bool`, *optional*, defaults to `False`):
             Whether the newest complete checkpoint goes up as `last-checkpoint`, for others to resume from.
         base_model (`str`, *optional*):
             Hub id to name as the base model of an adapter, if it was trained on a local copy.
-        source (`str`, *optional*):
-            Where the rows of a dataset come from, for its card.
         saved (`Path`, *optional*):
-            Of a run in progress the checkpoint just saved, which has the model; of `folder` the card and the records
-            go up with it. It is the one that `with_checkpoint` means.
+            Of a run in progress the checkpoint to upload, with the card and the records in `folder`.
         keeps_name (`bool`, *optional*, defaults to `False`):
-            Whether that checkpoint keeps its name, instead of being called `last-checkpoint`.
+            Whether a checkpoint to resume from keeps its name, instead of `last-checkpoint`.
 
     Returns:
         [`~mmr1_trl.hub.manifest.Manifest`]
@@ -94,14 +91,9 @@ def collect(
     manifest = Manifest()
     manifest.add_folder(folder, f"reports/{folder.absolute().name}" if kind == "report" else "", exclude=exclude)
     if saved:
-        model = Manifest()
-        model.add_folder(saved, exclude=[CARD])
-        names = {entry.path for entry in model.entries}
-        manifest.entries = model.entries + [entry for entry in manifest.entries if entry.path not in names]
-    if kind in ("model", "adapter"):
-        _add_card(manifest, folder, exclude, lambda copy: write_model_card(copy, run=folder, repo_id=repo_id))
-    elif kind == "scores":
-        _add_card(manifest, folder, exclude, lambda copy: write_score_card(copy, repo_id=repo_id))
+        _put_before(manifest, saved)
+    if kind in ("model", "adapter", "scores"):
+        _add_card(manifest, kind, folder, exclude, repo_id)
     elif kind == "report":
         _keep_report(manifest, folder)
     if with_checkpoint:
@@ -122,6 +114,14 @@ def _check(kind: str, folder: Path, base_model: str | None) -> str | None:
     elif kind == "run":
         check_files(folder)
     return None
+
+
+def _put_before(manifest: Manifest, saved: Path) -> None:
+    """Take the model and the settings of a checkpoint in; what is beside it goes up where it has no such file."""
+    records, manifest.entries = manifest.entries, []
+    manifest.add_folder(saved, exclude=[CARD])
+    names = {entry.path for entry in manifest.entries}
+    manifest.entries += [entry for entry in records if entry.path not in names]
 
 
 def _name_base(manifest: Manifest, base: str) -> None:
@@ -152,7 +152,7 @@ def _is_of_model(path: str) -> bool:
     )
 
 
-def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: Callable[[Path], object]) -> None:
+def _add_card(manifest: Manifest, kind: str, folder: Path, exclude: Iterable[str], repo_id: str | None) -> None:
     """Take in a card that is written for this upload, in a view of the folder: the folder itself stays as it is."""
     with tempfile.TemporaryDirectory(prefix="mmr1-card-") as place:
         view = Path(place) / folder.absolute().name
@@ -163,7 +163,10 @@ def _add_card(manifest: Manifest, folder: Path, exclude: Iterable[str], write: C
             elif file.name != ASSETS:
                 (view / file.name).symlink_to(file.absolute())
         try:
-            write(view)
+            if kind == "scores":
+                write_score_card(view, repo_id)
+            else:
+                write_model_card(view, run=folder, repo_id=repo_id)
         except BadInputError as error:  # about the view
             raise BadInputError(str(error).replace(str(view), str(folder))) from error
         for file in (view / CARD, *sorted((view / ASSETS).glob("*"))):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from huggingface_hub import RepoCard
@@ -76,6 +77,12 @@ def code(value: Any) -> str:
     """Show a text as code, on one line, in a table as well."""
     text = " ".join(str(value).split())[:_LONGEST].replace("`", "'").replace("|", "\\|")
     return f"`{text}`" if text else ""
+
+
+def link(thing: dict[str, Any], kind: str = "") -> str:
+    """Show a model, or with `kind="datasets/"` a dataset, as a link to the Hub, or by its name if it is not there."""
+    repo_id = thing["hub_id"]
+    return f"[{markdown(repo_id)}](https://huggingface.co/{kind}{quote(repo_id)})" if repo_id else code(thing["name"])
 
 
 def number(value: Any) -> str:
@@ -175,7 +182,8 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "md": markdown, "code": code, "number": number, "size": size, "duration": duration, "quoted": quoted,
+        "md": markdown, "code": code, "link": link, "number": number, "size": size, "duration": duration,
+        "quoted": quoted,
         "shell": lambda text: shlex.quote(" ".join(str(text).split())),
         "fenced": lambda text: str(text).strip().replace("`", "'"),  # several lines, none of which ends the block
         "oneline": lambda text: " ".join(text.split()).replace(" ,", ","),

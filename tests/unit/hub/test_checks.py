@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub import checks, scan
+from mmr1_trl.hub import checks, scan, upload
 from mmr1_trl.hub.collect import collect
 from mmr1_trl.hub.manifest import Entry, Manifest, readable
 from mmr1_trl.hub.upload import check_repo_id
@@ -157,6 +157,51 @@ def test_a_frozen_upload_does_not_see_what_training_does_next(tmp_path):
     weights.unlink()
     card.write_bytes(b"another")
     assert [entry.read() for entry in manifest.entries] == [b"weights", b"card", b"{}"]
+
+
+def test_a_run_in_progress_uploads_its_checkpoint_with_the_records_beside_it(model_folder):
+    checkpoint = model_folder / "checkpoint-20"
+    checkpoint.mkdir()
+    for file in [file for file in model_folder.iterdir() if file.is_file()]:
+        (checkpoint / file.name).write_bytes(file.read_bytes())
+    (model_folder / "config.json").write_text('{"an": "older one"}')
+    (model_folder / "model-older.safetensors").write_bytes(b"half-written")
+    (checkpoint / "optimizer.pt").write_bytes(b"state")
+    (checkpoint / "README.md").write_text("PEFT's")
+    (model_folder / "README.md").write_text("ours")
+    (model_folder / "log_history.json").write_text("[]")
+    saved = {file.name for file in checkpoint.iterdir()} - {"README.md"}
+    for name in (None, "last-checkpoint", "checkpoint-20"):
+        options = {"with_checkpoint": name is not None, "keeps_name": name == "checkpoint-20"}
+        up = {entry.path: entry for entry in collect("run", model_folder, saved=checkpoint, **options).entries}
+        resumed = {f"{name}/{file}" for file in saved} if name else set()
+        assert up.keys() == saved - {"optimizer.pt"} | {"README.md", "log_history.json"} | resumed
+        assert up["config.json"].source.parent == checkpoint and up["README.md"].read() == b"ours"
+
+
+def test_a_refusal_names_the_folder_that_was_given(tmp_path):
+    with pytest.raises(BadInputError, match=f"^{tmp_path} holds no scores.parquet"):
+        collect("scores", tmp_path)
+    (tmp_path / "scores.parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(BadInputError, match=f"^{tmp_path}/scores.parquet is broken: .*Give the `mmr1 score` command"):
+        collect("scores", tmp_path)
+
+
+@pytest.mark.parametrize(("path", "removed"), [("last-checkpoint/a.json", ["last-checkpoint/b.json"]), ("a.json", [])])
+def test_the_newest_checkpoint_on_the_hub_is_replaced_as_a_whole(monkeypatch, path, removed):
+    class Api:
+        def __init__(self, token):
+            self.token = token
+
+        def list_repo_files(self, repo_id, repo_type, revision):
+            return ["a.json", "b.json", "last-checkpoint/a.json", "last-checkpoint/b.json", "last-checkpoint-2/b.json"]
+
+        def create_commit(self, operations, **options):
+            return [type(operation).__name__ + " " + operation.path_in_repo for operation in operations]
+
+    monkeypatch.setattr(upload, "HfApi", Api)
+    sent = upload.upload(Manifest([Entry(path, b"{}")]), upload.Target("me/mine"), "a title")
+    assert sent == [f"CommitOperationAdd {path}", *(f"CommitOperationDelete {name}" for name in removed)]
 
 
 def test_a_whole_model_passes(model_folder):
