@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.evaluation.metrics import bootstrap_interval
+from mmr1_trl.evaluation.metrics import bootstrap_interval, greedy_only
 
 
 @dataclass
@@ -53,8 +53,8 @@ def compare(before: Iterable[dict[str, Any]], after: Iterable[dict[str, Any]], s
     Raises:
         `BadInputError`: If the two share no row, or a shared row holds different questions.
     """
-    first = {prediction["row"]: prediction for prediction in before if prediction["sample"] == -1}
-    second = {prediction["row"]: prediction for prediction in after if prediction["sample"] == -1}
+    first = {prediction["row"]: prediction for prediction in greedy_only(before)}
+    second = {prediction["row"]: prediction for prediction in greedy_only(after)}
     rows = sorted(first.keys() & second.keys())
     if not rows:
         raise BadInputError("The two evaluations have no row in common; evaluate both models on the same dataset.")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mmr1_trl.evaluation.metrics import greedy_only
 from mmr1_trl.rewards.grounding.boxes import Frame, frame_of
 from mmr1_trl.rewards.grounding.locations import locate
 
@@ -58,7 +59,7 @@ def export_lmms_eval(
             "completion": prediction["completion"],
             "mmr1_accuracy": prediction["correct"],
         }
-        for prediction in _greedy(predictions)
+        for prediction in greedy_only(predictions)
     ]
     log = {
         "args": {"model": model, "model_args": "", "limit": limit},
@@ -103,7 +104,7 @@ def export_vlmevalkit(
     path = Path(folder) / name / f"T{datetime.now(UTC):%Y%m%d-%H%M%S}" / f"{name}_{dataset}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    for prediction in _greedy(predictions):
+    for prediction in greedy_only(predictions):
         index = prediction.get("published_id", prediction["row"])
         # Scorers of sets with several answers (DocVQA, TextVQA) read a list as Python writes it.
         answer = prediction.get("accepted_answers") or prediction["solution"]
@@ -133,7 +134,3 @@ def answer_text(prediction: dict[str, Any], rows: Sequence[dict[str, Any]] | Non
 def file_name(name: str) -> str:
     """A name as a part of a path: `Qwen/Qwen2.5-VL-3B` is `Qwen__Qwen2.5-VL-3B`."""
     return re.sub(r"[^\w.-]+", "__", name).strip("_.") or "model"
-
-
-def _greedy(predictions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [prediction for prediction in predictions if prediction["sample"] == -1]

@@ -3,12 +3,25 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 
+GREEDY = -1  # the number of a greedy completion, in the column `sample` of predictions
+_RIGHT = 0.5  # a score counts as right from here on; the scorer of most answer types gives 0 or 1
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+
+
+def greedy_only(predictions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the predictions of greedy decoding, without those of samples."""
+    return [prediction for prediction in predictions if prediction["sample"] == GREEDY]
+
+
+def is_right(score: float) -> bool:
+    """Whether the score of a completion counts as a right answer."""
+    return score >= _RIGHT
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:

@@ -13,7 +13,10 @@ from datasets import Dataset
 
 from mmr1_trl.data.pictures.images import open_image
 from mmr1_trl.evaluation.metrics import (
+    GREEDY,
     bootstrap_interval,
+    greedy_only,
+    is_right,
     majority_correct,
     mean_interval,
     pass_at_k,
@@ -112,7 +115,7 @@ class EvalResult:
         if dataset is None or "images" not in dataset.column_names:
             return
         pictures.mkdir()
-        rows = [prediction["row"] for prediction in self.predictions if prediction["sample"] == -1]
+        rows = [prediction["row"] for prediction in greedy_only(self.predictions)]
         for row in rows[:: math.ceil(len(rows) / num_pictures)]:
             if images := dataset[row]["images"]:
                 picture = open_image(images[0], f"row {row}").copy()
@@ -145,10 +148,10 @@ def summarize(
     Returns:
         [`EvalResult`]: The numbers; `skipped` is empty and `seconds` 0.
     """
-    greedy = [prediction for prediction in predictions if prediction["sample"] == -1]
+    greedy = greedy_only(predictions)
     sampled: dict[int, list[dict[str, Any]]] = {}
     for prediction in predictions:
-        if prediction["sample"] >= 0:
+        if prediction["sample"] != GREEDY:
             sampled.setdefault(prediction["row"], []).append(prediction)
     scores = [prediction["correct"] for prediction in greedy]
     interval = {"greedy_accuracy": mean_interval(scores, seed)}
@@ -164,9 +167,8 @@ def summarize(
         majority_accuracy = _mean(votes)
         interval["majority_accuracy"] = mean_interval(votes, seed)
         for k in sorted({num_samples, *(2**power for power in range(num_samples.bit_length()))}):
-            # A score counts as a success from 0.5 on; the scorer of most answer types gives 0 or 1.
             pass_at[k] = _mean(
-                [pass_at_k(len(group), sum(p["correct"] >= 0.5 for p in group), k) for group in sampled.values()]
+                [pass_at_k(len(group), sum(is_right(p["correct"]) for p in group), k) for group in sampled.values()]
             )
     by: dict[str, dict[str, dict[str, Any]]] = {}
     for category in categories:
@@ -211,7 +213,7 @@ def _all_right(greedy: list[dict[str, Any]], keys: Sequence[str]) -> dict[str, A
     groups: dict[tuple[Any, ...], bool] = {}
     for prediction in greedy:
         group = tuple(prediction[key] for key in keys)
-        groups[group] = groups.get(group, True) and prediction["correct"] >= 0.5
+        groups[group] = groups.get(group, True) and is_right(prediction["correct"])
     right = sum(groups.values())
     interval = wilson_interval(right, len(groups))
     return {"num_groups": len(groups), "accuracy": right / len(groups), "interval": interval}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmr1_trl.planning.memory import Memory, kv_bytes
+from mmr1_trl.planning.memory import Memory, kv_bytes, trained_parameters
 from mmr1_trl.planning.options import Options
 from mmr1_trl.planning.shapes import Shapes
 
@@ -67,12 +67,10 @@ def estimate_cost(shapes: Shapes, options: Options, memory: Memory) -> Cost:
     rollouts, prompts = options.rollouts, options.rollouts / options.group
     pictures = shapes.picture_tokens(options.max_pixels)
     prompt = options.text_tokens + pictures
-    copies = prompts if options.share_prompts and shapes.full_attention == shapes.text.layers else rollouts
+    copies = prompts if options.share_prompts and shapes.shares_prompts else rollouts
     forward = prompt_flops(shapes, copies, prompt) + rollouts * completion_flops(shapes, prompt, options.completion)
-    # Backward costs twice a forward pass, once where weights are frozen; checkpoints are computed again.
-    trained = 1 + (1 if options.adapters else 2) + options.checkpointing
-    passes = options.iterations * trained + options.old_logps + options.reference
-    tower, encoded = _tower(shapes, options, rollouts, prompts, pictures, trained)
+    passes = _passes(options)
+    tower, encoded = _tower(shapes, options, rollouts, prompts, pictures)
     train = forward * passes + tower
     sample = prompt_flops(shapes, prompts if options.vllm != "none" else rollouts, prompt)
     sample += rollouts * completion_flops(shapes, prompt, options.completion)
@@ -110,9 +108,14 @@ def completion_flops(shapes: Shapes, prompt: float, completion: float) -> float:
     return completion * (2 * (shapes.active + head) + shapes.full_attention * 4 * width * seen)
 
 
-def _tower(
-    shapes: Shapes, options: Options, rollouts: float, prompts: float, pictures: int, trained: int
-) -> tuple[float, float]:
+def _passes(options: Options) -> int:
+    """Forward passes that the training on a batch costs, a backward pass counted in them."""
+    # Backward costs twice a forward pass, once where weights are frozen; checkpoints are computed again.
+    trained = 1 + (1 if options.adapters else 2) + options.checkpointing
+    return options.iterations * trained + options.old_logps + options.reference
+
+
+def _tower(shapes: Shapes, options: Options, rollouts: float, prompts: float, pictures: int) -> tuple[float, float]:
     """Operations of the vision tower, and patches: a frozen one sees each picture once, a trained one every pass."""
     if shapes.vision is None:
         return 0.0, 0.0
@@ -124,16 +127,13 @@ def _tower(
         return prompts * forward, prompts * patches
     # Rollouts of a prompt meet in a pass as far as a pass holds them, and share its encoding there.
     seen = rollouts / min(options.micro, options.group)
-    passes = options.iterations * trained + options.old_logps + options.reference
-    return seen * forward * passes, seen * patches * passes
+    return seen * forward * _passes(options), seen * patches * _passes(options)
 
 
 def _traffic(shapes: Shapes, options: Options) -> float:
     if options.devices == 1:
         return 0.0
-    trained = shapes.trainable(options.freeze_tower, options.freeze_merger)
-    if options.adapters:
-        trained = shapes.adapter(options.rank, list(options.targets), options.freeze_tower, options.freeze_merger)
+    trained, _ = trained_parameters(shapes, options)
     if options.sharding == "zero3":  # weights before the forward and the backward pass, and gradients after it
         return options.accumulation * (2 * shapes.total * options.weight_bytes + trained * 4.0)
     return 2 * trained * 4.0

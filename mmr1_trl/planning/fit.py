@@ -9,7 +9,7 @@ from typing import Any
 
 from mmr1_trl.planning.memory import GIB, VLLM_OWN, Memory, estimate, fits, kv_bytes
 from mmr1_trl.planning.options import Options, smaller_passes
-from mmr1_trl.planning.shapes import Shapes
+from mmr1_trl.planning.shapes import LARGEST_PICTURE, Shapes
 
 
 _SMALLEST_PICTURE = 200_704  # 256 tokens of Qwen2.5-VL
@@ -83,8 +83,7 @@ def _merged(changes: list[Change]) -> list[Change]:
 def knobs(shapes: Shapes, options: Options) -> Iterator[tuple[Options, Change]]:
     """Yield the knobs that can still be turned, in order."""
     memory = estimate(shapes, options)
-    full = shapes.full_attention == shapes.text.layers
-    if options.group > 1 and not options.share_prompts and full:
+    if options.group > 1 and not options.share_prompts and shapes.shares_prompts:
         yield replace(options, share_prompts=True), Change({"share_prompts": "auto"}, "nothing: the same numbers")
     if options.vllm == "colocate" and not options.vllm_sleep:
         yield (
@@ -127,7 +126,7 @@ def knobs(shapes: Shapes, options: Options) -> Iterator[tuple[Options, Change]]:
         yield adapted, Change(settings, "adapters are trained in place of the weights, which are stored in 16 bits")
     elif options.weight_bytes > 2:
         yield replace(options, weight_bytes=2.0), Change({"dtype": "bfloat16"}, "frozen weights are stored in 16 bits")
-    pixels = options.max_pixels or 1_003_520
+    pixels = options.max_pixels or LARGEST_PICTURE
     if not shapes.fixed_tokens and shapes.vision is not None and pixels > _SMALLEST_PICTURE:
         less = max(_SMALLEST_PICTURE, pixels // 2)
         saved = shapes.picture_tokens(pixels) - shapes.picture_tokens(less)

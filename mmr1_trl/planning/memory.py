@@ -79,7 +79,7 @@ def pass_tokens(shapes: Shapes, options: Options) -> tuple[float, float]:
     """
     prompt = options.text_tokens + shapes.picture_tokens(options.max_pixels)
     prompts: float = options.micro
-    if options.share_prompts and shapes.full_attention == shapes.text.layers:
+    if options.share_prompts and shapes.shares_prompts:
         prompts = max(1.0, options.micro / options.group)
     return prompts * prompt + options.micro * options.completion, prompts
 
@@ -114,7 +114,7 @@ def estimate(shapes: Shapes, options: Options) -> Memory:
     scored = options.micro * (options.text_tokens + pictures + options.completion)  # the head sees every token
     head = (scored * text.hidden + min(scored, _TILE) * _TILE_WORDS) * passed + scored * text.hidden * 4
     # A picture is encoded once in a pass, whichever of its prompt's rollouts are in it.
-    distinct = min(options.micro, max(1.0, options.micro * options.steps_per_generation / options.group))
+    distinct = min(options.micro, _distinct_pictures(options))
     tower, at_work = _tower(shapes, options, distinct, passed, residual)
     parts = {
         "weights": stored / whole + (trained * of_trained if options.adapters else 0),
@@ -185,9 +185,13 @@ def _tower(shapes: Shapes, options: Options, pictures: float, passed: float, res
     return pixels + stack.layers * layer, working
 
 
+def _distinct_pictures(options: Options) -> float:
+    """Pictures of a generation batch on one device, each counted once for its group."""
+    return max(1.0, options.micro * options.steps_per_generation / options.group)
+
+
 def _features(shapes: Shapes, options: Options, pictures: int, passed: float) -> float:
     """What a frozen tower made of the distinct pictures of a generation batch, kept for all its passes."""
     if not options.freeze_tower or shapes.vision is None:
         return 0.0
-    distinct = max(1.0, options.micro * options.steps_per_generation / options.group)
-    return distinct * pictures * shapes.text.hidden * passed
+    return _distinct_pictures(options) * pictures * shapes.text.hidden * passed

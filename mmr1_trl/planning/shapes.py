@@ -11,6 +11,7 @@ from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.models.families import FAMILIES, Family
 
 
+LARGEST_PICTURE = 1_003_520  # pixels: the limit of Qwen2-VL's processor class, where a run has none
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
@@ -89,22 +90,30 @@ class Shapes:
         if self.vision is None:
             return 0
         if self.fixed_tokens or pixels is None:
-            return self.fixed_tokens or self.picture_tokens(1_003_520)  # the limit of Qwen2-VL's processor class
+            return self.fixed_tokens or self.picture_tokens(LARGEST_PICTURE)
         return max(1, pixels // (self.patch * self.merge) ** 2)
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether a prompt can pass once for its group: every text layer keeps its keys and values."""
+        return self.full_attention == self.text.layers
 
     def trainable(self, freeze_tower: bool, freeze_merger: bool) -> int:
         """Parameters that full fine-tuning trains."""
-        frozen = ("tower",) * freeze_tower + ("merger",) * (freeze_tower and freeze_merger)
-        return self.total - sum(self.parameters[part] for part in frozen)
+        return self.total - sum(self.parameters[part] for part in _frozen(freeze_tower, freeze_merger))
 
     def adapter(self, rank: int, targets: list[str], freeze_tower: bool, freeze_merger: bool) -> int:
         """Parameters of LoRA adapters of a rank on the linear layers of these names, or on `["all-linear"]`."""
-        frozen = ("tower",) * freeze_tower + ("merger",) * (freeze_tower and freeze_merger)
+        frozen = _frozen(freeze_tower, freeze_merger)
         return sum(
             rank * (linear.inputs + linear.outputs)
             for linear in self.linears
             if linear.part not in frozen and ("all-linear" in targets or linear.name in targets)
         )
+
+
+def _frozen(freeze_tower: bool, freeze_merger: bool) -> tuple[str, ...]:
+    return ("tower",) * freeze_tower + ("merger",) * (freeze_tower and freeze_merger)
 
 
 def read_shapes(model: str, trust_remote_code: bool = False, **hub_kwargs: str) -> Shapes:

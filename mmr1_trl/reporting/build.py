@@ -23,6 +23,7 @@ from mmr1_trl.reporting.tables import (
 )
 
 
+ACCURACIES = (("Greedy accuracy", "greedy_accuracy"), ("Sampled accuracy", "sampled_accuracy"))  # that are drawn
 RULE_BASED = (
     "Accuracies are rule-based: the training rewards' own answer matching. Leaderboards on which a judge model scores "
     "are another measure."
@@ -78,7 +79,7 @@ def single_evaluation_report(label: str, evaluation: Evaluation, dataset: str) -
         + skipped_sentence(summary),
         gauges=[
             Gauge(title, None, summary[key], summary["interval"][key])
-            for title, key in (("Greedy accuracy", "greedy_accuracy"), ("Sampled accuracy", "sampled_accuracy"))
+            for title, key in ACCURACIES
             if summary[key] is not None
         ],
         tables=tables,
@@ -169,7 +170,7 @@ def before_after_gauges(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     """Greedy and, where both have it, sampled accuracy."""
     return [
         Gauge(title, before[key], after[key], after["interval"][key])
-        for title, key in (("Greedy accuracy", "greedy_accuracy"), ("Sampled accuracy", "sampled_accuracy"))
+        for title, key in ACCURACIES
         if before[key] is not None and after[key] is not None
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.compare import Comparison
+from mmr1_trl.evaluation.metrics import greedy_only, is_right
 from mmr1_trl.reporting.page import Answer, Sample
 from mmr1_trl.reporting.runs import Run, read_table
 from mmr1_trl.run_folder import PREDICTIONS, SUMMARY, picture_file, read_json
@@ -77,8 +78,7 @@ def evaluation_samples(
         `list[Sample]`: One per row.
     """
     greedy = {
-        label: {p["row"]: p for p in evaluation.predictions if p["sample"] == -1}
-        for label, evaluation in evaluations.items()
+        label: {p["row"]: p for p in greedy_only(evaluation.predictions)} for label, evaluation in evaluations.items()
     }
     first = next(iter(evaluations.values()))
     shared_rows = set.intersection(*(set(predictions) for predictions in greedy.values()))
@@ -91,7 +91,7 @@ def evaluation_samples(
                 label=label if len(greedy) > 1 else "",
                 completion=predictions[row]["completion"],
                 extracted=predictions[row]["extracted"],
-                correct=predictions[row]["correct"] >= 0.5,
+                correct=is_right(predictions[row]["correct"]),
             )
             for label, predictions in greedy.items()
         ]
@@ -145,7 +145,9 @@ def _training_sample(record: Mapping[str, Any]) -> Sample:
         for name, value in record.items()
         if name not in _NOT_REWARDS and isinstance(value, int | float) and not isinstance(value, bool)
     }
-    correct = next((value >= 0.5 for name, value in rewards.items() if name == "accuracy" and value is not None), None)
+    correct = next(
+        (is_right(value) for name, value in rewards.items() if name == "accuracy" and value is not None), None
+    )
     if record["advantage"] is not None:
         rewards["advantage"] = record["advantage"]
     answer = Answer("", message_text(record["completion"]), record.get("extracted") or None, correct, rewards)

@@ -6,7 +6,7 @@ from typing import Any
 import evaluate
 
 from mmr1_trl.evaluation.evaluate_metrics.shared import group_info, score_groups
-from mmr1_trl.evaluation.metrics import pass_at_k
+from mmr1_trl.evaluation.metrics import is_right, pass_at_k
 
 
 class PassAtK(evaluate.Metric):
@@ -24,5 +24,5 @@ class PassAtK(evaluate.Metric):
         options: list[list[str] | None] | None = None,
     ) -> dict[str, Any]:
         groups = score_groups(predictions, references, answer_types, options)
-        counts = [(len(scores), sum(score.correct >= 0.5 for score in scores)) for scores in groups]
+        counts = [(len(scores), sum(is_right(score.correct) for score in scores)) for scores in groups]
         return {f"pass@{n}": sum(pass_at_k(*count, n) for count in counts) / len(counts) for n in k or [1]}
