@@ -4,12 +4,11 @@
 import argparse
 import dataclasses
 import json
-from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from mmr1_trl.cli.commands.check_checkpoint import check_checkpoint
 from mmr1_trl.cli.commands.check_report import Report, report_lines
+from mmr1_trl.cli.commands.check_rows import check_data
 from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.config_file import take_method
 from mmr1_trl.cli.first_look import look_first
@@ -32,7 +31,6 @@ from mmr1_trl.trainers.method_table import METHODS
 
 
 _USAGE = f"mmr1 check [{' | '.join(METHODS)}] --config NAME_OR_PATH [--option value ...]"
-_LISTED = 10
 
 
 def run(argv: list[str]) -> int:
@@ -129,29 +127,21 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     processor = load_processor_of(require_model(model_args), config, model_args)
     dataset, eval_rows = load_splits(data_args, config, model_args, processor)
     dataset = without_long_prompts(dataset, data_args, config, processor)
-    try:
+    with report.refusal_is_a_finding():
         config.model_init_kwargs = revision(model_args)
         named = (require_model(model_args), processor, config, rewards)
         dataset, eval_rows = add_training_frames(dataset, eval_rows, *named)
-    except BadInputError as error:
-        report.findings.append(str(error))
     splits = {"train_dataset": dataset, "eval_dataset": eval_rows}
-    try:
+    with report.refusal_is_a_finding():
         check_run(config, rewards, **splits)
-    except BadInputError as error:
-        report.findings.append(str(error))
     model_path = find_model(config, model_args)
     if config.use_vllm and not missing:
-        try:
+        with report.refusal_is_a_finding():
             check_engine(config, model_path, wait=False)
-        except BadInputError as error:
-            report.findings.append(str(error))
     for split, rows in splits.items():
-        try:
+        with report.refusal_is_a_finding():
             check_vllm_length(config, processor, **{split: rows})
-        except BadInputError as error:
-            report.findings.append(str(error))
-    usable = _check_data(report, dataset, processor, config, data_args, progress)
+    usable = check_data(report, dataset, processor, config, data_args, progress)
 
     plan = plan_run(config, len(dataset), num_prompts=Prompts.of(dataset).count)
     longest = report.sections["prompts"]["tokens"]["longest"]
@@ -199,110 +189,6 @@ def _resolved(settings: Settings, built: tuple[Any, ...], processes: int) -> dic
             if option.name not in ("hub_token", "push_to_hub_token"):
                 resolved[option.name] = {"value": value, "source": settings.origin(option.name)}
     return resolved
-
-
-def _check_data(
-    report: Report, dataset: Any, processor: Any, config: Any, data_args: Any, progress: bool
-) -> list[int]:
-    """Look at every row; return those that the model can be tried on."""
-    from mmr1_trl.data.checks.inspection import inspect_rows, summarize_images, text_histogram, unnamed_choices
-    from mmr1_trl.data.checks.suspicions import suspicions
-    from mmr1_trl.data.mixture import SOURCE_ROW, row_names
-
-    name = row_names(dataset)
-    rows = inspect_rows(dataset, processor, config.min_pixels, config.max_pixels, progress)
-    report.sections["rows"] = {
-        "dataset": data_args.dataset_name,
-        "rows": rows.num_rows,
-        "columns": rows.columns,
-        "answer_types": rows.answer_types,
-        "images_per_row": rows.images_per_row,
-        "sources": dict(Counter(dataset["source"])) if SOURCE_ROW in rows.columns else {},
-        "bad_golds": rows.bad_golds,
-        "bad_images": rows.bad_images,
-    }
-    if rows.bad_golds:
-        report.findings.append(
-            f"{len(rows.bad_golds)} gold answers cannot be scored against: {_listed(rows.bad_golds, name)}"
-        )
-    if unnamed := unnamed_choices(dataset):
-        report.findings.append(
-            f"{len(unnamed)} answers name none of the choices beside them, which are not asked about then: "
-            f"{_listed(unnamed, name)}. Are they indices (--answer_index), or in another column (--answer_column)?"
-        )
-    for suspicion in suspicions(dataset):
-        rows_of = f"{len(suspicion.rows)} of {rows.num_rows} rows"
-        listed = f" ({_listed(suspicion.rows, name)})" if suspicion.rows else ""
-        report.findings.append(suspicion.what.replace("{rows}", rows_of) + listed)
-    if rows.blank_images:
-        report.findings.append(
-            f"{len(rows.blank_images)} rows have a picture of a single color: {_listed(rows.blank_images, name)}"
-        )
-    if rows.bad_images:
-        text = f"{len(rows.bad_images)} rows have a bad image: {_listed(rows.bad_images, name)}"
-        # Under `skip` the trainer replaces such rows, which is what was asked for.
-        (report.notes if config.on_bad_row == "skip" else report.findings).append(text)
-    if rows.repeated_ids:
-        report.notes.append(
-            f"{len(rows.repeated_ids)} rows repeat the prompt_id of an earlier row and count as the same prompt."
-        )
-    styles = set(dataset["prompt_style"]) if "prompt_style" in rows.columns else set()
-    if "format_reward" in data_args.reward_funcs and styles == {"plain"}:
-        report.findings.append(
-            "format_reward gives every completion 1.0 under prompt style 'plain'. Set --prompt_style, or drop it."
-        )
-    total = rows.lengths.total
-    report.sections["prompts"] = {
-        "tokens": {
-            "shortest": int(total.min()),
-            "mean": round(float(total.mean()), 1),
-            "longest": int(total.max()),
-            "longest_row": int(total.argmax()),
-            "mean_text": round(float(rows.lengths.text.mean()), 1),
-            "mean_image": round(float(rows.lengths.image.mean()), 1),
-        },
-        "histogram": text_histogram(total),
-    }
-    if rows.lengths.sizes:
-        images = summarize_images(rows.lengths, processor, config.min_pixels, config.max_pixels)
-        report.sections["images"] = images
-    _check_places(report, dataset)
-    return rows.usable_rows()
-
-
-def _check_places(report: Report, dataset: Any) -> None:
-    """Show a gold box in every frame, and suspect golds that were read in the wrong one."""
-    from mmr1_trl.engines.frames import in_all_frames
-    from mmr1_trl.rewards.grounding.locations import read_gold
-
-    if "coordinates" not in dataset.column_names:
-        return
-    columns = dataset.select_columns(["solution", "answer_type", "image_size", "seen_size", "coordinates"])
-    asked = [(row, cells) for row, cells in enumerate(columns) if cells["coordinates"]]
-    shown = next(((row, cells) for row, cells in asked if in_all_frames(cells)), None)
-    if shown is None:
-        return
-    row, cells = shown
-    report.sections["places"] = {
-        "coordinates": cells["coordinates"],
-        "row": row,
-        "image_size": cells["image_size"],
-        "seen_size": cells["seen_size"],
-        "gold": in_all_frames(cells),
-    }
-    resized = sum(cells["seen_size"] != cells["image_size"] for _, cells in asked if cells["seen_size"])
-    if resized and cells["coordinates"] == "pixels":
-        report.notes.append(
-            f"{resized} of {len(asked)} pictures are resized before the model sees them, and its points and boxes are "
-            "read as pixels of the stored pictures, whose size the prompt has to say."
-        )
-    ends = [max(read_gold(cells["solution"]) or (0,)) for _, cells in asked if cells["answer_type"] != "detections"]
-    sides = [min(cells["image_size"]) for _, cells in asked]
-    if len(ends) >= 20 and max(ends) <= 1000 < min(sides):
-        report.findings.append(
-            f"No gold box goes beyond 1000 pixels, and every picture has sides of {min(sides)} or more: are the golds "
-            "in thousandths? Then pass --gold_coordinates thousandths."
-        )
 
 
 def _memory(model: str, config: Any, model_args: Any, longest: int, processes: int) -> dict[str, float]:
@@ -399,11 +285,3 @@ def _check_samples(
             report.findings.append(f"reward {name} gives no value (None) for any of {len(samples)} completions.")
     if config.use_vllm:
         report.notes.append("The samples were generated by transformers; the run would use vLLM.")
-
-
-def _listed(rows: dict[int, str], name: Callable[[int], str]) -> str:
-    shown = "; ".join(
-        reason.replace(f"row {row}", name(row), 1) if reason.startswith(f"row {row},") else f"{name(row)}: {reason}"
-        for row, reason in list(rows.items())[:_LISTED]
-    )
-    return shown + (f"; and {len(rows) - _LISTED} more (all with --json)" if len(rows) > _LISTED else "")

@@ -1,8 +1,12 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """What `mmr1 check` found, and how it is written for people."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from mmr1_trl.errors import BadInputError
 
 
 @dataclass
@@ -25,6 +29,14 @@ class Report:
     sections: dict[str, Any] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def refusal_is_a_finding(self) -> Iterator[None]:
+        """Within it, what would refuse the run is written down, and the check goes on."""
+        try:
+            yield
+        except BadInputError as error:
+            self.findings.append(str(error))
 
 
 def report_lines(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmr1_trl.cli.commands.plan_report import as_json, devices_of, report_lines
 from mmr1_trl.cli.config_file import method_of_config
 from mmr1_trl.cli.launch import accelerate_settings, asked_processes, read_flags
 from mmr1_trl.cli.output import require_writable
@@ -20,9 +21,7 @@ from mmr1_trl.trainers.method_table import METHODS
 
 
 if TYPE_CHECKING:
-    from mmr1_trl.planning.cost import Cost
     from mmr1_trl.planning.fit import Change
-    from mmr1_trl.planning.memory import Memory
     from mmr1_trl.planning.options import Options
     from mmr1_trl.planning.shapes import Shapes
 
@@ -45,12 +44,6 @@ options:
   --write FILE          write the config that fits; an existing file is never overwritten
   --json                print JSON"""
 _START = {True: "qwen2_5_vl_3b/mssr_24gb", False: "qwen2_5_vl_7b/mssr"}  # on one device, on several
-_NAMES = {
-    "weights": "weights", "gradients": "gradients", "optimizer": "optimizer states", "reference": "reference model",
-    "gathered": "layers that sharding gathers", "activations": "activations of the text layers",
-    "tower": "activations of the vision tower", "moment": "the largest passing moment",
-    "features": "features of the pictures", "cache": "keys and values while sampling", "engine": "vLLM's share",
-}  # fmt: skip
 
 
 def run(argv: list[str]) -> int:
@@ -70,15 +63,15 @@ def run(argv: list[str]) -> int:
     if found is None:
         needed = estimate(shapes, options).needed / GIB
         raise BadInputError(
-            f"{shapes.model} ({shapes.total / 1e9:.1f} billion parameters) does not fit onto {_of(options)} with any "
-            f"knob of this plan; as it is, it needs {needed:.0f} GiB on each. Take a smaller model, more devices "
-            "(--gpus 2x80) or larger ones."
+            f"{shapes.model} ({shapes.total / 1e9:.1f} billion parameters) does not fit onto {devices_of(options)} "
+            f"with any knob of this plan; as it is, it needs {needed:.0f} GiB on each. Take a smaller model, more "
+            "devices (--gpus 2x80) or larger ones."
         )
     fitting, changes = found
     if own.json:
-        print(json.dumps(_as_json(shapes, options, fitting, changes), indent=2))
+        print(json.dumps(as_json(shapes, options, fitting, changes), indent=2))
     else:
-        print("\n".join(_report(shapes, options, fitting, changes)))
+        print("\n".join(report_lines(shapes, options, fitting, changes)))
     if target is not None:
         _write(target, settings, fitting, changes)
         print(f"\nWritten to {target}: mmr1 {settings.command} --config {target}")
@@ -189,108 +182,6 @@ def _same_batch(options: Options, launch_args: list[str]) -> Options:
     return replace(options, steps_per_generation=steps, accumulation=accumulation)
 
 
-def _of(options: Options) -> str:
-    return f"{options.devices} x {options.memory:g} GB" if options.devices > 1 else f"one GPU of {options.memory:g} GB"
-
-
-def _report(shapes: Shapes, asked: Options, fitting: Options, changes: list[Change]) -> list[str]:
-    from mmr1_trl.planning.cost import estimate_cost
-    from mmr1_trl.planning.memory import estimate
-
-    before, memory = estimate(shapes, asked), estimate(shapes, fitting)
-    cost = estimate_cost(shapes, fitting, memory)
-    lines = [f"{shapes.model} on {_of(asked)}: " + _verdict(before, asked, changes)]
-    for change in changes:
-        settings = "  ".join(f"{name}: {value}" for name, value in change.settings.items())
-        lines.append(f"  {settings}\n      ({change.effect})")
-    lines += ["", *_model_lines(shapes, fitting), "", *_memory_lines(memory, fitting), "", *_cost_lines(fitting, cost)]
-    return [*lines, "", _HONEST]
-
-
-_HONEST = (
-    "Computed, not measured: for the longest prompt and completions of full length. docs/gpu_training.md has the\n"
-    "errors against measured peaks. The range of seconds is that of the cards sold with this memory."
-)
-
-
-def _verdict(memory: Memory, options: Options, changes: list[Change]) -> str:
-    from mmr1_trl.planning.memory import GIB
-
-    if not changes:
-        return "it fits."
-    if memory.needed > options.memory * GIB:
-        return f"it does not fit as it is ({memory.needed / GIB:.0f} GiB). It does with"
-    return "vLLM's share does not hold its weights and two long sequences. It fits with"
-
-
-def _model_lines(shapes: Shapes, options: Options) -> list[str]:
-    from mmr1_trl.planning.memory import pass_tokens, trained_parameters
-
-    parts = ", ".join(f"{name} {count / 1e6:,.0f}" for name, count in shapes.parameters.items() if count)
-    tokens, prompts = pass_tokens(shapes, options)
-    picture = shapes.picture_tokens(options.max_pixels)
-    trained = "adapters" if options.adapters else "weights"
-    number = trained_parameters(shapes, options)[0]
-    return [
-        f"parameters   {shapes.total / 1e6:,.0f} million ({parts}); {number / 1e6:,.0f} million {trained} trained",
-        f"a pass       {options.micro} rollouts, {prompts:g} prompts of {options.text_tokens} + {picture} tokens of a "
-        f"picture, completions of {options.completion}: {tokens:,.0f} tokens",
-        f"a batch      {options.rollouts:,} rollouts of {options.rollouts // options.group:,} prompts, "
-        f"{options.updates:g} updates",
-    ]
-
-
-def _memory_lines(memory: Memory, options: Options) -> list[str]:
-    from mmr1_trl.planning.memory import GIB
-
-    lines = ["memory of each device, GiB"]
-    lines += [f"  {_NAMES[name]:<32}{value / GIB:>7.1f}" for name, value in memory.parts.items() if value >= 5e7]
-    lines.append(f"  {'while updating':<32}{memory.update / GIB:>7.1f}")
-    lines.append(f"  {'while sampling':<32}{memory.sampling / GIB:>7.1f}")
-    lines.append(f"  {'with slack and context':<32}{memory.needed / GIB:>7.1f} of {options.memory:g}")
-    if options.vllm == "colocate":
-        lines.append(f"  vLLM holds {max(memory.sequences, 0):,.0f} of the longest sequences at once")
-    return lines
-
-
-def _cost_lines(options: Options, cost: Cost) -> list[str]:
-    lines = [
-        f"work         {cost.train_flops / 1e15:,.1f} PFLOP training and {cost.sample_flops / 1e15:,.1f} sampling a "
-        f"batch; {cost.update_flops / 1e15:,.1f} PFLOP an update",
-        f"             {cost.text_tokens:,.0f} tokens through the text layers, {cost.patches:,.0f} patches "
-        "through the tower",
-    ]
-    if cost.traffic:
-        lines.append(f"traffic      {cost.traffic / 1e9:,.1f} GB from each device an update")
-    low, high = cost.update
-    return [*lines, f"time         {_time(low)} to {_time(high)} an update, sampling included "
-            f"({_time(cost.sampling[0])} to {_time(cost.sampling[1])} a batch)"]  # fmt: skip
-
-
-def _time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _as_json(shapes: Shapes, asked: Options, fitting: Options, changes: list[Change]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from mmr1_trl.planning.cost import estimate_cost
-    from mmr1_trl.planning.memory import estimate
-
-    memory = estimate(shapes, fitting)
-    return {
-        "model": {name: value for name, value in asdict(shapes).items() if name != "linears"},
-        "fits_as_it_is": not changes,
-        "asked": asdict(asked) | {"memory_bytes": estimate(shapes, asked).needed},
-        "options": asdict(fitting),
-        "changes": [asdict(change) for change in changes],
-        "memory": asdict(memory),
-        "cost": asdict(estimate_cost(shapes, fitting, memory)),
-    }
-
-
 def _free_file(name: str) -> Path:
     path = Path(name)
     if path.is_dir():
@@ -323,6 +214,6 @@ def _write(path: Path, settings: Settings, fitting: Options, changes: list[Chang
         values["learning_rate"] = 1.0e-5
     values.setdefault("output_dir", "runs/planned")
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = f"# Planned for {_of(fitting)} by `mmr1 plan`: computed, not measured.\n"
+    head = f"# Planned for {devices_of(fitting)} by `mmr1 plan`: computed, not measured.\n"
     with path.open("x", encoding="utf-8") as file:
         file.write(head + yaml.safe_dump(values, sort_keys=False))
