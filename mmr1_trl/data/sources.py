@@ -49,7 +49,8 @@ def nearest_file(path: str) -> str:
     """Return a "Did you mean" among what lies in the folder of `path`."""
     folder, name = os.path.split(path.rstrip("/"))
     try:
-        return did_you_mean(name, os.listdir(folder or "."))
+        others = [other for other in os.listdir(folder or ".") if other != name]  # of the wrong kind, if it is there
+        return did_you_mean(name, others)
     except (OSError, ValueError):
         return ""
 

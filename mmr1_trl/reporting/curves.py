@@ -19,7 +19,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.reporting.runs import Run, group_runs
+from mmr1_trl.reporting.runs import ACCURACY, Run, group_runs
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Panel:
 
 PANELS = (
     Panel("Reward", ("reward",)),
-    Panel("Accuracy on the training prompts", ("rewards/accuracy_reward/mean",)),
-    Panel("Held-out accuracy", ("eval_greedy_accuracy", "eval_rewards/accuracy_reward/mean", "eval_reward")),
+    Panel("Accuracy on the training prompts", (ACCURACY,)),
+    Panel("Held-out accuracy", ("eval_greedy_accuracy", f"eval_{ACCURACY}", "eval_reward")),
     Panel("Token entropy (nats)", ("entropy",)),
     Panel("Value estimate", ("mssr/value_mean",)),
     Panel("Forgetting factor ρ", ("mssr/rho",), smoothed=False),

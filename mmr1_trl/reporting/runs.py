@@ -4,7 +4,8 @@
 import json
 import math
 import re
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pandas as pd
 
 from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.run_folder import LOG_HISTORY, SCORES_HISTORY, TRAINER_STATE, completions_tables, list_checkpoints
+
+
+ACCURACY = "rewards/accuracy_reward/mean"  # in the log, the accuracy of a batch
 
 
 @dataclass
@@ -163,6 +167,12 @@ def load_runs(folders: Iterable[str | Path]) -> list[Run]:
         for run in runs:
             run.name = "/".join(run.folder.resolve().parts[-2:])
     return runs
+
+
+def ends(values: Sequence[float]) -> tuple[float, float]:
+    """Return the means of the first and of the last tenth of what a run logged, at least one value each."""
+    tenth = max(1, len(values) // 10)
+    return statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])
 
 
 def group_runs(runs: Iterable[Run]) -> dict[str, list[Run]]:

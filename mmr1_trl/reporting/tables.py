@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmr1_trl.reporting.curves import present_panels
-from mmr1_trl.reporting.runs import Run, group_runs
+from mmr1_trl.reporting.runs import Run, ends, group_runs
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,7 @@ def _ends(curves: Sequence[Sequence[float]]) -> str:
     curves = [values for values in curves if values]
     if not curves:
         return "–"
-    tenths = [max(1, len(values) // 10) for values in curves]
-    first = [sum(values[:tenth]) / tenth for values, tenth in zip(curves, tenths)]
-    last = [sum(values[-tenth:]) / tenth for values, tenth in zip(curves, tenths)]
+    first, last = zip(*map(ends, curves))
     around = f" ({_short(min(last))} to {_short(max(last))})" if len(curves) > 1 else ""
     return f"{_short(sum(first) / len(first))} → {_short(sum(last) / len(last))}{around}"
 

@@ -1,7 +1,6 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """A training on the terminal: one line per log step with what matters, instead of a dictionary of forty keys."""
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +12,9 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import CallbackHandler
 
+from mmr1_trl.reporting.runs import ACCURACY, ends
 
-ACCURACY = "rewards/accuracy_reward/mean"
+
 LENGTH = "completions/mean_length"
 # Title of a column and the metric in it; a metric that a run does not have leaves its column out.
 COLUMNS = {"reward": "reward", "accuracy": ACCURACY, "entropy": "entropy", "length": LENGTH}
@@ -102,8 +102,7 @@ def gain(log_history: Sequence[Mapping[str, Any]]) -> str:
     for title in ("reward", "accuracy", "entropy"):
         values = [line[COLUMNS[title]] for line in log_history if line.get(COLUMNS[title]) is not None]
         if len(values) >= 2:
-            tenth = max(1, len(values) // 10)
-            first, last = statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])
+            first, last = ends(values)
             said.append(f"{title} {first:.3f} -> {last:.3f}")
     return ", ".join(said)
 

@@ -22,6 +22,7 @@ KINDS = {
     "scores": "the table of `mmr1 score`, for --prompt_scores REPO_ID",
     "report": "a page of `mmr1 report` or a folder of `mmr1 eval`, into reports/ of a model",
 }
+_COLUMNS = ("prompt_column", "image_column", "answer_column", "options_column")
 USAGE = "mmr1 push {model,adapter,dataset,scores,report} FOLDER REPO_ID [options]"
 
 
@@ -70,8 +71,9 @@ def make_parser() -> argparse.ArgumentParser:
     dataset.add_argument("--num_rows", type=int, help="only the first so many rows; for figures, how many are drawn")
     dataset.add_argument("--figures_seed", type=int, default=0, help="seed of figures")
     dataset.add_argument("--image_root", help="folder that relative image paths start from")
-    for column in ("prompt_column", "image_column", "answer_column", "options_column", "prompt_style"):
-        dataset.add_argument(f"--{column}", help="as in training" if column == "prompt_style" else "if not recognized")
+    dataset.add_argument("--prompt_style", help="as in training")
+    for column in _COLUMNS:
+        dataset.add_argument(f"--{column}", help="if not recognized")
     return parser
 
 
@@ -134,15 +136,6 @@ def _write_rows(args: argparse.Namespace, folder: Path) -> None:
     from mmr1_trl.data import load_data
     from mmr1_trl.hub.collect import write_splits
 
-    names = (
-        "prompt_column",
-        "image_column",
-        "answer_column",
-        "options_column",
-        "prompt_style",
-        "num_rows",
-        "image_root",
-    )
-    options = {name: getattr(args, name) for name in names}
+    options = {name: getattr(args, name) for name in (*_COLUMNS, "prompt_style", "num_rows", "image_root")}
     splits = {split: load_data(args.folder, split, seed=args.figures_seed, **options) for split in args.splits}
     write_splits(splits, folder)
