@@ -11,7 +11,7 @@ from mmr1_trl.data.literals import texts_in
 from mmr1_trl.data.prompt_style import PromptStyle
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.rewards.choices import bare_options
-from mmr1_trl.rewards.extraction import extract_answer, last_tagged, unwrap_gold
+from mmr1_trl.rewards.extraction import unwrap_gold
 
 
 # <image>, <image1>, <image 1>, <image_1>, <IMAGE>, <img>, [image], [image 1]; no Markdown link with that text
@@ -314,12 +314,7 @@ def gold_text(value: Any) -> str:
         raise BadInputError("there is no gold answer")
     if isinstance(value, list | dict):
         return json.dumps(value, default=str)
-    text = str(value)
-    if (tagged := last_tagged(text)) is not None:
-        text = tagged
-    if r"\boxed" in text:
-        text = extract_answer(text) or ""
-    text = unwrap_gold(text)
+    text = unwrap_gold(str(value))
     if not text:
         raise BadInputError("the gold answer is empty")
     return text

@@ -20,7 +20,7 @@ from mmr1_trl.rewards.grounding.boxes import box_iou, mean_precision, point_in_b
 from mmr1_trl.rewards.grounding.locations import locate, read_detections, read_gold
 from mmr1_trl.rewards.notation import clean, looks_like_math, split_list, strip_brackets
 from mmr1_trl.rewards.values.quantities import parse_quantity, same_quantity
-from mmr1_trl.rewards.values.relations import read_intervals, read_statement
+from mmr1_trl.rewards.values.relations import INTERVAL_SIGN, read_intervals, read_statement
 from mmr1_trl.rewards.values.words import (
     normalize_label,
     normalize_text,
@@ -63,7 +63,7 @@ def _same_option(question: Question, option: str, answer: str, math_equal: MathE
 def same_any(question: Question, answer: str, math_equal: MathEqual) -> bool:
     """Compare as a value, a list or an interval, whichever the gold is."""
     gold = clean(question.gold)
-    if re.search(r"[<>\[\]]|\\(?:[lg][et]|ne|infty|cup)(?![A-Za-z])", gold) and read_intervals(gold):
+    if INTERVAL_SIGN.search(gold) and read_intervals(gold):
         return same_interval(question, answer, math_equal)
     inner, brackets = strip_brackets(gold)
     if len(split_list(inner)) > 1:

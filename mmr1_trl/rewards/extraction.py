@@ -230,7 +230,8 @@ def unwrap_gold(gold: str) -> str:
             worked solution ("the answer is ..").
 
     Returns:
-        `str`: The answer, stripped; a text that states no answer comes back as it is.
+        `str`: The answer, stripped; a text that states no answer comes back as it is, and `""` for a box that is
+        empty or never closed.
 
     Example:
     ```python
@@ -246,5 +247,6 @@ def unwrap_gold(gold: str) -> str:
         return boxed
     if hashes := _HASHES.findall(text):
         return hashes[-1].strip() or text
-    stated = stated_answer(text)
-    return text if stated is None else stated
+    if (stated := stated_answer(text)) is not None:
+        return stated
+    return "" if "\\boxed" in text else text

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmr1_trl.data.prompt_style import get_prompt_style
 from mmr1_trl.rewards.extraction import completion_text, extract_answer, whole_reply
-from mmr1_trl.rewards.gold import Question, gold_text
+from mmr1_trl.rewards.gold import Question, gold_of
 from mmr1_trl.rewards.scoring import score_answers
 from mmr1_trl.rewards.types import check_gold, row_question
 from mmr1_trl.rewards.values.words import normalize_label
@@ -118,7 +118,7 @@ def accuracy_reward(
     completions = whole_replies(completions, generation_prompt)
     number = len(completions)
     columns = (answer_type, options, tolerance, precision, accepted_answers, coordinates, image_size, seen_size)
-    golds = list(map(gold_text, solution))
+    golds = list(map(gold_of, solution))
     questions = [_question(*cells) for cells in cells_of(number, golds, *columns)]
     kept = [index for index, question in enumerate(questions) if question is not None]
     scores = score_answers([completions[i] for i in kept], [q for q in questions if q is not None])
@@ -195,7 +195,7 @@ def class_label_reward(
         `list[float | None]`: Rewards; `None` where there is no gold.
     """
     rewards: list[float | None] = []
-    for completion, gold in zip(completions, map(gold_text, solution), strict=True):
+    for completion, gold in zip(completions, map(gold_of, solution), strict=True):
         right, given = normalize_label(gold or ""), normalize_label(extract_answer(completion_text(completion)) or "")
         same = right == given or (match == "substring" and (right in given or given in right))
         rewards.append(float(bool(right and given) and same) if right else None)

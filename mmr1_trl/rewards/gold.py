@@ -49,7 +49,7 @@ class Question:
     others: tuple["Question", ...] = ()
 
 
-def gold_text(cell: Any) -> str | None:
+def gold_of(cell: Any) -> str | None:
     """The gold in the cell of a row; `None` where it is empty, or holds neither a text nor a number."""
     return str(cell) if isinstance(cell, str | int | float) and cell == cell else None
 

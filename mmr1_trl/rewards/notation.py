@@ -258,51 +258,27 @@ def looks_like_math(text: str) -> bool:
     return re.search(r"[A-Za-z0-9]|\\(?:pi|infty|emptyset)", bare or text) is not None or bare != text
 
 
-_PLAIN = re.compile(
-    r"(?<![\\A-Za-z])(sqrt|cbrt|exp|abs|pi|sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan)(?![A-Za-z])"
-)
-_COMMANDS = {"pi", "sin", "cos", "tan", "cot", "sec", "csc", "ln", "log", "arcsin", "arccos", "arctan"}
+_NAMED = re.compile(r"(?<![\\A-Za-z])(pi|sin|cos|tan|cot|sec|csc|ln|log|arcsin|arccos|arctan)(?![A-Za-z])")
+_CALLED = re.compile(r"(?:(?<![\\A-Za-z])(sqrt|cbrt|exp|abs)|\^) ?\(")
+_AROUND = {
+    None: ("^{", "}"),
+    "sqrt": ("\\sqrt{", "}"),
+    "cbrt": ("\\sqrt[3]{", "}"),
+    "exp": ("e^{", "}"),
+    "abs": ("|", "|"),
+}
 
 
 def plain_to_latex(text: str) -> str:
     r"""Write plain functions as LaTeX: `2*sqrt(3)` is `2*\sqrt{3}`, `exp(x)` is `e^{x}`, `2^(n+1)` is `2^{n+1}`."""
     text = re.sub(r"(?<![\\A-Za-z])(sqrt|cbrt)\s?(\d+)", r"\1(\2)", text)
-    if not _PLAIN.search(text) and "^(" not in text and "^ (" not in text:
-        return text
-    text = text.replace("^ (", "^(")
+    text = _NAMED.sub(r"\\\1 ", text)
     closing = _closing_brackets(text)
-    out: list[str] = []
-    replaced: dict[int, str] = {}
-    position = 0
-    while position < len(text):
-        if position in replaced:
-            out.append(replaced[position])
-            position += 1
-        elif text.startswith("^(", position) and position + 1 in closing:
-            out.append("^{")
-            replaced[closing[position + 1]] = "}"
-            position += 2
-        elif text[position].isalpha() and (match := _PLAIN.match(text, position)):
-            name, end = match[1], match.end()
-            bracket = end + (text[end : end + 1] == " ")
-            if name in _COMMANDS:
-                out.append(f"\\{name} ")
-            elif bracket in closing:
-                opened, closed = {
-                    "sqrt": ("\\sqrt{", "}"),
-                    "cbrt": ("\\sqrt[3]{", "}"),
-                    "exp": ("e^{", "}"),
-                    "abs": ("|", "|"),
-                }[name]
-                out.append(opened)
-                replaced[closing[bracket]] = closed
-                end = bracket + 1
-            else:
-                out.append(name)
-            position = end
-        else:
-            out.append(text[position])
-            position += 1
+    out = list(text)
+    for match in _CALLED.finditer(text):
+        if (end := closing.get(match.end() - 1)) is not None:
+            out[match.start()], out[end] = _AROUND[match[1]]
+            out[match.start() + 1 : match.end()] = [""] * (len(match[0]) - 1)
     return "".join(out)
 
 

@@ -17,7 +17,7 @@ from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS, Frame, frame_of
 from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.notation import clean, looks_like_math, split_list, strip_brackets
 from mmr1_trl.rewards.values.quantities import parse_quantity
-from mmr1_trl.rewards.values.relations import read_intervals, read_statement
+from mmr1_trl.rewards.values.relations import INTERVAL_SIGN, read_intervals, read_statement
 from mmr1_trl.rewards.values.words import is_clock_time, read_nothing, read_time, read_yes_no
 
 
@@ -96,8 +96,6 @@ _LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*"
 _LETTERS = re.compile(r"\(?[A-J]\)?(?:(?:\s?(?:[,;&]|and\b)\s?)\(?[A-J]\)?)+")
 _DATE = re.compile(r"\d{1,2}([-./])\d{1,2}\1\d{4}|\d{4}([-./])\d{1,2}\2\d{1,2}")  # 2024-01-05 is no difference
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
-# Without one of these, round brackets are points and pairs.
-_INTERVAL_SIGN = re.compile(r"[<>\[\]]|\\(?:[lg][et]|ne|infty|cup|in|mathbb)(?![A-Za-z])|\breal", re.IGNORECASE)
 _COORDINATES = re.compile(r"\[\s?-?[\d.]+(?:\s?,\s?-?[\d.]+){3}\s?\]")
 
 
@@ -140,7 +138,7 @@ def infer_answer_type(gold: str, options: Sequence[str] | None = None) -> str:
     parts = split_list(inner)
     if ":" in value and looks_like_math(value) and "\\" not in value.replace("\\sqrt", "").replace("\\frac", ""):
         return "ratio"
-    if _INTERVAL_SIGN.search(text) and read_intervals(text) and not (brackets == "[]" and _falls(parts)):
+    if INTERVAL_SIGN.search(text) and read_intervals(text) and not (brackets == "[]" and _falls(parts)):
         return "interval"
     is_call = re.search(r"[A-Za-z]\s?\(", value) and len(split_list(value)) == 1
     if "\\begin" in text or (is_call and not brackets):

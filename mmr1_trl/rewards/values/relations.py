@@ -203,6 +203,8 @@ def _has_unknowns(text: str) -> bool:
 # Intervals and inequalities
 
 Interval = tuple[str, str, bool, bool]  # low, high, low included, high included
+# Without one of these, round brackets are points and pairs.
+INTERVAL_SIGN = re.compile(r"[<>\[\]]|\\(?:[lg][et]|ne|infty|cup|in|mathbb)(?![A-Za-z])|\breal", re.IGNORECASE)
 _UNION = re.compile(r"(?<!\s)\s*+(?:\\cup(?![A-Za-z])|\bU\b|\bor\b|或|\\lor(?![A-Za-z])|\\vee(?![A-Za-z]))\s*+")
 _SIGNS = re.compile(r"<|>|\\(?:[lg][et]|ne)(?![A-Za-z])")
 _MEMBER = re.compile(

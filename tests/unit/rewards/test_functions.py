@@ -64,6 +64,8 @@ def test_empty_and_foreign_cells_are_no_answers():
     for gold in (None, NAN, "", " ", ["3"], {"answer": 3}, b"3"):
         assert rewards.accuracy_reward([GOOD % 3], [gold]) == [None]
         assert rewards.class_label_reward([GOOD % 3], [gold]) == [None]
+    boxes = [r"\boxed{}", r"so \boxed{3"]
+    assert rewards.accuracy_reward([GOOD % 3, GOOD % boxes[1]], boxes) == [None, None]
     empty = {name: [NAN] for name in ("answer_type", "options", "tolerance", "precision", "accepted_answers")}
     assert rewards.accuracy_reward([GOOD % 3], ["3"], **empty, image_size=[[None, None]]) == [1.0]
 
