@@ -1,10 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""ZeRO and FSDP2 on two processes of a CPU: the losses of DDP, after a resume too, and with pictures encoded once.
+"""ZeRO and FSDP2 on two processes of a CPU: the losses of DDP, after a resume too, and with pictures and prompts once.
 
     pip install deepspeed && python benchmarks/correctness/sharding_on_cpu.py
 
 MSSR with variance-aware sampling, so that the two ranks have different numbers of distinct pictures; two updates per
-generation batch, a reference model, a checkpoint in the middle of a generation batch. accelerate offers FSDP on
+generation batch, a reference model, a checkpoint in the middle of a generation batch. Prompts are shared in groups of
+four, which the ranks have whole and in parts, with rows as short as these made worth it. accelerate offers FSDP on
 accelerators only, and is made to believe that this is one. Writes `benchmarks/results/sharding_on_cpu.md` and `.json`.
 """
 
@@ -32,6 +33,7 @@ from common import RESULTS, reward, write_results
 from mmr1_trl import MSSRConfig, MSSRTrainer
 from mmr1_trl.data.figures import load_figures
 from mmr1_trl.models import build_tiny_vlm
+from mmr1_trl.trainers.packing import installation
 
 
 STEPS, SAVED = 6, 3
@@ -46,11 +48,16 @@ ENGINES: dict[str, dict[str, Any] | None] = {
     "ZeRO-2, optimizer offloaded": {"stage": 2, "offload_optimizer": CPU},
     "ZeRO-3, optimizer and weights offloaded": {"stage": 3, "offload_optimizer": CPU, "offload_param": CPU},
 }
+SHARED = "tower frozen, gradient checkpointing, each prompt once"
 OPTIONS: dict[str, dict[str, Any]] = {
     "tower trained": {},
     "tower frozen": {"freeze_vision_tower": True, "freeze_merger": True},
     "tower frozen, gradient checkpointing, bf16": {
         "freeze_vision_tower": True, "freeze_merger": True, "gradient_checkpointing": True, "bf16": True,
+    },
+    SHARED: {
+        "freeze_vision_tower": True, "freeze_merger": True, "gradient_checkpointing": True, "num_generations": 4,
+        "share_prompts": "auto",
     },
 }  # fmt: skip
 
@@ -62,6 +69,8 @@ def train(folder: str, engine: str, options: dict[str, Any], resume: bool) -> No
         "zero_optimization": ENGINES[engine], "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False, "bf16": {"enabled": "auto"},
     }  # fmt: skip
+    if options.get("share_prompts") == "auto":
+        installation.TOKENS_SPARED = 0
     model, processor = build_tiny_vlm()
     rows: Dataset = load_figures(num_rows=16)
     args = MSSRConfig(
@@ -80,7 +89,7 @@ def train(folder: str, engine: str, options: dict[str, Any], resume: bool) -> No
     trainer.train(resume_from_checkpoint=f"{folder}/checkpoint-{SAVED}" if resume else None)
     if trainer.is_world_process_zero():
         history = trainer.state.log_history
-        names = ("loss", "grad_norm", "vision/encoded")
+        names = ("loss", "grad_norm", "vision/encoded", "tokens/share_saved")
         result = {name: [entry[name] for entry in history if name in entry] for name in names}
         Path(folder, "losses.json").write_text(json.dumps(result))
     torch.distributed.barrier()
@@ -106,10 +115,11 @@ def launch(folder: str, engine: str, options: dict[str, Any], resume: bool = Fal
 
 
 def measure(name: str, engine: str, folder: str, base: dict[str, list[float]] | None) -> dict[str, Any]:
-    """Train whole, resumed and with every copy of a picture encoded; compare, the first one with `base` as well."""
+    """Train whole, resumed and without what it does once; compare, the first one with `base` as well."""
+    off = {"share_prompts": "off"} if name == SHARED else {"encode_once": False}
     whole = launch(folder, engine, OPTIONS[name])
     resumed = launch(folder, engine, OPTIONS[name], resume=True)
-    plain = launch(f"{folder}-plain", engine, OPTIONS[name] | {"encode_once": False})
+    plain = launch(f"{folder}-plain", engine, OPTIONS[name] | off)
     gaps = {
         gap: max(abs(a - b) for a, b in zip(whole["loss"], other["loss"], strict=True))
         for gap, other in zip(GAPS, (base or whole, resumed, plain))
@@ -139,7 +149,7 @@ def main() -> None:
     lines = [
         f"Largest difference between the losses of {STEPS} updates; two processes, tiny model.",
         "",
-        "| | engine | from DDP | from the run resumed at step 3 | from `encode_once=False` |",
+        "| | engine | from DDP | from the run resumed at step 3 | from `encode_once=False`, or `share_prompts=off` |",
         "| --- | --- | --- | --- | --- |",
     ]
     results = [known[name, engine] for name in OPTIONS for engine in ENGINES if (name, engine) in known]

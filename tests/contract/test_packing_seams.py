@@ -27,7 +27,7 @@ def test_arguments_of_text_models(text_class):
     assert names.keys() <= known
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", *TEXT])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "glm4v", *TEXT])
 def test_layers_hand_the_plan_to_the_attention_and_leave_a_ready_mask_alone(family):
     model = find_text_model(text_model(family) if family in TEXT else build_tiny_vlm(family)[0])
     seen = []

@@ -2,7 +2,9 @@
 """Computing each prompt once changes nothing but the order of sums: log-probs, gradients, trainings."""
 
 import copy
+import inspect
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +12,9 @@ import torch
 from datasets import Dataset, Features, Image, List, Value
 from fixtures.models import build
 from fixtures.rollouts import LONG, SHORT, TEXT, picture, rollouts, text_model
+from trl import GRPOTrainer
 
+from mmr1_trl.models.families import FAMILIES
 from mmr1_trl.trainers.packing import installation
 from mmr1_trl.trainers.packing.installation import SharedPrompts, find_text_model
 
@@ -23,13 +27,14 @@ BATCHES = {
     "prompts that differ in their picture only": ([(LONG, [A]), (LONG, [A])], [0, 1, 0, 1], [3, 3, 2, 1]),
     "no copies, padding only": ([(LONG, [A]), (SHORT, [B]), (SHORT, [A])], [0, 1, 2], [6, 1, 2]),
 }
-# These processors take pictures of the Qwen families' kind: several in a prompt, none in another.
+# These processors take several pictures in a prompt, and none in another.
 MIXED = {
     "several pictures": ([(LONG, [A, B]), (SHORT, [B])], [0, 1, 1, 0], [2, 3, 1, 4]),
     "rows without pictures": ([(LONG, [A]), (LONG, [])], [0, 1, 1, 0], [2, 3, 1, 4]),
     "text only": ([(LONG, []), (SHORT, [])], [0, 1, 1, 0], [2, 3, 1, 4]),
 }
-QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+PATCHED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v")
+OFF = ("qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "glm4v_moe", "gemma3", "gemma4")
 # Those whose text part is one of these.
 OTHERS = ("internvl", "llava", "llava_next", "llava_onevision", "idefics3", "smolvlm")
 
@@ -53,9 +58,16 @@ def states_and_gradients(model, batch, width, sharing=None):
     return states.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("family", [*QWEN, *TEXT, *OTHERS])
+def test_every_family_and_every_loss_has_its_row():
+    assert {*PATCHED, *OTHERS, *OFF} == set(FAMILIES)
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    losses = re.findall(r"self\.loss_type (?:==|in) (\S+|\[.*?\]):", source)
+    assert set(re.findall(r"\w+", " ".join(losses))) == {*LOSSES, "grpo"}
+
+
+@pytest.mark.parametrize("family", [*PATCHED, *TEXT, *OTHERS])
 def test_states_and_gradients_equal_dense_ones_in_float64(family):
-    batches = BATCHES | (MIXED if family in QWEN else {})
+    batches = BATCHES | (MIXED if family in PATCHED else {})
     if family in OTHERS:
         batches = {name: BATCHES[name] for name in list(BATCHES)[::2]}
     for name, (prompts, order, lengths) in batches.items():
@@ -220,7 +232,7 @@ def test_rollouts_of_a_prompt_meet(train):
     assert rollouts_met(train, share_prompts="off", group_coherent=True, **several) == 8
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "llava", "qwen2"])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "glm4v", "llava", "qwen2"])
 def test_sampled_tokens_are_the_same_and_each_prompt_is_filled_in_once(family):
     prompts = [(LONG, [picture(*A, 0)]), (LONG, [picture(*A, 1)]), (SHORT, [picture(*B, 2)])]
     model, batch, width = rollouts(family, prompts, [0, 0, 0, 1, 1, 2], [0] * 6)
@@ -268,7 +280,9 @@ def test_where_it_is_off(caplog):
     try:
         assert not reason(text_model("qwen2"))
         assert not reason(text_model("qwen2"), share_prompts="off")
-        assert "the text part of Gemma3ForConditionalGeneration is none of" in reason(build("gemma3")[0])
+        for family in OFF:  # experts, whose load is balanced over tokens, linear attention, bidirectional attention
+            model = build(family)[0]
+            assert f"the text part of {type(model).__name__} is none of" in reason(model)
         assert "layers that do not see the whole prompt" in reason(text_model("mistral", sliding_window=8))
         windows = {"use_sliding_window": True, "max_window_layers": 0, "sliding_window": 8}
         assert "layers that do not see the whole prompt" in reason(text_model("qwen2", **windows))

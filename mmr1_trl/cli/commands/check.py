@@ -117,7 +117,7 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.budget import plan_run
     from mmr1_trl.trainers.checks import check_run
-    from mmr1_trl.trainers.packing.plan import expected_tokens
+    from mmr1_trl.trainers.packing.installation import expected_tokens
 
     report.sections["config"] = _resolved(settings, (data_args, config, model_args), processes)
     missing = missing_extras(config, model_args, settings.launch_args, use_vllm=config.use_vllm)
@@ -146,15 +146,17 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
     plan = plan_run(config, len(dataset), num_prompts=Prompts.of(dataset).count)
     longest = report.sections["prompts"]["tokens"]["longest"]
     rows = config.per_device_train_batch_size // processes
-    asked, computed = expected_tokens(longest, config.max_completion_length, rows, config.num_generations)
-    report.sections["batches"] = {
-        "processes": processes, **dataclasses.asdict(plan), "tokens_of_the_longest_micro_batch": asked,
-        "computed_with_shared_prompts": computed if config.share_prompts != "off" else asked,
-    }  # fmt: skip
     with refusals(model_path):
         model_config = AutoConfig.from_pretrained(
             model_path, trust_remote_code=config.trust_remote_code, **revision(model_args)
         )
+    asked, computed = expected_tokens(
+        model_config, longest, config.max_completion_length, rows, config.num_generations
+    )
+    report.sections["batches"] = {
+        "processes": processes, **dataclasses.asdict(plan), "tokens_of_the_longest_micro_batch": asked,
+        "computed_with_shared_prompts": computed if config.share_prompts != "off" else asked,
+    }  # fmt: skip
     report.sections["memory_gib"] = _memory(model_path, config, model_args, longest, processes)
     _check_room(report, model_config, config, longest)
     if num_samples and usable:

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator, DistributedType
 from transformers import (
+    MODEL_MAPPING,
+    Glm4vTextModel,
     LlamaModel,
     MistralModel,
     Qwen2_5_VLTextModel,
@@ -32,7 +34,8 @@ from mmr1_trl.trainers.rollouts import sum_over_ranks
 logger = logging.get_logger(__name__)
 
 TEXT_MODELS = (
-    Qwen2VLTextModel, Qwen2_5_VLTextModel, Qwen3VLTextModel, Qwen2Model, Qwen3Model, LlamaModel, MistralModel,
+    Qwen2VLTextModel, Qwen2_5_VLTextModel, Qwen3VLTextModel, Glm4vTextModel, Qwen2Model, Qwen3Model, LlamaModel,
+    MistralModel,
 )  # fmt: skip
 
 # A batch is packed if at least this share of its tokens need not be computed, and so many for each of its prompts and
@@ -124,10 +127,10 @@ class SharedPrompts:
             return self._prefill(plain, kwargs, inputs, inputs.first_equal(mask, width), cache)
         real = mask.cpu().bool()
         # Nothing is compared where even equal prompts would not be worth it.
-        if not _is_worth_it(real, width, [0] * rows):
+        if not is_worth_it(real.numel(), *packed_size(real, width, [0] * rows)):
             return plain(**kwargs)
         owners = inputs.first_equal(mask, width)
-        if not _is_worth_it(real, width, owners):
+        if not is_worth_it(real.numel(), *packed_size(real, width, owners)):
             return plain(**kwargs)
         plan = make_plan(mask, width, owners)
         self._count(0, plan.num_tokens - rows * columns)
@@ -175,10 +178,9 @@ class SharedPrompts:
         return {"tokens/share_saved": 1 - sum(metrics["tokens/computed"]) / asked} if asked else {}
 
 
-def _is_worth_it(real: torch.Tensor, prompt_length: int, owners: list[int]) -> bool:
-    """Whether enough tokens are spared if rows share prompts like this."""
-    tokens, segments = packed_size(real, prompt_length, owners)
-    return real.numel() - tokens >= max(SHARE_SPARED * real.numel(), TOKENS_SPARED * segments)
+def is_worth_it(asked: int, computed: int, segments: int) -> bool:
+    """Whether a batch spares enough tokens to be packed into so many prompts and completions."""
+    return asked - computed >= max(SHARE_SPARED * asked, TOKENS_SPARED * segments)
 
 
 class _Inputs:
@@ -276,6 +278,31 @@ def prepare_sharing(
 def find_text_model(model: torch.nn.Module) -> Any:
     """Return the text part of a model, or `None` if it is none of `TEXT_MODELS`."""
     return next((module for module in model.modules() if type(module) in TEXT_MODELS), None)
+
+
+def expected_tokens(config: Any, prompt: int, completion: int, rows: int, group: int) -> tuple[int, int]:
+    """
+    Predict the tokens of one micro-batch if all its prompts and completions were of the same length.
+
+    Args:
+        config (`PreTrainedConfig`):
+            The model's.
+        prompt, completion (`int`):
+            Tokens of each.
+        rows (`int`):
+            Completions of the micro-batch.
+        group (`int`):
+            Completions of a prompt, which are side by side.
+
+    Returns:
+        `tuple[int, int]`: Tokens as they are asked for, and as they are computed: no fewer where the model is none of
+        those that are packed, or too little is spared.
+    """
+    prompts = -(-rows // group)
+    asked, computed = rows * (prompt + completion), prompts * prompt + rows * completion
+    text_config = type(config.get_text_config())
+    known = text_config in MODEL_MAPPING and MODEL_MAPPING[text_config] in TEXT_MODELS
+    return asked, computed if known and is_worth_it(asked, computed, prompts + rows) else asked
 
 
 def _reason_against(

@@ -180,21 +180,3 @@ def make_plan(mask: torch.Tensor, prompt_length: int, owners: list[int]) -> Plan
         torch.cat([source for *_, source in to]),
     ]  # fmt: skip
     return Plan((mask.size(0), mask.size(1)), lengths, prompts, *(part.to(mask.device) for part in index))
-
-
-def expected_tokens(prompt: int, completion: int, rows: int, group: int) -> tuple[int, int]:
-    """
-    Predict the tokens of one micro-batch if all its prompts and completions were of the same length.
-
-    Args:
-        prompt, completion (`int`):
-            Tokens of each.
-        rows (`int`):
-            Completions of the micro-batch.
-        group (`int`):
-            Completions of a prompt, which are side by side.
-
-    Returns:
-        `tuple[int, int]`: Tokens as they are asked for, and as they are computed.
-    """
-    return rows * (prompt + completion), -(-rows // group) * prompt + rows * completion

@@ -8,10 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import Gemma3Config, Qwen2_5_VLConfig
 
 from mmr1_trl.trainers.packing.attention import ATTENTIONS
+from mmr1_trl.trainers.packing.installation import expected_tokens
 from mmr1_trl.trainers.packing.order import coherent_order
-from mmr1_trl.trainers.packing.plan import expected_tokens, first_equal, make_plan, packed_size
+from mmr1_trl.trainers.packing.plan import first_equal, make_plan, packed_size
 
 
 def test_first_equal():
@@ -150,6 +152,12 @@ def test_coherent_order(updates, micro_batches, size, seed):
 
 
 def test_expected_tokens_are_those_of_a_plan():
-    for rows, group in ((8, 4), (6, 4), (4, 8), (3, 1)):
-        mask, width, owners = batch_of([5] * rows, [row // group for row in range(rows)], [3] * rows)
-        assert expected_tokens(5, 3, rows, group) == (mask.numel(), make_plan(mask, width, owners).num_tokens)
+    known = Qwen2_5_VLConfig()
+    for rows, group in ((8, 4), (6, 4), (4, 8)):
+        mask, width, owners = batch_of([90] * rows, [row // group for row in range(rows)], [3] * rows)
+        expected = mask.numel(), make_plan(mask, width, owners).num_tokens
+        assert expected_tokens(known, 90, 3, rows, group) == expected
+        assert expected_tokens(Gemma3Config(), 90, 3, rows, group) == (mask.numel(),) * 2
+    # Too little is spared: by the rows of the figures, and where a prompt has one completion.
+    assert expected_tokens(known, 12, 32, 128, 8) == (128 * 44,) * 2
+    assert expected_tokens(known, 90, 3, 3, 1) == (3 * 93,) * 2
