@@ -16,7 +16,7 @@ from mmr1_trl.data.prompts import fingerprint
 from mmr1_trl.data.score_table import read_metadata
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.hub.model_card import write_model_card
-from mmr1_trl.hub.render import existing_license, hub_id, public_name, repo_name, write_card
+from mmr1_trl.hub.render import existing_license, hub_id, named, repo_name, write_card
 from mmr1_trl.run_folder import KEPT_ROWS, SCORES
 
 
@@ -72,7 +72,7 @@ def write_dataset_card(
         data,
         name=name,
         repo_id=repo_id,
-        source={"name": public_name(source), "hub_id": origin},
+        source=named(source),
         drawn=drawn,
         columns={column: _type(feature) for column, feature in features.items()},
         counts=counts,
@@ -171,8 +171,8 @@ def write_score_card(folder: Path, repo_id: str | None = None) -> Path:
         data,
         name=name,
         repo_id=repo_id,
-        model={"name": public_name(metadata["model"]), "hub_id": hub_id(metadata["model"])},
-        dataset={"name": public_name(dataset), "hub_id": origin, "split": split.removesuffix(")")},
+        model=named(metadata["model"]),
+        dataset=named(dataset) | {"split": split.removesuffix(")")},
         metadata=metadata,
         columns=columns,
         prompts=len(rates),

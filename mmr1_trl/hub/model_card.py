@@ -15,7 +15,7 @@ from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
 from mmr1_trl.hub.checks import is_text_only, json_or_empty
-from mmr1_trl.hub.render import ASSETS, existing_license, hub_id, public_name, readable, repo_name, write_card
+from mmr1_trl.hub.render import ASSETS, existing_license, hub_id, named, public_name, readable, repo_name, write_card
 from mmr1_trl.models.cache import is_built_in
 from mmr1_trl.run_folder import (
     ADAPTER,
@@ -69,8 +69,8 @@ def _write(folder: Path, run: Path, repo_id: str | None) -> Path:
     facts = read_facts(run)
     name = repo_name(folder, repo_id)
     adapter = _adapter(folder, facts)
-    base = facts.get("base_model") or {"name": "", "hub_id": None}
-    dataset = facts.get("dataset") or {"name": "", "hub_id": None}
+    base = facts.get("base_model") or named(None)
+    dataset = facts.get("dataset") or named(None)
     state = json_or_empty(folder / TRAINER_STATE) or json_or_empty(run / TRAINER_STATE)
     step = state.get("global_step", facts.get("step"))
     history = _history(run)
@@ -128,24 +128,19 @@ def read_facts(run: Path) -> dict[str, Any]:
             Folder of a run, or of a model of anybody.
     """
     facts: dict[str, Any] = {}
-    settings = run / SETTINGS_FILE
-    if settings.is_file():
-        text = settings.read_text(encoding="utf-8")
-        values = yaml.safe_load(text) or {}
+    if (run / SETTINGS_FILE).is_file():
+        values = yaml.safe_load((run / SETTINGS_FILE).read_text(encoding="utf-8")) or {}
         facts["command"] = f"mmr1 {values.get('method')}"
-        for fact, option in (("base_model", "model_name_or_path"), ("dataset", "dataset_name")):
-            facts[fact] = {"name": public_name(values.get(option)), "hub_id": hub_id(values.get(option))}
-    if (run / RUN_FILE).is_file():
-        facts |= json_or_empty(run / RUN_FILE)
+        facts |= {"base_model": named(values.get("model_name_or_path")), "dataset": named(values.get("dataset_name"))}
+    facts |= json_or_empty(run / RUN_FILE)
     for fact in ("base_model", "dataset"):
         if isinstance(facts.get(fact), dict):  # a link leads to the Hub, whatever the file says
             facts[fact] = {"name": "", **facts[fact], "hub_id": hub_id(facts[fact].get("hub_id"))}
-    if not re.fullmatch("mmr1 [a-z-]+", str(facts.get("command"))) or facts["command"] == "mmr1 None":
+    if not re.fullmatch("mmr1 [a-z-]+", str(facts.get("command"))):
         facts.pop("command", None)  # it is shown as a command to copy
     adapter = json_or_empty(run / ADAPTER)
     if adapter and "base_model" not in facts:
-        base = adapter.get("base_model_name_or_path")
-        facts["base_model"] = {"name": public_name(base), "hub_id": hub_id(base)}
+        facts["base_model"] = named(adapter.get("base_model_name_or_path"))
     return facts
 
 

@@ -62,6 +62,11 @@ def public_name(name: str | None) -> str:
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1]
 
 
+def named(name: str | None) -> dict[str, Any]:
+    """Return what a card says of a model or a dataset: its `name` for the public, and its `hub_id` if it has one."""
+    return {"name": public_name(name), "hub_id": hub_id(name)}
+
+
 def repo_name(folder: Path, repo_id: str | None) -> str:
     """Return what the card is headed with."""
     return repo_id.split("/")[-1] if repo_id else folder.resolve().name
@@ -80,7 +85,7 @@ def code(value: Any) -> str:
 
 
 def link(thing: dict[str, Any], kind: str = "") -> str:
-    """Show a model, or with `kind="datasets/"` a dataset, as a link to the Hub, or by its name if it is not there."""
+    """Show a model that is [`named`], or a dataset (`kind="datasets/"`): as a link to the Hub, or just its name."""
     repo_id = thing["hub_id"]
     return f"[{markdown(repo_id)}](https://huggingface.co/{kind}{quote(repo_id)})" if repo_id else code(thing["name"])
 

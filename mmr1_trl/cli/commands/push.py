@@ -2,7 +2,6 @@
 """`mmr1 push KIND FOLDER REPO_ID`: models, adapters, datasets, scores and reports to the Hub, checked first."""
 
 import argparse
-import os
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -87,8 +86,10 @@ def run(argv: list[str]) -> int:
     args = make_parser().parse_args(argv)
     if args.kind == "dataset":
         check_dataset_name(args.folder)
-    elif not os.path.exists(args.folder):
-        raise BadInputError(f"There is no folder {args.folder!r}. The order is: mmr1 push KIND FOLDER REPO_ID.")
+    else:
+        from mmr1_trl.hub.manifest import require_folder
+
+        require_folder(args.folder, args.exclude)  # before anything heavy is imported
 
     from mmr1_trl.hub.upload import PushError, Target, check_repo_id, open_repository, upload
 

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import is_peft_available, logging
 
-from mmr1_trl.hub.render import hub_id, public_name
+from mmr1_trl.hub.render import named
 from mmr1_trl.run_folder import RUN_FILE, write_json
 from mmr1_trl.trainers.budget import Budget
 from mmr1_trl.trainers.config import RLVRConfig
@@ -110,8 +110,8 @@ class CardMixin:
         base_model = self.base_model_name or model.config.name_or_path
         facts: dict[str, Any] = {
             "trainer": type(self).__name__,
-            "base_model": {"name": public_name(base_model), "hub_id": hub_id(base_model)},
-            "dataset": {"name": public_name(dataset_name), "hub_id": hub_id(dataset_name)},
+            "base_model": named(base_model),
+            "dataset": named(dataset_name),
             "rows": len(trainer.train_dataset),
             "prompt_style": _prompt_style(trainer.train_dataset),
             "model_type": model.config.model_type,

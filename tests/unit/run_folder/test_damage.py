@@ -325,7 +325,7 @@ def test_a_checkpoint_that_was_uploaded_and_fetched_is_checked_as_well(copy, tmp
         main_process_first = staticmethod(lambda desc: torch.no_grad())
 
     monkeypatch.setattr("mmr1_trl.hub.fetch.checkpoint_folder", lambda name, token: str(fetched))
-    use_hub(Config())
+    use_hub(Config(), "mssr")
     cases = 0
     for path in sorted(path for path in fetched.iterdir() if path.name != COMPLETE):
         content = path.read_bytes()
@@ -333,7 +333,7 @@ def test_a_checkpoint_that_was_uploaded_and_fetched_is_checked_as_well(copy, tmp
             damage(path, None)
             Config.resume_from_checkpoint = "someone/run@step-3"
             with pytest.raises(BadInputError, match=f"damaged: .*{path.name}"):
-                use_hub(Config())
+                use_hub(Config(), "mssr")
             path.write_bytes(content)
             cases += 1
     assert cases > 30, cases
