@@ -153,10 +153,18 @@ class Journal:
         # Through JSON, so that it compares equal to what is read back (tuples are lists there).
         self.identity = json.loads(json.dumps(identity))
 
-    def _lines(self) -> list[bytes]:
-        """The complete lines; what a kill cut off in the middle has no line end."""
+    def _entries(self) -> list[Any]:
+        """What is in the file: what the work is, then its pieces. What a kill cut off in the middle is left out."""
         content = self.path.read_bytes() if self.path.is_file() else b""
-        return content.split(b"\n")[:-1]
+        try:
+            entries = [json.loads(line) for line in content.split(b"\n")[:-1]]  # a cut line has no line end
+            if entries and not isinstance(entries[0], dict):
+                raise ValueError("its first line does not say what the work is")
+        except (ValueError, RecursionError) as error:
+            raise BadInputError(
+                f"{self.path} is damaged: {first_line(error)}. Delete it; the work in it begins again."
+            ) from error
+        return entries
 
     def differences(self) -> list[str]:
         """
@@ -165,11 +173,14 @@ class Journal:
         Returns:
             `list[str]`: How the work in the file differs from this one, e.g. `"seed was 0, now 1"`; empty when it is
             the same or when there is no file.
+
+        Raises:
+            [`BadInputError`]: The file is damaged.
         """
-        lines = self._lines()
-        if not lines:
+        entries = self._entries()
+        if not entries:
             return []
-        found = json.loads(lines[0])
+        found = entries[0]
         names = dict.fromkeys([*found, *self.identity])
         return [
             f"{name} was {found.get(name)}, now {self.identity.get(name)}"
@@ -179,7 +190,7 @@ class Journal:
 
     def pieces(self) -> list[Any]:
         """Return the finished pieces in the file, of whatever work they are."""
-        return [json.loads(line) for line in self._lines()[1:]]
+        return self._entries()[1:]
 
     def resume(self) -> list[Any]:
         """
@@ -187,13 +198,14 @@ class Journal:
 
         Returns:
             `list`: The finished pieces, in the order in which they were appended.
+
+        Raises:
+            [`BadInputError`]: The file is damaged.
         """
-        lines = self._lines()
-        kept = lines if lines and not self.differences() else [json.dumps(self.identity).encode()]
+        pieces = [] if self.differences() else self.pieces()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path) as temporary:
-            temporary.write_bytes(b"\n".join(kept) + b"\n")
-        return [json.loads(line) for line in kept[1:]]
+        write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in (self.identity, *pieces)))
+        return pieces
 
     def append(self, piece: Any) -> None:
         """Add a finished piece; when this returns, it is on the disk."""

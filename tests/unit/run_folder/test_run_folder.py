@@ -20,6 +20,7 @@ from mmr1_trl.run_folder import (
     LOCK,
     STATE_JSON,
     TRAINER_STATE,
+    Journal,
     complete_checkpoints,
     list_checkpoints,
     locked,
@@ -214,3 +215,13 @@ def test_nobody_else_spells_a_file_name_of_a_run():
         ]
         found += [f"{path.relative_to(package)}: {text}" for text in texts if Path(text).name in names]
     assert not found, found
+
+
+@pytest.mark.parametrize("content", [b"{\n", b"[1]\n", b"\xff\xfe\n", b'{"seed": 0}\n{"a": \n"b"\n'])
+def test_a_damaged_journal_is_named(tmp_path, content):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(content)
+    for read in ("differences", "pieces", "resume"):
+        with pytest.raises(BadInputError, match="journal.jsonl is damaged: .*Delete it"):
+            getattr(Journal(path, {"seed": 0}), read)()
+    assert path.read_bytes() == content
