@@ -2,6 +2,7 @@
 """Which column is the question, which the pictures, which the answer: by flag, else by the names in common use."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from datasets import Dataset, Image, List, Value
 
@@ -113,6 +114,11 @@ def image_feature_columns(dataset: Dataset) -> list[str]:
         for name, feature in dataset.features.items()
         if isinstance(feature, Image) or (isinstance(feature, List) and isinstance(feature.feature, Image))
     ]
+
+
+def values_of(dataset: Dataset, name: str) -> list[Any]:
+    """The values of a column, of one that is not there `None` for each row."""
+    return dataset[name][:] if name in dataset.column_names else [None] * len(dataset)
 
 
 def picture_column(dataset: Dataset) -> str | None:

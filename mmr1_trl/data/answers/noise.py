@@ -5,7 +5,7 @@ from itertools import repeat
 
 from datasets import Dataset, List, Value
 
-from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES
+from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES, values_of
 from mmr1_trl.data.pictures.images import image_size, stored_images
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.methods.label_noise import PLACES, answer_pool, choose_rows, corrupt_answer, row_rng
@@ -51,12 +51,7 @@ def apply_label_noise(dataset: Dataset, fraction: float, seed: int, kind: str = 
     if len(set(ids)) < len(ids):
         raise BadInputError("Label noise needs a prompt_id of its own for every row; some repeat.")
     chosen = choose_rows(ids, fraction, seed)
-    options: list[list[str] | None] = [None] * len(dataset)
-    if "options" in dataset.column_names:
-        options = dataset["options"][:]
-    accepted: list[list[str] | None] = [None] * len(dataset)
-    if ACCEPTED in dataset.column_names:
-        accepted = dataset[ACCEPTED][:]
+    options, accepted = values_of(dataset, "options"), values_of(dataset, ACCEPTED)
     pools = {kind_: answer_pool(a for a, t in zip(clean, types) if t == kind_) for kind_ in set(types)}
 
     noisy = list(clean)

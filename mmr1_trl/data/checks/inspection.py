@@ -12,6 +12,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from mmr1_trl.data.columns import values_of
 from mmr1_trl.data.pictures.images import BadImageError, fit_size, image_counts, open_image, stored_images
 from mmr1_trl.data.token_counts import PromptLengths, prompt_lengths
 from mmr1_trl.models.processing import ProcessingClass
@@ -82,18 +83,14 @@ def inspect_rows(
     Returns:
         [`RowsReport`]
     """
-
-    def column(name: str) -> list[Any]:
-        return dataset[name][:] if name in dataset.column_names else [None] * len(dataset)
-
     lengths = prompt_lengths(dataset, processor, min_pixels, max_pixels)
-    ids = column("prompt_id") if "prompt_id" in dataset.column_names else list(range(len(dataset)))
+    ids = dataset["prompt_id"][:] if "prompt_id" in dataset.column_names else list(range(len(dataset)))
     first = {key: row for row, key in reversed(list(enumerate(ids)))}
     undecodable, blank = _decode_all(dataset, progress)
     return RowsReport(
         num_rows=len(dataset),
         columns=dataset.column_names,
-        answer_types=dict(Counter(map(str, column("answer_type"))).most_common()),
+        answer_types=dict(Counter(map(str, values_of(dataset, "answer_type"))).most_common()),
         images_per_row=dict(sorted(Counter(image_counts(dataset)).items())),
         bad_golds=unreadable_golds(dataset),
         bad_images=dict(sorted((lengths.unreadable | undecodable).items())),
@@ -114,9 +111,7 @@ def unreadable_golds(dataset: Dataset) -> dict[int, str]:
     Returns:
         `dict[int, str]`: Row number to reason.
     """
-    number = len(dataset)
-    names = ("solution", "answer_type", "options")
-    columns = [dataset[name][:] if name in dataset.column_names else [None] * number for name in names]
+    columns = [values_of(dataset, name) for name in ("solution", "answer_type", "options")]
     reasons: dict[tuple[Any, ...], str | None] = {}
     bad = {}
     for row, (gold, answer_type, options) in enumerate(zip(*columns)):

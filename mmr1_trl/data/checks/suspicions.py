@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset, List, Value
 
-from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES
+from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES, values_of
 from mmr1_trl.data.literals import texts_in
 from mmr1_trl.data.pictures.columns import content_ids
 from mmr1_trl.data.pictures.images import image_counts, image_size, stored_images
@@ -47,6 +47,11 @@ class Suspicion(NamedTuple):
     rows: dict[int, str]
 
 
+def _of_rows(what: str, found: dict[int, str]) -> Suspicion | None:
+    """A suspicion about some rows; `None` where there are none."""
+    return Suspicion(what, found) if found else None
+
+
 def suspicions(dataset: Dataset) -> list[Suspicion]:
     """
     Look for what is silently wrong in prepared rows. Pictures are hashed and measured, and not decoded.
@@ -80,7 +85,7 @@ class _Rows:
         self.counts = image_counts(dataset)
 
     def column(self, name: str) -> list[Any]:
-        return self.dataset[name][:] if name in self.names else [None] * len(self.dataset)
+        return values_of(self.dataset, name)
 
     def texts(self, name: str) -> dict[int, str]:
         """The rows with a text in a column."""
@@ -113,9 +118,7 @@ def _letters_without_choices(rows: _Rows) -> Suspicion | None:
         letters = named_letters(str(gold)) if kind == "multiple_choice" and not options else ()
         if letters and not set(letters) & set(_WORD.findall(prompt)):
             found[row] = f"the answer is {str(gold)[:40]!r}, and no choices are offered"
-    if not found:
-        return None
-    return Suspicion("{rows} have a letter as answer, and offer no choices. Name their --options_column.", found)
+    return _of_rows("{rows} have a letter as answer, and offer no choices. Name their --options_column.", found)
 
 
 def _same_choices(rows: _Rows) -> Suspicion | None:
@@ -124,9 +127,7 @@ def _same_choices(rows: _Rows) -> Suspicion | None:
         texts = [text.strip().casefold() for text in options or ()]
         if len(set(texts)) < len(texts):
             found[row] = f"{max(texts, key=texts.count)!r}"
-    if not found:
-        return None
-    return Suspicion("{rows} offer the same choice under several letters, of which one is right.", found)
+    return _of_rows("{rows} offer the same choice under several letters, of which one is right.", found)
 
 
 def _numbers_for_yes(rows: _Rows) -> Suspicion | None:
@@ -148,9 +149,7 @@ def _different_answers(rows: _Rows) -> Suspicion | None:
         golds = {str(rows.solutions[other]).casefold(), *(str(text).casefold() for text in accepted[other] or ())}
         if other != row and str(rows.solutions[row]).casefold() not in golds:
             found[row] = f"{str(rows.solutions[row])[:40]!r}, and {str(rows.solutions[other])[:40]!r} in row {other}"
-    if not found:
-        return None
-    return Suspicion("{rows} repeat an earlier question with its pictures, and answer it otherwise.", found)
+    return _of_rows("{rows} repeat an earlier question with its pictures, and answer it otherwise.", found)
 
 
 def _one_answer(rows: _Rows) -> Suspicion | None:
@@ -171,7 +170,7 @@ def _answer_in_prompt(rows: _Rows) -> Suspicion | None:
         *_, said = (None, *_SAYS_ANSWER.finditer(end))
         if said and gold is not None and _bare(end[said.end() :]) == _bare(str(gold)):
             found[row] = f"it ends with {end[said.start() :].strip()[:60]!r}"
-    return Suspicion("{rows} have their answer in the question.", found) if found else None
+    return _of_rows("{rows} have their answer in the question.", found)
 
 
 def _bare(answer: str) -> str:
@@ -184,11 +183,7 @@ def _missing_words(rows: _Rows) -> Suspicion | None:
         for row, (gold, options, kind) in enumerate(zip(rows.solutions, rows.options, rows.types))
         if isinstance(gold, str) and gold.strip().casefold() in _MISSING and not options and kind != "detections"
     }
-    return (
-        Suspicion("{rows} have an answer that looks like a missing one. Leave them out, if so.", found)
-        if found
-        else None
-    )
+    return _of_rows("{rows} have an answer that looks like a missing one. Leave them out, if so.", found)
 
 
 def _mappings(rows: _Rows) -> Suspicion | None:
@@ -200,9 +195,7 @@ def _mappings(rows: _Rows) -> Suspicion | None:
             except ValueError:
                 continue
             found[row] = f"it has {list(value[0] if isinstance(value, list) else value)[:5]}"
-    if not found:
-        return None
-    return Suspicion("{rows} have a mapping as answer. Name what is meant inside it, --answer_column NAME.KEY.", found)
+    return _of_rows("{rows} have a mapping as answer. Name what is meant inside it, --answer_column NAME.KEY.", found)
 
 
 def _lists_of_parts(rows: _Rows) -> Suspicion | None:
@@ -325,4 +318,4 @@ def _tiny_pictures(rows: _Rows) -> Suspicion | None:
                 continue
             if min(width, height) < MIN_SIDE:
                 found.setdefault(row, f"image {number} has {width} x {height} pixels")
-    return Suspicion("{rows} have a picture on which nothing can be seen.", found) if found else None
+    return _of_rows("{rows} have a picture on which nothing can be seen.", found)
