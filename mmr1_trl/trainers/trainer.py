@@ -211,7 +211,7 @@ class RLVRTrainer(ResumableTrainer):
             drawn, num_weighted = self.sampler.next_batch()
             every = drawn.repeat_interleave(self.num_generations)
         rows, records = self.reader.read(self._local(every).tolist())
-        self.guards.rows = rows
+        self.guards.picture_tokens.rows = rows
         shapes_now = bool(self.shapings) and self.args.computes_old_logps
         with (
             self.captured.during("sampling" if shapes_now or self._reads_policy else "idle"),
@@ -294,7 +294,7 @@ class RLVRTrainer(ResumableTrainer):
     def _sample_groups(self) -> SampledGroups:
         drawn, num_weighted = self.sampler.next_batch()
         rows, records = self.reader.read(self._local(drawn.repeat_interleave(self.num_generations)).tolist())
-        self.guards.rows = rows
+        self.guards.picture_tokens.rows = rows
         (prompt_tokens, completion_ids, _, completions, logps, *_), rewards = self._sample_and_score(records)
         batch = self._observe(rows, self.captured.weighted_rewards(self.reward_weights), num_weighted)
         generated = zip(prompt_tokens, completion_ids, completions, logps or [None] * len(rows), strict=True)
@@ -325,7 +325,8 @@ class RLVRTrainer(ResumableTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         with self.sharing.sampling():
             sampled = super()._generate(prompts)
-        return self.guards.sampled(prompts, sampled)
+        self.guards.picture_tokens.check(prompts, sampled[1], sampled[2])
+        return sampled
 
     def _vision_of(self, batch: str) -> contextlib.AbstractContextManager[None]:
         return self.vision.generation(batch) if self.vision is not None else contextlib.nullcontext()
@@ -349,10 +350,10 @@ class RLVRTrainer(ResumableTrainer):
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self.captured.completion_ids = args[3]
         records = [record | {"generation_prompt": self._generation_prompt} for record in args[0]]
-        args = (add_means(records, self.captured.tokens, args[3]), *args[1:])
-        functions = [watched(function, lambda: self.guards.rewarding(args[0])) for function in self.reward_funcs]
+        records = add_means(records, self.captured.tokens, args[3]) if self.captured.tokens else records
+        functions = [watched(function, lambda: self.guards.rewarding(records)) for function in self.reward_funcs]
         with swapped(self, reward_funcs=functions):
-            self.captured.rewards = rewards = super()._calculate_rewards(*args, **kwargs)
+            self.captured.rewards = rewards = super()._calculate_rewards(records, *args[1:], **kwargs)
         self.gathers.rewards_are_done()
         return rewards
 
@@ -361,8 +362,7 @@ class RLVRTrainer(ResumableTrainer):
         kwargs.pop("batch_num_images", None)
         # The first pass of a generation batch is the one over the sampling policy (asserted by a contract test).
         first = self.captured.phase == "sampling"
-        if first:
-            kwargs["compute_entropy"] = True
+        kwargs |= {"compute_entropy": True} if first else {}
         reads_states, core = first and self._rewards_certainty, self.accelerator.unwrap_model(model)
         reading = SelfCertainty(core, self.temperature, args[2]) if reads_states else contextlib.nullcontext()
         with reading as certainty, self.sharing.completions(args[2]):
@@ -416,7 +416,7 @@ class RLVRTrainer(ResumableTrainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         with self.sharing.counted(self._metrics["train"]):
             output = super().training_step(model, inputs, num_items_in_batch)
-        if self.at_window_end:
+        if self._step % self.args.window == 0:
             self.baseline.finish(self.kl.finish())
             self._log_part(self.baseline)
         return output

@@ -41,13 +41,13 @@ class PictureTokenGuard:
         self.tokens = set(placeholder_ids(config))
         self.tokenizer = tokenizer_of(processing_class)
         self.dataset, self.step, self.run_dir = dataset, step, run_dir
+        self.rows: Sequence[int] | None = None  # of the prompts that are sampled next, if they are training rows
 
     def check(
         self,
         prompts: Sequence[Sequence[dict[str, Any]]],
         completion_ids: Sequence[Sequence[int]],
         tool_mask: Sequence[Sequence[int]] | None,
-        rows: Sequence[int] | None,
     ) -> None:
         """
         Refuse completions with a picture's or a video's token: the model has no picture to put in its place.
@@ -57,12 +57,11 @@ class PictureTokenGuard:
                 The prompts of this rank as conversations, and what was sampled for each.
             tool_mask (`Sequence[list[int]]`, *optional*):
                 1 for what was sampled and 0 for what tools have answered, whose pictures are there.
-            rows (`Sequence[int]`, *optional*):
-                The rows that the prompts are of, where they are those of the training set.
 
         Raises:
             [`TrainingStopped`]: On all ranks, which all must call this, with the first such completion.
         """
+        rows, self.rows = self.rows, None
         found = [
             (number, position, token)
             for number, ids in enumerate(completion_ids)

@@ -1,7 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """The guards of a training step, each asked at its moment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,6 @@ class StepGuards:
         self.gradient = GradientGuard(group_size, step)
         self.picture_tokens = PictureTokenGuard(config, processing_class, dataset, step, self.run_dir)
         self.callbacks: list[TrainerCallback] = [self.nonfinite, self.gradient]
-        self.rows: Sequence[int] | None = None  # of the prompts that are being sampled, if they are training rows
 
     def rewarding(self, records: list[dict[str, Any]]) -> str:
         """Say at what step a reward function met which prompts, and what is safe."""
@@ -61,13 +60,6 @@ class StepGuards:
             f"That was after step {self.step()}, on the prompts {', '.join(some[:MAX_NAMED])}{more}. "
             f"{last_checkpoint(self.run_dir)}"
         )
-
-    def sampled(self, prompts: Any, generated: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Look at what `_generate` returned, in training, scoring and evaluation; return it."""
-        _, completion_ids, tool_mask, *_ = generated
-        rows, self.rows = self.rows, None
-        self.picture_tokens.check(prompts, completion_ids, tool_mask, rows)
-        return generated
 
     def batch(self, batch: dict[str, Any], rewards: torch.Tensor, metrics: dict[str, list[float]]) -> None:
         """Look at a generation batch of training, with the rewards of all ranks."""

@@ -6,6 +6,7 @@ pure function of the seed, of how many batches were drawn before and of the weig
 rows without talking to the others, and a resumed run goes on exactly where the first one stopped.
 """
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ class Sampler:
         self.batches_drawn = 0
         self._logged: dict[str, float] = {}
 
-    @property
+    @functools.cached_property
     def batches_per_epoch(self) -> int:
         """Generation batches in one pass over the data."""
         return self.prompts.num_rows // self.size

@@ -42,11 +42,11 @@ class ScoredSampler(Sampler):
         self.touched = torch.empty(0, dtype=torch.long)  # prompts of the last generation batch
 
     def weights(self, batch_number: int) -> torch.Tensor:
-        self.rescore(batch_number)
+        self.rescore(batch_number, self.in_turns(batch_number))
         return self.scores
 
-    def rescore(self, batch_number: int) -> None:
-        """Bring the scores up to date for a generation batch."""
+    def rescore(self, batch_number: int, turns: list[torch.Tensor | slice]) -> None:
+        """Bring the scores up to date for a generation batch; `turns` are the prompts that it should be done for."""
 
     def in_turns(self, batch_number: int) -> list[torch.Tensor | slice]:
         """The prompts to rescore before a batch: a block of all of them, and those just trained on."""
@@ -99,8 +99,8 @@ class Uncertainty(ScoredSampler):
         super().__init__(prompts, args)
         self.tracker = tracker
 
-    def rescore(self, batch_number: int) -> None:
-        for prompts in self.in_turns(batch_number):
+    def rescore(self, batch_number: int, turns: list[torch.Tensor | slice]) -> None:
+        for prompts in turns:
             a, b = self.tracker.alpha[prompts], self.tracker.beta[prompts]
             value = a / (a + b)
             self.scores[prompts] = (value * (1.0 - value)).sqrt() + UNCERTAINTY_FLOOR

@@ -175,8 +175,8 @@ class Online(VarianceAware):
     def population_moments(self, moments: tuple[float, float]) -> None:
         self.population.mean, self.population.variance = moments
 
-    def rescore(self, batch_number: int) -> None:
-        for prompts in self.in_turns(batch_number):
+    def rescore(self, batch_number: int, turns: list[torch.Tensor | slice]) -> None:
+        for prompts in turns:
             a, b = self.tracker.alpha[prompts], self.tracker.beta[prompts]
             ages = (batch_number - self.last_draw[prompts]).double()
             kept = torch.exp2(-ages / max(1, self.batches_per_epoch))
@@ -268,7 +268,7 @@ class Refreshed(VarianceAware):
             self.scores = self.combine()
             self.last_refresh = 0
 
-    def rescore(self, batch_number: int) -> None:
+    def rescore(self, batch_number: int, turns: list[torch.Tensor | slice]) -> None:
         identity = None
         if self.origin is None:
             identity = self.identity()

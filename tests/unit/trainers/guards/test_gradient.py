@@ -160,6 +160,6 @@ def test_what_tools_answer_may_hold_pictures(make_trainer):
     token = trainer.model.config.image_token_id
     prompts = [[{"role": "user", "content": "a"}]]
     guard = trainer.guards.picture_tokens
-    guard.check(prompts, [[9, token, 9]], [[1, 0, 1]], None)
+    guard.check(prompts, [[9, token, 9]], [[1, 0, 1]])
     with pytest.raises(TrainingStopped, match="at place 2"):
-        guard.check(prompts, [[9, token, 9]], [[1, 1, 1]], None)
+        guard.check(prompts, [[9, token, 9]], [[1, 1, 1]])
