@@ -40,7 +40,7 @@ contract: .venv/.installed-dev  ## the contract tests against another TRL: make 
 	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
 	  > $$(.venv-contract/bin/python -c "import site; print(site.getsitepackages()[0])")/behind.pth
 	.venv-contract/bin/python -m pip install --quiet $(if $(wildcard $(TRL)/.),$(TRL),trl==$(TRL))
-	OMP_NUM_THREADS=1 .venv-contract/bin/python -m pytest tests/contract
+	OMP_NUM_THREADS=1 .venv-contract/bin/python -m pytest -q --tb=short tests/contract
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

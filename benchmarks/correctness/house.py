@@ -5,27 +5,47 @@
     python benchmarks/correctness/house.py ../earlier
 
 Lines and files of each room; functions above 60 lines; functions that take a trainer; modules on a circle of imports
-(wherever these stand, names of modules in strings included, types left out); options of our own. Hops: the distinct
-pairs of modules of which one calls the other in one step of variance-aware training, counted by `sys.setprofile`; a
-re-entry is a pair whose second module is still at work further up. Writes `benchmarks/results/house.{md,json}`.
+(wherever these stand, names of modules in strings included, types left out); options of our own.
+
+Hops: the distinct pairs of modules of which one calls the other, with whatever is not ours in between left out, in
+one step of variance-aware training, and in one before which the scores are renewed by rollouts; counted by
+`sys.setprofile` in the main thread. A re-entry is a pair whose second module is still at work further up. Hops of a
+prompt are those of a step that hand on the prompts that it draws, as an argument (other than `self`) or as what is
+returned: row numbers or prompt numbers (at least three, all of them drawn in this step), rows (dictionaries with a
+`prompt`), conversations, lists of these, and objects of ours that hold them. What TRL makes of prompts, token ids and
+padded batches, is not followed.
+
+Lines that were there before: those of a function or method of which the earlier version has one of the same name (and
+class), or at least half of the lines; what stands outside of functions counts line by line.
+
+Writes `benchmarks/results/house.{md,json}`.
 """
 
 import argparse
 import ast
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import numpy as np
+import torch
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 LONG = 60
+MEASURES = (
+    "lines", "files", "functions", "long_functions", "take_a_trainer", "on_a_circle", "options", "hops_of_a_prompt",
+    "re_entries_of_a_prompt", "hops_of_a_step", "re_entries_of_a_step", "hops_of_a_refresh", "re_entries_of_a_refresh",
+)  # fmt: skip
 HERE = Path(__file__).parents[2]
 
 
@@ -107,39 +127,120 @@ def read(root: Path) -> dict[str, Any]:
     }
 
 
+def numbers_in(value: Any) -> set[int]:
+    """The whole numbers in a sequence or a tensor of nothing else."""
+    if isinstance(value, torch.Tensor | np.ndarray) and 3 <= np.prod(value.shape) <= 4096:
+        value = value.flatten().tolist()
+    if isinstance(value, list | tuple) and len(value) >= 3 and all(type(number) is int for number in value):
+        return set(value)
+    return set()
+
+
+def definitions(tree: ast.Module) -> dict[str, tuple[int, int]]:
+    """First and last line of every function and method by its name, a method's with its class."""
+    found = {}
+    for node in tree.body:
+        for part in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = min([part.lineno, *(decorator.lineno for decorator in part.decorator_list)])
+                name = f"{node.name}.{part.name}" if isinstance(node, ast.ClassDef) else part.name
+                found[name] = (first, part.end_lineno or first)
+    return found
+
+
+def there_before(root: Path, earlier: Path) -> dict[str, list[int]]:
+    """Of each room the lines that the earlier version had in this or another form, and those that it had not."""
+    sources = [path.read_text("utf-8") for path in (earlier / "mmr1_trl").rglob("*.py")]
+    names = {name for source in sources for name in definitions(ast.parse(source))}
+    known = {line.strip() for source in sources for line in source.splitlines()}
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for path in sorted((root / "mmr1_trl").rglob("*.py")):
+        source, where = path.read_text("utf-8"), room(name_of(path, root))
+        lines = [line.strip() for line in source.splitlines()]
+        left = set(range(len(lines)))
+        for name, (first, last) in definitions(ast.parse(source)).items():
+            own = [lines[number] for number in range(first - 1, last)]
+            left -= set(range(first - 1, last))
+            written = [line for line in own if line]
+            old = name in names or 2 * sum(line in known for line in written) >= len(written)
+            counts[where][not old] += len(own)
+        for number in left:
+            counts[where][lines[number] not in known] += 1
+    return dict(counts)
+
+
+Call = tuple[str, str, bool]
+
+
 class Hops:
-    """A profile function that notes which module of ours calls which."""
+    """A profile function that notes which module of ours calls which, and with what numbers."""
 
     def __init__(self) -> None:
-        self.pairs: set[tuple[str, str]] = set()
-        self.returns: set[tuple[str, str]] = set()
+        # Caller, callee, and whether the callee was at work already.
+        self.calls: set[Call] = set()
+        self.with_rows: set[Call] = set()
+        self.with_numbers: defaultdict[Call, list[set[int]]] = defaultdict(list)
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
         callee = frame.f_globals.get("__name__", "")
-        if event != "call" or not callee.startswith("mmr1_trl."):
+        if event not in ("call", "return") or not callee.startswith("mmr1_trl."):
             return
-        above = []
-        while (frame := frame.f_back) is not None:  # type: ignore[assignment]
-            name = frame.f_globals.get("__name__", "")
+        above, code, outer = [], frame.f_code, frame
+        while (outer := outer.f_back) is not None:  # type: ignore[assignment]
+            name = outer.f_globals.get("__name__", "")
             if name.startswith("mmr1_trl.") and name != (above or [""])[-1]:
                 above.append(name)
-        if above and above[0] != callee:
-            self.pairs.add((above[0], callee))
-            if callee in above:
-                self.returns.add((above[0], callee))
+        if not above or above[0] == callee:
+            return
+        call = (above[0], callee, callee in above)
+        self.calls.add(call)
+        given: list[Any] = [argument]
+        if event == "call":
+            count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
+            given = [frame.f_locals[name] for name in code.co_varnames[:count] if name != "self"]
+            if code.co_flags & CO_VARKEYWORDS:
+                given += frame.f_locals[code.co_varnames[count]].values()
+        for value in given:
+            self.note(call, value)
+
+    def note(self, call: Call, value: Any, depth: int = 0) -> None:
+        """Look for prompts in a value."""
+        if numbers := numbers_in(value):
+            self.with_numbers[call].append(numbers)
+        elif isinstance(value, dict) and ("prompt" in value or {"role", "content"} <= value.keys()):
+            self.with_rows.add(call)
+        elif isinstance(value, list | tuple) and depth < 3:
+            for part in value[:64]:
+                self.note(call, part, depth + 1)
+        elif dataclasses.is_dataclass(value) and type(value).__module__.startswith("mmr1_trl."):
+            if not type(value).__name__.endswith("Config"):
+                for part in vars(value).values():
+                    self.note(call, part, depth + 1)
+
+    def of_prompts(self, rows: set[int], prompts: set[int]) -> set[Call]:
+        """The calls that handed on rows, or three of the drawn numbers and no others."""
+
+        def drawn(numbers: set[int]) -> bool:
+            return len(numbers) > 2 and (numbers <= rows or numbers <= prompts)
+
+        return self.with_rows | {call for call, found in self.with_numbers.items() if any(map(drawn, found))}
 
 
-def measure_step() -> None:
-    """In a process whose `mmr1_trl` is the one to measure: train two steps, and print what the second one called."""
+def second_step(num_rows: int, **options: Any) -> tuple[Hops, set[int], Any]:
+    """Train two steps, and return what the second one called, the rows that it drew, and the trainer."""
     from common import reward
     from transformers import TrainerCallback
-    from trl import GRPOConfig
 
-    from mmr1_trl import RLVRConfig, VASConfig, VASTrainer
+    from mmr1_trl import VASConfig, VASTrainer
     from mmr1_trl.data.figures import load_figures
     from mmr1_trl.models import build_tiny_vlm
 
-    hops = Hops()
+    hops, drawn = Hops(), set()
+
+    def noting(completion_ids: list[list[int]], number: list[int], **kwargs: Any) -> list[float]:
+        drawn.clear()
+        drawn.update(number)
+        return reward(completion_ids)
 
     class Second(TrainerCallback):
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -149,18 +250,40 @@ def measure_step() -> None:
             sys.setprofile(None)
 
     model, processor = build_tiny_vlm()
+    rows = load_figures(num_rows=num_rows).add_column("number", list(range(num_rows)))
     with tempfile.TemporaryDirectory() as folder:
         args = VASConfig(
-            output_dir=folder, use_cpu=True, bf16=False, per_device_train_batch_size=8, num_generations=4, max_steps=2,
-            gradient_accumulation_steps=1, max_completion_length=8, report_to="none", save_strategy="no", beta=0.0,
-            disable_tqdm=True,
+            output_dir=folder, use_cpu=True, bf16=False, per_device_train_batch_size=32, num_generations=4,
+            max_steps=2, gradient_accumulation_steps=1, max_completion_length=8, report_to="none", save_strategy="no",
+            beta=0.0, disable_tqdm=True, **options,
         )  # fmt: skip
-        VASTrainer(
-            model=model, reward_funcs=reward, args=args, train_dataset=load_figures(num_rows=32),
-            processing_class=processor, callbacks=[Second()],
-        ).train()  # fmt: skip
-    options = set(RLVRConfig.__dataclass_fields__) - set(GRPOConfig.__dataclass_fields__)
-    print(json.dumps({"hops": sorted(hops.pairs), "re_entries": sorted(hops.returns), "options": sorted(options)}))
+        trainer = VASTrainer(
+            model=model, reward_funcs=noting, args=args, train_dataset=rows, processing_class=processor,
+            callbacks=[Second()],
+        )  # fmt: skip
+        trainer.train()
+    return hops, drawn, trainer
+
+
+def measure_steps() -> None:
+    """In a process whose `mmr1_trl` is the one to measure: print what steps call, and the options."""
+    from trl import GRPOConfig
+
+    from mmr1_trl import RLVRConfig
+
+    # So many rows that no other numbers are taken for those of rows.
+    hops, drawn, trainer = second_step(400)
+    numbers = trainer.prompt_slots if hasattr(trainer, "prompt_slots") else trainer.prompts.numbers  # before, and now
+    prompts = set(numbers[list(drawn)].tolist())
+    refresh, *_ = second_step(24, vas_refresh="full", vas_update_steps=1, vas_rollouts=4)
+    found: dict[str, list[Any]] = {}
+    for which, calls in (
+        ("of_a_prompt", hops.of_prompts(drawn, prompts)), ("of_a_step", hops.calls), ("of_a_refresh", refresh.calls)
+    ):  # fmt: skip
+        found[f"hops_{which}"] = sorted({(caller, callee) for caller, callee, _ in calls})
+        found[f"re_entries_{which}"] = sorted((caller, callee) for caller, callee, again in calls if again)
+    found["options"] = sorted(set(RLVRConfig.__dataclass_fields__) - set(GRPOConfig.__dataclass_fields__))
+    print(json.dumps(found))
 
 
 def measure(root: Path) -> dict[str, Any]:
@@ -178,14 +301,18 @@ def measure(root: Path) -> dict[str, Any]:
 
 def table(versions: dict[str, dict[str, Any]]) -> str:
     rows = [["", *versions], ["---", *["---:"] * len(versions)]]
-    for name in ("lines", "files", "functions", "long_functions", "take_a_trainer", "on_a_circle", "options", "hops",
-                 "re_entries"):  # fmt: skip
+    for name in MEASURES:
         values = [version[name] for version in versions.values()]
         rows.append([name.replace("_", " "), *(f"{v:,}" if isinstance(v, int) else str(len(v)) for v in values)])
     for name in sorted({name for version in versions.values() for name in version["rooms"]}):
         cells = [version["rooms"].get(name) for version in versions.values()]
         rows.append([f"`{name or '.'}`: lines, files", *(f"{c[0]:,}, {c[1]}" if c else "" for c in cells)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    if counts := versions["now"].get("there_before"):
+        counts = {"all": [sum(each) for each in zip(*counts.values())]} | counts
+        text += "\n\n| lines of now | there before | not there |\n| --- | ---: | ---: |\n"
+        text += "\n".join(f"| `{name or '.'}` | {old:,} | {new:,} |" for name, (old, new) in counts.items())
+    return text
 
 
 def main() -> None:
@@ -194,11 +321,13 @@ def main() -> None:
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        return measure_step()
+        return measure_steps()
     from common import write_results
 
     roots = {"before": given.base, "now": HERE} if given.base else {"now": HERE}
     versions = {name: measure(root.resolve()) for name, root in roots.items()}
+    if given.base:
+        versions["now"]["there_before"] = there_before(HERE, given.base.resolve())
     write_results("house", table(versions), versions)
 
 

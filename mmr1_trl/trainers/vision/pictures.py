@@ -8,8 +8,10 @@ prompt has. The pictures of a prompt stay together, because some processors trea
 """
 
 import contextlib
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,16 +83,20 @@ class PictureStore:
                 return plain(images, **kwargs)
             return_tensors = kwargs.pop("return_tensors", None)
             options = repr(sorted(kwargs.items(), key=lambda item: item[0])).encode()
-            numbers, texts = [], []
+            keys: list[bytes] = []
+            new: dict[bytes, list[PIL.Image.Image]] = {}
             for pictures in prompts:
                 for picture in pictures:
                     if id(picture) not in digests:
                         digests[id(picture)] = picture, _digest(picture)
-                key = b"".join(digests[id(picture)][1] for picture in pictures) + options
-                if key not in batch.numbers:
-                    self._add(batch, key, len(pictures), *plain([pictures], return_tensors="pt", **kwargs))
-                numbers.append(batch.numbers[key])
-                texts += batch.texts[numbers[-1]]
+                keys.append(b"".join(digests[id(picture)][1] for picture in pictures) + options)
+                if keys[-1] not in batch.numbers:
+                    new[keys[-1]] = pictures
+            made = _process_each(functools.partial(plain, return_tensors="pt", **kwargs), list(new.values()))
+            for (key, pictures), (processed, written) in zip(new.items(), made, strict=True):
+                self._add(batch, key, len(pictures), processed, written)
+            numbers = [batch.numbers[key] for key in keys]
+            texts = [text for number in numbers for text in batch.texts[number]]
             return self._tickets(batch, numbers, return_tensors), texts
 
         with swapped(processor, _process_images=process_images):
@@ -150,6 +156,29 @@ class PictureStore:
         """Take back what `state_dict` returned, out of other tensors as well."""
         batch = self.batches["train"] = _batch_of_state(tensors)
         self._next = max(batch.inputs, default=-1) + 1
+
+
+def _process_each(
+    process: Callable[..., tuple[BatchFeature, list[str]]], prompts: list[list[PIL.Image.Image]]
+) -> Iterator[tuple[BatchFeature, list[str]]]:
+    """
+    What a processor makes of each prompt's pictures. A call costs as much as several pictures: where the grids tell
+    whose pixels are whose, the second prompt and all that follow share one.
+    """
+    if not prompts:
+        return
+    first, rest = process(prompts[:1]), prompts[1:]
+    yield first
+    if set(first[0]) != {"pixel_values", "image_grid_thw"}:
+        yield from (process([pictures]) for pictures in rest)
+    elif rest:
+        processed, texts = process(rest)
+        grids = processed["image_grid_thw"].split([len(pictures) for pictures in rest])
+        pixels = processed["pixel_values"].split([int(grid.prod(-1).sum()) for grid in grids])
+        every = iter(texts)
+        for pictures, part, grid in zip(rest, pixels, grids):
+            own = BatchFeature({"pixel_values": part, "image_grid_thw": grid})
+            yield own, list(itertools.islice(every, len(pictures)))
 
 
 def _by_prompt(images: Any) -> list[list[Any]]:
