@@ -178,7 +178,7 @@ def require_extras(config: Any, model_args: Any, launch_args: list[str], *, use_
     Raises:
         [`BadInputError`]: With the commands that install them.
     """
-    from mmr1_trl.engines.installation import check_version
+    from mmr1_trl.engines.packages import check_version
     from mmr1_trl.evaluation.preflight import missing_extras
 
     if missing := missing_extras(config, model_args, launch_args, use_vllm=use_vllm):

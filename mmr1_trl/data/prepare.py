@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetInfo, Features, List, Value
 
 from mmr1_trl.data.answers.accepted import ANSWER_LISTS
-from mmr1_trl.data.answers.choices import ANSWER_INDICES, merge_lettered
+from mmr1_trl.data.answers.choice_forms import ANSWER_INDICES, merge_lettered
 from mmr1_trl.data.checks.row_checks import only_clicks, report_bad_rows
 from mmr1_trl.data.columns import (
     ACCEPTED,
@@ -21,7 +21,7 @@ from mmr1_trl.data.columns import (
     image_feature_columns,
     recognize_columns,
 )
-from mmr1_trl.data.pictures.columns import content_ids, merge_numbered, picture_lists
+from mmr1_trl.data.pictures.arrow_columns import content_ids, merge_numbered, picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.prompt_style import PromptStyle, get_prompt_style
@@ -88,7 +88,7 @@ def prepare_dataset(
             nothing about it by default, or where the prompt style has no instruction.
         answer_index (`str`, *optional*, defaults to `"auto"`):
             Whether answers beside choices are the number of the right one: `"zero_based"`, `"one_based"`, `"off"`, or
-            `"auto"` (see [`~mmr1_trl.data.answers.choices.index_base`]). They become letters.
+            `"auto"` (see [`~mmr1_trl.data.answers.choice_forms.index_base`]). They become letters.
         answer_lists (`str`, *optional*, defaults to `"auto"`):
             Whether lists in the answer column hold several right answers (`"alternatives"`) or the parts of one
             (`"parts"`); `"auto"`: alternatives in a column whose name ends with `answers`.

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Features
 
 from mmr1_trl.data.answers.accepted import lists_are_alternatives, read_accepted
-from mmr1_trl.data.answers.choices import (
+from mmr1_trl.data.answers.choice_forms import (
     index_base,
     letter_of,
     letter_of_label,

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetInfo, Features, Image, List, Value
 from mmr1_trl.data.checks.row_checks import report_bad_rows
 from mmr1_trl.data.columns import MESSAGES, STORED_IMAGES, picture_column, require_columns
 from mmr1_trl.data.load import load_raw
-from mmr1_trl.data.pictures.columns import picture_lists
+from mmr1_trl.data.pictures.arrow_columns import picture_lists
 from mmr1_trl.data.pictures.images import ImageFolders, image_size, stored_images
 from mmr1_trl.data.questions import split_turns
 from mmr1_trl.data.turns import last_reply, read_turns

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedConfig
 
-from mmr1_trl.engines.checks import check_engine, first_line, why_it_does_not_start
 from mmr1_trl.engines.picture_tokens import one_token_per_picture, placeholder_ids, without_placeholders
+from mmr1_trl.engines.refusals import check_engine, first_line, why_it_does_not_start
 from mmr1_trl.errors import BadInputError, TrainingStopped
 
 

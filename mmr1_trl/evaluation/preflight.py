@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from transformers.training_args import OptimizerNames
 
-from mmr1_trl.engines.installation import EXTRAS, installed
+from mmr1_trl.engines.packages import EXTRAS, installed
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import generate, load_batch, plan_batches, undisturbed
 from mmr1_trl.models.processing import ProcessingClass, generation_prompt, tokenizer_of

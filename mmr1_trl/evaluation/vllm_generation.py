@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers import AutoConfig, GenerationConfig
 
-from mmr1_trl.engines.checks import check_model, why_it_does_not_start
-from mmr1_trl.engines.installation import require_vllm
+from mmr1_trl.engines.packages import require_vllm
 from mmr1_trl.engines.picture_tokens import without_placeholders
+from mmr1_trl.engines.refusals import check_model, why_it_does_not_start
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.generation import Completion, end_token_ids
 from mmr1_trl.models.processing import ProcessingClass, as_written_for, tokenizer_of

@@ -13,14 +13,14 @@ from typing import Any
 from datasets import Dataset, DatasetInfo, Features, Image, List
 from datasets.features.features import require_storage_embed
 
-from mmr1_trl.data.pictures.columns import embed
+from mmr1_trl.data.pictures.arrow_columns import embed
 from mmr1_trl.data.pictures.images import BadImageError, open_image
 from mmr1_trl.errors import BadInputError, first_line
 from mmr1_trl.hub.cards import write_dataset_card, write_model_card, write_score_card
-from mmr1_trl.hub.checks import check_adapter, check_files, check_model
 from mmr1_trl.hub.manifest import WEIGHTS, Manifest, require_folder
 from mmr1_trl.hub.render import ASSETS
 from mmr1_trl.hub.scan import clean
+from mmr1_trl.hub.upload_checks import check_adapter, check_files, check_model
 from mmr1_trl.run_folder import (
     ADAPTER,
     CARD,

@@ -14,8 +14,8 @@ from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.evaluation.benchmarks import BENCHMARKS
 from mmr1_trl.evaluation.record import read_record
-from mmr1_trl.hub.checks import is_text_only, json_or_empty
 from mmr1_trl.hub.render import ASSETS, existing_license, hub_id, named, public_name, readable, repo_name, write_card
+from mmr1_trl.hub.upload_checks import is_text_only, json_or_empty
 from mmr1_trl.models.cache import is_built_in
 from mmr1_trl.run_folder import (
     ADAPTER,

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from trl import SFTConfig, SFTTrainer
 
 from mmr1_trl.data.figures import HABITS, MIXED, SPREAD, UNEVEN, TraceMixture, figures_traces
-from mmr1_trl.data.figures.questions import CHART_FAMILIES, DIGIT_FAMILIES
+from mmr1_trl.data.figures.figure_questions import CHART_FAMILIES, DIGIT_FAMILIES
 from mmr1_trl.models.cache import build_once
 from mmr1_trl.models.tiny_vlm import build_tiny_vlm
 

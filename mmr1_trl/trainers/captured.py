@@ -20,11 +20,12 @@ def swapped(owner: Any, **attributes: Any) -> Iterator[None]:
 
     Args:
         owner (`Any`):
-            The object. What it has of its own is put back, and what it has of its class shows again.
+            The object. What it has of its own, or by a property, is put back; what it has of its class shows again.
         **attributes:
             Their values for the length of the `with`.
     """
-    own = {name: vars(owner)[name] for name in attributes if name in vars(owner)}
+    kept = {name for name in attributes if isinstance(getattr(type(owner), name, None), property)} | vars(owner).keys()
+    own = {name: getattr(owner, name) for name in attributes if name in kept}
     for name, value in attributes.items():
         setattr(owner, name, value)
     try:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from trl import SFTTrainer
 
 from mmr1_trl.data.checks.row_checks import readable_by, without_control_tokens
-from mmr1_trl.trainers.checkpoints.cards import CardMixin
+from mmr1_trl.trainers.checkpoints.run_card import CardMixin
 from mmr1_trl.trainers.checkpoints.whole import WholeCheckpoints
 from mmr1_trl.trainers.guards.exhaustion import saving
 from mmr1_trl.trainers.guards.preemption import preemptible

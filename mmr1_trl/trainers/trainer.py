@@ -62,12 +62,12 @@ from mmr1_trl.trainers.rollouts import (
 )  # fmt: skip
 from mmr1_trl.trainers.samplers import SAMPLERS, ScoredSampler
 from mmr1_trl.trainers.samplers.base import RowNumbers
-from mmr1_trl.trainers.samplers.report import SamplingReport
+from mmr1_trl.trainers.samplers.sampling_report import SamplingReport
 from mmr1_trl.trainers.vision.cache import prepare_vision, restore_pictures
+from mmr1_trl.trainers.vision.completion_tables import add_pictures
 from mmr1_trl.trainers.vision.freezing import keep_adapters_out
 from mmr1_trl.trainers.vision.gathers import LeanGathers
 from mmr1_trl.trainers.vision.mixed import allow_rows_without_pictures
-from mmr1_trl.trainers.vision.tables import add_pictures
 
 
 class RLVRTrainer(ResumableTrainer):

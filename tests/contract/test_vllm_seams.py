@@ -15,7 +15,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.generation import vllm_client, vllm_generation
 from trl.generation.vllm_generation import VLLMGeneration
 
-from mmr1_trl.engines.installation import check_version
+from mmr1_trl.engines.packages import check_version
 from mmr1_trl.errors import BadInputError
 
 
@@ -47,7 +47,7 @@ def test_processors_count_the_tokens_of_pictures(family):
 
 def test_the_versions_that_trl_supports_are_read_off_its_own_requirements(monkeypatch):
     for version, fine in (("0.21.2", False), ("0.22.0", True), ("0.31.0+cpu", True), ("0.32.0", False), (None, True)):
-        monkeypatch.setattr("mmr1_trl.engines.installation.vllm_version", lambda version=version: version)
+        monkeypatch.setattr("mmr1_trl.engines.packages.vllm_version", lambda version=version: version)
         if fine:
             check_version()
         else:

@@ -30,6 +30,13 @@ SEAMS = (
     "trainers/guards/exhaustion.py",  # names of functions in a traceback
     "trainers/profiling.py",  # names under which TRL logs its times
 )  # fmt: skip
+# Names of modules that several rooms may use.
+SHARED_NAMES = {
+    "base",  # the base class of what the room holds
+    "functions",  # reward functions: of answers, and of places
+    "cache",  # what is kept in order not to be made twice: models built here, features of pictures
+    "plan", "profile", "sft",  # a verb of the command line, and what it or a room of the trainers does
+}  # fmt: skip
 # Names with an underscore that Python, argparse and mpmath document or have had since ever.
 HARMLESS = {"_exit", "_replace", "_actions", "_group_actions", "_optionals", "_prec"}
 
@@ -96,6 +103,13 @@ def test_no_circle():
     # What is left lies on a circle or above one; those that something of it needs are the circle.
     needed = {other for needs in left.values() for other in needs}
     assert not {module: sorted(needs & left.keys()) for module, needs in left.items() if module in needed}
+
+
+def test_one_name_has_one_job():
+    rooms = defaultdict(set)
+    for path in (ROOT / "mmr1_trl").rglob("*.py"):
+        rooms[path.stem].add(path.parent)
+    assert {name for name, where in rooms.items() if len(where) > 1} == SHARED_NAMES | {"__init__"}
 
 
 @functools.cache

@@ -111,8 +111,8 @@ def check(settings: Settings, num_samples: int = 4, sample_tokens: int = 512, pr
 
     from mmr1_trl.data.prompts import Prompts
     from mmr1_trl.data.token_counts import check_vllm_length
-    from mmr1_trl.engines.checks import check_engine
     from mmr1_trl.engines.frames import add_training_frames
+    from mmr1_trl.engines.refusals import check_engine
     from mmr1_trl.evaluation.preflight import missing_extras
     from mmr1_trl.rewards.resolve import resolve_rewards
     from mmr1_trl.trainers.budget import plan_run

@@ -15,7 +15,7 @@ def run(argv: list[str]) -> int:
     """Print the environment; return the exit code."""
     Parser(prog="mmr1 env", usage="mmr1 env", description=__doc__).parse_args(argv)
     from mmr1_trl import __version__
-    from mmr1_trl.engines.installation import EXTRAS, vllm_version
+    from mmr1_trl.engines.packages import EXTRAS, vllm_version
 
     lines = [("mmr1-trl", __version__), ("Python", platform.python_version()), ("Platform", platform.platform())]
     lines += [(name, _version(name) or "missing") for name in CORE]

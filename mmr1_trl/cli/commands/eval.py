@@ -66,7 +66,7 @@ def _evaluate(args: EvalArguments) -> int:
     from accelerate import PartialState
     from transformers.utils import logging
 
-    from mmr1_trl.engines.installation import require_vllm
+    from mmr1_trl.engines.packages import require_vllm
     from mmr1_trl.evaluation.runner import category_columns, evaluate_model
     from mmr1_trl.models import resolve_model
 

@@ -171,7 +171,7 @@ def _cold_start(args: QuickstartArguments) -> None:
 def _evaluate(args: QuickstartArguments, model_name: str, folder: Path) -> None:
     from mmr1_trl.cli.commands.eval import load_model
     from mmr1_trl.data.figures import load_figures
-    from mmr1_trl.data.figures.questions import FAMILIES
+    from mmr1_trl.data.figures.figure_questions import FAMILIES
     from mmr1_trl.evaluation.record import write_record
     from mmr1_trl.evaluation.runner import evaluate_model
 

@@ -11,7 +11,7 @@ from datasets import Dataset, List, Value
 
 from mmr1_trl.data.columns import ACCEPTED, ANSWER_NAMES, values_of
 from mmr1_trl.data.literals import texts_in
-from mmr1_trl.data.pictures.columns import content_ids
+from mmr1_trl.data.pictures.arrow_columns import content_ids
 from mmr1_trl.data.pictures.images import image_counts, image_size, stored_images
 from mmr1_trl.data.prompt_style import PROMPT_STYLES
 from mmr1_trl.errors import BadInputError

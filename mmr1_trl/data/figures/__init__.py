@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmr1_trl.data.columns import MESSAGES
-from mmr1_trl.data.figures.questions import (
+from mmr1_trl.data.figures.figure_questions import (
     FAMILIES,
     LEVELS,
     POSITION_FAMILIES,

@@ -16,8 +16,8 @@ from mmr1_trl.run_folder import (
     TRAINER_STATE,
     rank_files,
 )
-from mmr1_trl.trainers.checkpoints.cards import CardMixin
 from mmr1_trl.trainers.checkpoints.earlier import brought_up_to_date
+from mmr1_trl.trainers.checkpoints.run_card import CardMixin
 from mmr1_trl.trainers.checkpoints.state import (
     check_resumable,
     give_back,

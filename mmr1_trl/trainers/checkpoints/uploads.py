@@ -8,8 +8,8 @@ from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
-from mmr1_trl.hub.checks import require_public_base
 from mmr1_trl.hub.upload import Target, in_background, open_for_training, push_checkpoint, push_result
+from mmr1_trl.hub.upload_checks import require_public_base
 
 
 class SafePushes(Trainer):

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from mmr1_trl.run_folder import OPTIMIZER
+from mmr1_trl.trainers.captured import swapped
 from mmr1_trl.trainers.checkpoints.state import reading, require_like
 
 
@@ -31,11 +32,8 @@ def on_disk(model: "str | PreTrainedModel") -> Iterator[None]:
         model.config.architectures = [type(model).__name__]
         model.config.save_pretrained(folder)
         save_model(model, os.path.join(folder, SAFE_WEIGHTS_NAME), metadata={"format": "pt"})
-        model.config.name_or_path = folder
-        try:
+        with swapped(model.config, name_or_path=folder):
             yield
-        finally:
-            model.config.name_or_path = ""
 
 
 def reload_weights(model: PreTrainedModel, folder: Path) -> None:

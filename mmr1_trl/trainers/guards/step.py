@@ -13,7 +13,7 @@ from mmr1_trl.trainers.guards.agreement import AgreementGuard
 from mmr1_trl.trainers.guards.exhaustion import last_checkpoint
 from mmr1_trl.trainers.guards.gradient import GradientGuard
 from mmr1_trl.trainers.guards.nonfinite import MAX_NAMED, NonFiniteGuard
-from mmr1_trl.trainers.guards.picture_tokens import PictureTokenGuard
+from mmr1_trl.trainers.guards.placeholders import PictureTokenGuard
 
 
 class StepGuards:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmr1_trl.data.figures import SPREAD, UNEVEN, TraceMixture, figure_split, figures_traces, load_figures
 from mmr1_trl.data.figures.draw import COLORS
-from mmr1_trl.data.figures.questions import (
+from mmr1_trl.data.figures.figure_questions import (
     CHART_FAMILIES,
     DIGIT_FAMILIES,
     FAMILIES,

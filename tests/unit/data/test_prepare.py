@@ -8,7 +8,7 @@ from datasets.exceptions import DatasetGenerationError
 from fixtures import datasets as published
 
 from mmr1_trl.data import load_data, prepare_dataset
-from mmr1_trl.data.answers.choices import read_options
+from mmr1_trl.data.answers.choice_forms import read_options
 from mmr1_trl.data.pictures.images import image_counts, open_image
 from mmr1_trl.data.places import Places
 from mmr1_trl.data.questions import append_options, gold_text, split_markers, split_turns

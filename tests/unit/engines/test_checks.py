@@ -10,7 +10,7 @@ from fixtures.models import build
 from fixtures.vllm_stand_in import LLM, EngineArgs, install
 
 from mmr1_trl.cli import main
-from mmr1_trl.engines.checks import check_server, first_line, why_it_does_not_start
+from mmr1_trl.engines.refusals import check_server, first_line, why_it_does_not_start
 from mmr1_trl.errors import BadInputError
 
 
@@ -108,7 +108,7 @@ def test_bad_input_ends_in_one_line_with_exit_code_2(folder, serve, monkeypatch,
     argv = words(folder, *server[:2], "--vllm_server_base_url", "http://127.0.0.1:9")
     assert main(["check", "grpo", *argv[1:], "--samples", "0"]) == 1
     assert "No vLLM server answers at http://127.0.0.1:9 (waited 0 s" in " ".join(capsys.readouterr().out.split())
-    monkeypatch.setattr("mmr1_trl.engines.installation.vllm_version", lambda: "0.12.0")
+    monkeypatch.setattr("mmr1_trl.engines.packages.vllm_version", lambda: "0.12.0")
     for argv in (words(folder), ["eval", "--model", str(folder / "tiny"), "--num_rows", "2", "--use_vllm"]):
         assert main(argv) == 2
         assert "vLLM 0.12.0 is installed, and TRL works with" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmr1_trl.errors import BadInputError
-from mmr1_trl.hub import checks, scan, upload
+from mmr1_trl.hub import scan, upload, upload_checks
 from mmr1_trl.hub.collect import collect
 from mmr1_trl.hub.manifest import Entry, Manifest, readable
 from mmr1_trl.hub.upload import check_repo_id
@@ -205,8 +205,8 @@ def test_the_newest_checkpoint_on_the_hub_is_replaced_as_a_whole(monkeypatch, pa
 
 
 def test_a_whole_model_passes(model_folder):
-    checks.check_files(model_folder)
-    checks.check_model(model_folder)
+    upload_checks.check_files(model_folder)
+    upload_checks.check_model(model_folder)
 
 
 def _change(file, **changes):
@@ -255,14 +255,14 @@ def _truncate(folder):
 def test_a_broken_model_is_refused(model_folder, damage, reason):
     damage(model_folder)
     with pytest.raises(BadInputError, match=reason):
-        checks.check_model(model_folder)
+        upload_checks.check_model(model_folder)
 
 
 @pytest.mark.parametrize("base", ["", "/srv/models/base", "./base", "~/base", "C:\\models\\base", "a/b/c"])
 def test_a_base_model_must_be_on_the_hub(base):
     with pytest.raises(BadInputError, match="known on this machine only"):
-        checks.require_public_base(base)
-    checks.require_public_base("Qwen/Qwen2.5-VL-3B-Instruct")
+        upload_checks.require_public_base(base)
+    upload_checks.require_public_base("Qwen/Qwen2.5-VL-3B-Instruct")
 
 
 @pytest.mark.parametrize("name", ["a b/c", "a/b/c", "a--b/c", "x" * 97, "-a/b", "a/b.git"])
@@ -327,7 +327,7 @@ def test_an_index_names_files_of_its_folder_only(model_folder, name):
         original = (model_folder / index).read_text() if (model_folder / index).is_file() else None
         (model_folder / index).write_text(json.dumps({"weight_map": {"a": name}}))
         with pytest.raises(BadInputError, match=f"{index} names"):
-            checks.check_files(model_folder)
+            upload_checks.check_files(model_folder)
         if original:
             (model_folder / index).write_text(original)
 
@@ -336,4 +336,4 @@ def test_an_index_names_files_of_its_folder_only(model_folder, name):
 def test_settings_that_are_none(model_folder, content):
     (model_folder / "config.json").write_text(content)
     with pytest.raises(BadInputError, match="config.json (holds no settings|is not valid JSON)"):
-        checks.check_files(model_folder)
+        upload_checks.check_files(model_folder)

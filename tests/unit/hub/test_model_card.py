@@ -304,7 +304,7 @@ def test_every_combination_of_switches_has_its_card(make_trainer, config_class, 
 def test_cards_at_checkpoints_and_of_adapters(make_trainer, tmp_path, monkeypatch):
     from peft import LoraConfig
 
-    from mmr1_trl.trainers.checkpoints.cards import CardMixin
+    from mmr1_trl.trainers.checkpoints.run_card import CardMixin
 
     written = []
     original = model_card.write_model_card

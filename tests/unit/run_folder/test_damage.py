@@ -30,7 +30,7 @@ from mmr1_trl.run_folder import (
     require_whole,
     seal,
 )
-from mmr1_trl.trainers.checkpoints.cards import CardMixin
+from mmr1_trl.trainers.checkpoints.run_card import CardMixin
 
 
 STEP = 3  # in the middle of a generation batch: rollouts are kept in the checkpoint

@@ -239,12 +239,23 @@ def test_what_is_swapped_comes_back():
         def method(self):
             return "method"
 
+        @property
+        def guarded(self):
+            return self.own * 2
+
+        @guarded.setter
+        def guarded(self, value):
+            self.own = value[: len(value) // 2]
+
     owner = Owner()
     owner.own = "mine"
     with pytest.raises(KeyError), swapped(owner, own="other", shared="swapped", method=lambda: "other"):
         assert (owner.own, owner.shared, owner.method()) == ("other", "swapped", "other")
         raise KeyError
     assert vars(owner) == {"own": "mine"} and (owner.shared, owner.method()) == ("class", "method")
+    with swapped(owner, guarded="yoursyours"):
+        assert owner.own == "yours"
+    assert vars(owner) == {"own": "mine"}
 
 
 def test_rejecting_samplers_refuse_what_they_cannot_replay(make_trainer, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig
 from transformers.utils import logging
 
-from mmr1_trl.engines.installation import check_version
+from mmr1_trl.engines.packages import check_version
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.models.families import FAMILIES
 
