@@ -89,10 +89,6 @@ class EvalResult:
         """Everything but the predictions, ready for JSON."""
         return {key: value for key, value in vars(self).items() if key != "predictions"}
 
-    def to_json(self, path: str | Path) -> None:
-        """Write [`~EvalResult.summary`] to `path`."""
-        write_json(Path(path), self.summary())
-
     def save(self, folder: str | Path, dataset: Dataset | None = None, num_pictures: int = 96) -> None:
         """
         Write `summary.json` and `predictions.parquet`, and a few pictures for a report to show.
@@ -108,7 +104,7 @@ class EvalResult:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.to_json(folder / SUMMARY)
+        write_json(folder / SUMMARY, self.summary())
         pd.DataFrame(self.predictions).to_parquet(folder / PREDICTIONS)
         pictures = picture_file(folder, 0).parent
         shutil.rmtree(pictures, ignore_errors=True)  # of an earlier evaluation, maybe of other rows
