@@ -65,7 +65,8 @@ def _train(settings: Settings) -> int:
         eval_rows = None
         if config.eval_strategy != "no":
             eval_rows = _rows(data_args, data_args.dataset_test_split, data_args.num_eval_rows, first)
-    _require_texts(train_rows, config.dataset_text_field, data_args.dataset_name)
+    _require_texts(train_rows.column_names, config.dataset_text_field, data_args.dataset_name)
+    _require_messages(train_rows, data_args.dataset_name)
     use_hub(config, "sft")
     model = find_model(config, model_args)
     processor = load_processor(model, trust_remote_code=config.trust_remote_code, **revision(model_args))
@@ -106,11 +107,8 @@ def _cold_start(settings: Settings) -> int:
     return 0
 
 
-def _require_texts(rows: Any, text_column: str, name: str) -> None:
+def _require_texts(columns: list[str], text_column: str, name: str) -> None:
     """Refuse rows that hold nothing to imitate, such as the questions and answers of reinforcement learning."""
-    from datasets import List, Value
-
-    columns = rows.column_names
     if not {"messages", "conversations", "input_ids", text_column} & set(columns) and not (
         {"prompt", "completion"} <= set(columns)
     ):
@@ -118,6 +116,12 @@ def _require_texts(rows: Any, text_column: str, name: str) -> None:
             f"{name}: supervised training needs `messages`, or `prompt` and `completion`, or `{text_column}`; "
             f"there are {columns}."
         )
+
+
+def _require_messages(rows: Any, name: str) -> None:
+    """Refuse a column `messages` of texts, which TRL would fail on once the model is loaded."""
+    from datasets import List, Value
+
     kind = rows.features.get("messages")
     if isinstance(kind.feature if isinstance(kind, List) else kind, Value):
         raise BadInputError(
