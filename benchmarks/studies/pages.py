@@ -189,18 +189,26 @@ def contrast_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def arms_of(lines: list[Run], study: str) -> dict[str, dict[int, Run]]:
+    """Runs by arm and seed in the plan's order, and those of the study beside it on the same seeds."""
+    arms, plan = by_arm(lines, study), STUDIES[study]
+    found = {arm.name: arms[arm.name] for arm in plan.arms if arm.name in arms}
+    if plan.beside and found:
+        seeds = {seed for runs in found.values() for seed in runs}
+        found[GROUP] = {seed: run for seed, run in by_arm(lines, plan.beside)[GROUP].items() if seed in seeds}
+    return found
+
+
 def arm_table(lines: list[Run], study: str) -> list[str]:
     """Means over starts of what each arm reached."""
-    arms, plan = by_arm(lines, study), STUDIES[study]
+    plan = STUDIES[study]
     last = study == "c"
     table = [
         f"| arm | sampled, {'end' if last else 'late'}, % | greedy, {'end' if last else 'late'}, % | entropy, end "
         "| rollouts made | core-seconds | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for arm in plan.arms:
-        if not (runs := arms.get(arm.name)):
-            continue
+    for name, runs in arms_of(lines, study).items():
         starts = {seed: plan.setting.start_of(seed) for seed in runs}
         cells = []
         for metric in ("sampled", "greedy"):
@@ -209,7 +217,7 @@ def arm_table(lines: list[Run], study: str) -> list[str]:
         cells.append(f"{np.mean([np.mean(run['log']['entropy'][-8:]) for run in runs.values()]):.3f}")
         cells.append(f"{np.mean([run['curve'][-1]['rollouts'] for run in runs.values()]):,.0f}")
         cells.append(f"{np.mean([run['core_seconds'] for run in runs.values()]):.0f}")
-        table.append(f"| {arm.name} | {' | '.join(cells)} | {len(runs)} |")
+        table.append(f"| {name} | {' | '.join(cells)} | {len(runs)} |")
     return table
 
 
@@ -236,14 +244,14 @@ def forest(rows: list[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def band(axis: Any, curves: list[list[tuple[float, float]]], label: str, color: str) -> None:
+def band(axis: Any, curves: list[list[tuple[float, float]]], label: str, color: str, alpha: float) -> None:
     """Mean over starts and its t interval, as far as all curves reach."""
     grid = np.linspace(0, min(curve[-1][0] for curve in curves), 120)
     values = np.array([np.interp(grid, *zip(*curve)) for curve in curves])
     mean, low, high = t_interval(values.T)
     axis.plot(grid, 100 * mean, label=f"{label} ({len(curves)})", color=color, linewidth=1.4)
     if len(curves) > 2:
-        axis.fill_between(grid, 100 * low, 100 * high, color=color, alpha=0.12, linewidth=0)
+        axis.fill_between(grid, 100 * low, 100 * high, color=color, alpha=alpha, linewidth=0)
 
 
 def curves(lines: list[Run], path: Path) -> None:
@@ -254,21 +262,19 @@ def curves(lines: list[Run], path: Path) -> None:
     names = {"rollouts": "rollouts", "step": "updates", "flops": "FLOPs", "flops once": "FLOPs, each prompt once"}
     columns = 2
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(12, 3.8 * rows), layout="constrained", squeeze=False)
-    for axis, (study, x) in zip(axes.flat, panels):
-        arms = by_arm(lines, study)
-        for index, arm in enumerate(STUDIES[study].arms):
-            found = list(arms.get(arm.name, {}).values())
-            if not found:
-                continue
+    figure, axes = plt.subplots(rows, columns, figsize=(13, 3.8 * rows), layout="constrained", squeeze=False)
+    for place, (axis, (study, x)) in enumerate(zip(axes.flat, panels)):
+        arms = arms_of(lines, study)
+        for index, (name, runs) in enumerate(arms.items()):
             if x.startswith("flops"):
-                drawn = [flops_curve(run, STUDIES[study], once=x == "flops once") for run in found]
+                drawn = [flops_curve(run, STUDIES[study], once=x == "flops once") for run in runs.values()]
             else:
-                drawn = [[(p[x], p["sampled"]) for p in run["curve"]] for run in found]
-            band(axis, drawn, arm.name, f"C{index}")
+                drawn = [[(p[x], p["sampled"]) for p in run["curve"]] for run in runs.values()]
+            band(axis, drawn, name, f"C{index}", alpha=0.12 if len(arms) < 6 else 0.05)
         axis.set(title=f"study {study}", xlabel=names[x], ylabel="held-out sampled accuracy, %")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, loc="lower right")
+        if place % columns:  # one legend for the row, where it hides no curve
+            axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
     figure.savefig(path, dpi=100)
