@@ -58,6 +58,7 @@ class PictureStore:
         self.batches: dict[str, PictureBatch] = {}
         self.preprocessed = 0  # pictures, over the whole run
         self._next = 0
+        self._by_grid = False  # whether grids tell whose pixels are whose, in what the processor has returned so far
 
     @contextlib.contextmanager
     def preprocess_once(self, processor: Any, name: str) -> Iterator[None]:
@@ -92,7 +93,7 @@ class PictureStore:
                 keys.append(b"".join(digests[id(picture)][1] for picture in pictures) + options)
                 if keys[-1] not in batch.numbers:
                     new[keys[-1]] = pictures
-            made = _process_each(functools.partial(plain, return_tensors="pt", **kwargs), list(new.values()))
+            made = self._process_each(functools.partial(plain, return_tensors="pt", **kwargs), list(new.values()))
             for (key, pictures), (processed, written) in zip(new.items(), made, strict=True):
                 self._add(batch, key, len(pictures), processed, written)
             numbers = [batch.numbers[key] for key in keys]
@@ -101,6 +102,27 @@ class PictureStore:
 
         with swapped(processor, _process_images=process_images):
             yield
+
+    def _process_each(
+        self, process: Callable[..., tuple[BatchFeature, list[str]]], prompts: list[list[PIL.Image.Image]]
+    ) -> Iterator[tuple[BatchFeature, list[str]]]:
+        """
+        What a processor makes of each prompt's pictures. A call costs as much as several pictures: where the grids
+        tell whose pixels are whose, all prompts but the first one of a run share a call.
+        """
+        while prompts and not self._by_grid:
+            first, *prompts = prompts
+            processed, texts = process([first])
+            self._by_grid = set(processed) == {"pixel_values", "image_grid_thw"}
+            yield processed, texts
+        if prompts:
+            processed, texts = process(prompts)
+            grids = processed["image_grid_thw"].split([len(pictures) for pictures in prompts])
+            pixels = processed["pixel_values"].split([int(grid.prod(-1).sum()) for grid in grids])
+            every = iter(texts)
+            for pictures, part, grid in zip(prompts, pixels, grids):
+                own = BatchFeature({"pixel_values": part, "image_grid_thw": grid})
+                yield own, list(itertools.islice(every, len(pictures)))
 
     def _add(self, batch: PictureBatch, key: bytes, pictures: int, processed: BatchFeature, texts: list[str]) -> None:
         self.preprocessed += pictures
@@ -156,29 +178,6 @@ class PictureStore:
         """Take back what `state_dict` returned, out of other tensors as well."""
         batch = self.batches["train"] = _batch_of_state(tensors)
         self._next = max(batch.inputs, default=-1) + 1
-
-
-def _process_each(
-    process: Callable[..., tuple[BatchFeature, list[str]]], prompts: list[list[PIL.Image.Image]]
-) -> Iterator[tuple[BatchFeature, list[str]]]:
-    """
-    What a processor makes of each prompt's pictures. A call costs as much as several pictures: where the grids tell
-    whose pixels are whose, the second prompt and all that follow share one.
-    """
-    if not prompts:
-        return
-    first, rest = process(prompts[:1]), prompts[1:]
-    yield first
-    if set(first[0]) != {"pixel_values", "image_grid_thw"}:
-        yield from (process([pictures]) for pictures in rest)
-    elif rest:
-        processed, texts = process(rest)
-        grids = processed["image_grid_thw"].split([len(pictures) for pictures in rest])
-        pixels = processed["pixel_values"].split([int(grid.prod(-1).sum()) for grid in grids])
-        every = iter(texts)
-        for pictures, part, grid in zip(rest, pixels, grids):
-            own = BatchFeature({"pixel_values": part, "image_grid_thw": grid})
-            yield own, list(itertools.islice(every, len(pictures)))
 
 
 def _by_prompt(images: Any) -> list[list[Any]]:
