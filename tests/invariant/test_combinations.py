@@ -58,6 +58,8 @@ def check_combination(names, folder, processes=1):
     }  # fmt: skip
     for table, name in zip(TABLES, names):
         options |= table[name]
+    if processes > 1 and names[:2] == ("group", "uniform"):
+        options["num_generations"] = 8  # a group of which each process has half
 
     whole = build_trainer(output_dir=str(folder / "whole"), **options)
     start = {name: p.detach().clone() for name, p in whole.model.named_parameters()}
