@@ -6,9 +6,9 @@ import dataclasses
 import json
 from typing import Any
 
-from mmr1_trl.cli.commands.check_checkpoint import check_checkpoint
-from mmr1_trl.cli.commands.check_report import Report, report_lines
-from mmr1_trl.cli.commands.check_rows import check_data
+from mmr1_trl.cli.checking.check_checkpoint import check_checkpoint
+from mmr1_trl.cli.checking.check_report import Report, report_lines
+from mmr1_trl.cli.checking.check_rows import check_data
 from mmr1_trl.cli.commands.train import parse_training
 from mmr1_trl.cli.config_file import take_method
 from mmr1_trl.cli.first_look import look_first

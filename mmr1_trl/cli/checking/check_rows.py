@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from mmr1_trl.cli.commands.check_report import Report
+from mmr1_trl.cli.checking.check_report import Report
 
 
 _LISTED = 10
