@@ -1,5 +1,5 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
-"""Everything that has to be measured on a GPU, in under eight minutes on one card of 80 GB.
+"""Everything that has to be measured on a GPU, in under ten minutes on one card of 80 GB.
 
     python benchmarks/costs/gpu.py                # writes benchmarks/results/gpu.json and gpu.md
     python benchmarks/costs/gpu.py --parts a d    # only these; the others keep their results
@@ -7,6 +7,7 @@
 
     a  TRL's `GRPOTrainer` and `RLVRTrainer` at the true shapes of Qwen2.5-VL-3B, with random weights
     b  each prompt once, on and off
+    f  the same with FlashAttention 2, as torch has it built in
     d  the quickstart's training: accuracy, steps per second, and a resumed run beside two undisturbed ones
     c  the cost of the entropy term
     e  how far vLLM's log-probs are from the trainer's
@@ -41,11 +42,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 RESULTS = Path(__file__).parents[1] / "results"
-LIMIT_S = 465.0  # of all parts together
+LIMIT_S = 560.0  # of all parts together
 PARTS = {  # in the order in which they run: what it is, and its time limit in seconds
-    "a": ("TRL and mmr1 at the shapes of Qwen2.5-VL-3B", 210),
+    "a": ("TRL and mmr1 at the shapes of Qwen2.5-VL-3B", 230),
     "b": ("Each prompt once", 75),
-    "d": ("The quickstart's training in bf16", 90),
+    "f": ("Each prompt once with FlashAttention 2", 75),
+    "d": ("The quickstart's training in bf16", 140),
     "c": ("The entropy term", 45),
     "e": ("vLLM's log-probs and the trainer's", 150),
 }
@@ -99,7 +101,7 @@ def cells_of(part: str, dry_run: bool, folder: str) -> dict[str, Cell]:
                 name = f"{size['pixels']} px, frozen, share_prompts {share}"
                 cells[name] = size | {"frozen": True, "who": "mmr1", "options": {"share_prompts": share}}
     elif part == "d":
-        steps, short, resume = (4, 4, 2) if dry_run else (160, 40, 20)
+        steps, short, resume = (4, 4, 2) if dry_run else (60, 40, 20)
         start = {"model": "figures/tiny" if dry_run else "figures/cold_start"}
         for name, more in {
             "undisturbed": {"max_steps": steps, "save_steps": resume, "eval_rows": 8 if dry_run else 600},
@@ -111,6 +113,18 @@ def cells_of(part: str, dry_run: bool, folder: str) -> dict[str, Cell]:
         for pair in range(1 if dry_run else 2):
             for term in ("off", "on"):
                 cells[f"{term}, pair {pair + 1}"] = {"size": "small" if dry_run else "cuda", "term": term}
+    elif part == "f":
+        lengths = {"prompt": [12, 7], "completion": 8} if dry_run else {"prompt": [1400, 300], "completion": 512}
+        # flash-attn's kernels are for GPUs; a dry run tries everything around them.
+        attentions = ["sdpa"] if dry_run else ["sdpa", "flash_attention_2"]
+        cells["one layer"] = lengths | {"rollouts": 8, "attentions": attentions, "repeats": 2 if dry_run else 20}
+        for share in ("off", "auto"):
+            flash = {"attention": attentions[-1], "count_flops": False, "options": {"share_prompts": share}}
+            cells[f"{sizes[0]['pixels']} px, frozen, share_prompts {share}"] = (
+                sizes[0] | {"frozen": True, "who": "mmr1", "steps": 4} | flash
+            )
+        for cell in cells.values():
+            cell["stand_in"] = f"{folder}/flash_attn"
     elif part == "e":
         for dtype in ("float32", "bfloat16"):
             cells[f"{dtype} weights"] = {"dtype": dtype, "model": "figures/cold_start", "output_dir": f"{folder}/e"}
@@ -188,16 +202,17 @@ def run_training(cell: Cell) -> Cell:
 
     class StopInTime(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step >= 2 and time.perf_counter() - begin > 30:
+            if state.global_step >= 2 and time.perf_counter() - begin > 20:
                 control.should_training_stop = True
 
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
-    times = Steps(counted=1)
+    counted = int(cell.get("count_flops", True))
+    times = Steps(counted=counted)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(cell | {"steps": 3, "dtype": "bfloat16"}, cell["who"], folder, times)
+        trainer = make_trainer({"steps": 3, "dtype": "bfloat16"} | cell, cell["who"], folder, times)
         trainer.add_callback(StopInTime())
         trainer.model.generate = sampling = Sampling(trainer, cell["sampled"])
         if cuda:
@@ -213,7 +228,7 @@ def run_training(cell: Cell) -> Cell:
         "training_s": statistics.median(steps),
         "passes_s": statistics.median(passes),
         "steps": len(steps),
-        "tflop": times.passes[0] / 1e12,
+        "tflop": times.passes[0] / 1e12 if counted else None,
         "sampling_s": sampling.prompt_s + sampling.token_s * (cell["tokens"] - 1),
         "sampling_prompt_s": sampling.prompt_s,
         "sampling_token_s": sampling.token_s,
@@ -225,6 +240,7 @@ def run_training(cell: Cell) -> Cell:
         "dtypes": {"weights": sorted(weights), "optimizer": sorted(states)},
         "attention": trainer.model.config._attn_implementation,
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        "grad_norms": [entry["grad_norm"] for entry in trainer.state.log_history if "loss" in entry],
         "built_s": built,
     }
 
@@ -309,8 +325,15 @@ def run_agreement(cell: Cell) -> Cell:
     return {"bound": MISMATCH, "log": {name: [entry.get(name) for entry in log] for name in names}}
 
 
+def run_flash(cell: Cell) -> Cell:
+    """Part f: attention alone, or the training of parts a and b with another attention."""
+    from costs.gpu_attention import run_attention
+
+    return run_attention(cell) if "prompt" in cell else run_training(cell)
+
+
 RUN: dict[str, Callable[[Cell], Cell]] = {
-    "a": run_training, "b": run_training, "c": run_entropy, "d": run_quickstart, "e": run_agreement,
+    "a": run_training, "b": run_training, "c": run_entropy, "d": run_quickstart, "e": run_agreement, "f": run_flash,
 }  # fmt: skip
 
 
@@ -362,6 +385,11 @@ def run_cells(cells: dict[str, Cell]) -> None:
     What the process of a part does. It ends early, for another one to go on, when it could spoil the next measurement:
     after an error, and when memory is not given back.
     """
+    if stand_in := next((cell["stand_in"] for cell in cells.values() if "stand_in" in cell), None):
+        from costs.gpu_attention import use_stand_in
+
+        use_stand_in(stand_in)
+
     import torch
 
     tell("machine", machine())
@@ -468,7 +496,7 @@ def training_table(cells: dict[str, Cell], peak: float | None) -> list[str]:
         if text := said(r):
             lines.append(f"| {name} | {text} | | | | | |")
             continue
-        share = f"{r['tflop'] / r['passes_s'] / peak:.0%}" if peak else "not stated"
+        share = f"{r['tflop'] / r['passes_s'] / peak:.0%}" if peak and r["tflop"] else "not stated"
         memory = "" if r["peak_gib"] is None else f"{r['peak_gib']:.1f}"
         lines.append(
             f"| {name} | {r['training_s']:.2f} | {r['passes_s']:.2f} | {share} | {memory} | {r['sampling_s']:.1f} "
@@ -519,6 +547,25 @@ def entropy_table(cells: dict[str, Cell]) -> list[str]:
     return lines
 
 
+def flash_table(cells: dict[str, Cell], peak: float | None) -> list[str]:
+    layer = cells["one layer"]
+    if text := said(layer):
+        lines = [f"One layer: {text}"]
+    else:
+        lines = [
+            f"Attention of one layer, {layer['tokens']} packed tokens in {layer['segments']} segments, forward and "
+            "backward:",
+            "",
+            "| | ms | relative errors of output and gradients (queries, keys, values), SDPA in 32 bits being right |",
+            "| --- | ---: | --- |",
+        ]
+        for name in ("sdpa", "flash_attention_2"):
+            if name in layer:
+                errors = ", ".join(f"{error:.2g}" for error in layer[name]["errors"])
+                lines.append(f"| {name} | {1000 * layer[name]['seconds']:.2f} | {errors} |")
+    return [*lines, "", *training_table({name: r for name, r in cells.items() if name != "one layer"}, peak)]
+
+
 def agreement_table(cells: dict[str, Cell]) -> list[str]:
     lines = ["| | logged | updates 1 to 5 |", "| --- | --- | --- |"]
     for name, r in cells.items():
@@ -554,6 +601,8 @@ def report(results: Cell) -> str:
             lines.append("Not run.")
         elif part in ("a", "b"):
             lines += training_table(cells, peak)
+        elif part == "f":
+            lines += flash_table(cells, peak)
         else:
             lines += {"c": entropy_table, "d": quickstart_table, "e": agreement_table}[part](cells)
         if cells and part == "a":

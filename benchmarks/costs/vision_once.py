@@ -123,7 +123,7 @@ def true_shapes(model: str) -> list[dict[str, Any]]:
 # ---- One run, in a process of its own ----
 
 
-def build_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+def build_model(name: str, dtype: torch.dtype = torch.float32, attention: str | None = None) -> tuple[Any, Any]:
     """A model with random weights, made where it will be trained and in its type, and its processor."""
     model, processor = build_tiny_vlm()
     if name == "tiny":
@@ -147,7 +147,7 @@ def build_model(name: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any
     )  # fmt: skip
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        wide: Any = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+        wide: Any = AutoModelForImageTextToText.from_config(config, dtype=dtype, attn_implementation=attention)
     wide.generation_config = model.generation_config
     processor.image_processor = Qwen2VLImageProcessorPil(
         size={"shortest_edge": 56 * 56, "longest_edge": 2048 * 2048}, patch_size=14, merge_size=2
@@ -236,7 +236,9 @@ def matmul_flops_per_s(size: int, dtype: torch.dtype) -> float:
 def make_trainer(setting: dict[str, Any], who: str, folder: str, times: Steps) -> Any:
     """The trainer of a setting, whose passes `times` measures; what it writes goes to `folder`."""
     cuda = torch.cuda.is_available()
-    model, processor = build_model(setting["model"], getattr(torch, setting.get("dtype", "float32")))
+    model, processor = build_model(
+        setting["model"], getattr(torch, setting.get("dtype", "float32")), setting.get("attention")
+    )
     frozen, window = setting.get("frozen", False), setting.get("window", 1)
     prompts, steps = setting.get("prompts", 1), setting.get("steps", 1)
     options: dict[str, Any] = {"num_generations": ROLLOUTS} | setting.get("options", {})

@@ -48,6 +48,7 @@ def run_or_launch(command: str, argv: list[str], launch_args: list[str], run: Ca
         return run()
     if "LOCAL_RANK" in os.environ:  # somebody's own torchrun or accelerate launch
         return run()
+    read_flags(launch_args)  # refused here, whatever the machine has; accelerate starts one process for none
     if torch.accelerator.is_available() and "--cpu" not in launch_args:
         if launch_args or torch.accelerator.device_count() > 1:
             return _guarded(lambda words: _accelerate_launch(launch_args, command, words), argv)

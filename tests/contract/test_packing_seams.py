@@ -5,12 +5,16 @@ import inspect
 
 import pytest
 import torch
+from fixtures import flash_attention
 from fixtures.rollouts import TEXT, text_model
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.integrations.flash_attention import flash_attention_forward
+from transformers.modeling_flash_attention_utils import lazy_import_flash_attention
 from trl.trainer import grpo_trainer
 
 from mmr1_trl.models import build_tiny_vlm
-from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, packed_attention
+from mmr1_trl.trainers.packing import attention
+from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, let_attention_pack
 from mmr1_trl.trainers.packing.installation import TEXT_MODELS, find_text_model
 
 
@@ -48,16 +52,36 @@ def test_layers_hand_the_plan_to_the_attention_and_leave_a_ready_mask_alone(fami
     assert all(mask is ready and own is plan and scaled and n == 5 for mask, own, scaled, n in seen)
 
 
-def test_attention_implementations():
-    for configured in ATTENTIONS:
-        assert callable(AttentionInterface()[configured]) and callable(AttentionMaskInterface()[configured])
-        name = packed_attention(configured)
-        assert ("flash" in name) == ("flash" in configured)  # transformers asks for it that way
-        assert AttentionMaskInterface()[name] is AttentionMaskInterface()[configured]
-    model = text_model("qwen2")
-    packed = packed_attention(model.config._attn_implementation)
-    model.model.config._attn_implementation = packed
-    assert packed not in str(model.config.to_dict())  # what is saved does not know of it
+@pytest.mark.parametrize("configured", ATTENTIONS)
+def test_attention_that_packs_keeps_its_name(configured):
+    """Another name would not do: FlashAttention is loaded by the name in the config, when it is first called."""
+    let_attention_pack(configured)
+    registered = AttentionInterface()[configured]
+    let_attention_pack(configured)
+    assert AttentionInterface()[configured] is registered  # once
+    assert callable(AttentionMaskInterface()[configured])
+
+
+def test_where_flash_attention_is_loaded(monkeypatch):
+    """By the name in the config of the module; of what is loaded the second one is for segments of several lengths."""
+    source = inspect.getsource(flash_attention_forward)
+    assert "attn_implementation=module.config._attn_implementation" in source
+    flash_attention.install(monkeypatch)
+    assert lazy_import_flash_attention("flash_attention_2")[0][1] is flash_attention.flash_attn_varlen_func
+
+
+def test_the_kernel_that_torch_brings():
+    """What `_torch_varlen` hands on by position, and what is asked before it; there is no kernel for a CPU."""
+    schema = torch.ops.aten._flash_attention_forward.default._schema
+    names = [argument.name for argument in schema.arguments]
+    assert names[:10] == [
+        "query", "key", "value", "cum_seq_q", "cum_seq_k", "max_q", "max_k", "dropout_p", "is_causal",
+        "return_debug_mask",
+    ]  # fmt: skip
+    assert "scale" in names and schema.returns[0].name == "output"
+    rows = [torch.zeros(1, heads, 3, 8, dtype=torch.bfloat16) for heads in (4, 2, 2)]
+    assert torch.backends.cuda.SDPAParams(*rows, None, 0.0, True, True).is_causal
+    assert callable(torch.backends.cuda.can_use_flash_attention) and not attention._torch_has_flash(*rows)
 
 
 def test_a_cache_repeats_its_rows():

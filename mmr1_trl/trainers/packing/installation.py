@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, packed_attention
+from mmr1_trl.trainers.packing.attention import ATTENTIONS, PLAN, let_attention_pack
 from mmr1_trl.trainers.packing.plan import Plan, first_equal, make_plan, packed_size
 from mmr1_trl.trainers.rollouts import sum_over_ranks
 
@@ -77,7 +77,7 @@ class SharedPrompts:
                 return plain(*args, **kwargs)
             return self._forward(text_model, plain, kwargs)
 
-        text_model.config._attn_implementation = packed_attention(text_model.config._attn_implementation)
+        let_attention_pack(text_model.config._attn_implementation)
         text_model.forward = types.MethodType(forward, text_model)  # a method, so that a copy's is the copy's
         self.active = True
 

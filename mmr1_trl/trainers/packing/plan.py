@@ -105,14 +105,23 @@ class Plan:
         return self._staircase[None, None, :length, end - self.lengths[prompt] : end + length]
 
     @cached_property
-    def keys(self) -> tuple[torch.Tensor, list[int]]:
-        """The keys that each segment sees, one segment after the other, as positions of the sequence; their counts."""
+    def keys(self) -> tuple[torch.Tensor, list[torch.Tensor], tuple[int, int]]:
+        """
+        What attention over segments of several lengths needs.
+
+        Returns:
+            `tuple`: the keys that each segment sees, one segment after the other, as positions of the sequence; where
+            the queries and the keys of each segment begin and the last ones end, two of `torch.int32` with a number
+            more than there are segments; and the most queries and keys of a segment.
+        """
         starts = [sum(self.lengths[:segment]) for segment in range(len(self.lengths))]
         spans = [torch.arange(start, start + length) for start, length in zip(starts, self.lengths)]
         seen = [
             span if prompt is None else torch.cat((spans[prompt], span)) for span, prompt in zip(spans, self.prompts)
         ]
-        return torch.cat(seen).to(self.rows.device), [len(keys) for keys in seen]
+        device, counts = self.rows.device, [len(keys) for keys in seen]
+        ends = [torch.tensor([0, *sizes]).cumsum(0).to(device, torch.int32) for sizes in (self.lengths, counts)]
+        return torch.cat(seen).to(device), ends, (max(self.lengths), max(counts))
 
 
 def packed_size(mask: torch.Tensor, prompt_length: int, owners: list[int]) -> tuple[int, int]:

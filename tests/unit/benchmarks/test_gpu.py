@@ -23,7 +23,7 @@ from mmr1_trl.cli.commands.train import parse_training
 def test_a_dry_run_measures_everything(tmp_path, capsys):
     gpu.main(["--dry_run", "--output_dir", str(tmp_path)])
     results = json.loads((tmp_path / "gpu.json").read_text())
-    assert list(results["parts"]) == ["e", "a", "b", "d", "c"] and results["machine"]["device"] == "CPU"
+    assert list(results["parts"]) == ["e", "a", "b", "f", "d", "c"] and results["machine"]["device"] == "CPU"
     cells = {f"{part} {name}": cell for part, found in results["parts"].items() for name, cell in found.items()}
     assert not any("failed" in cell or "out_of_memory" in cell for cell in cells.values())
 

@@ -90,7 +90,9 @@ def test_a_file_with_other_columns_and_a_broken_picture(tmp_path, capsys):
         (["--model", "figures/tiny", "--benchmarks_folder", "x"], "--benchmarks"),
     ],
 )
-def test_bad_input_is_one_message_and_exit_code_2(words, message, capsys):
+def test_bad_input_is_one_message_and_exit_code_2(words, message, capsys, monkeypatch):
+    if "--num_processes" in words:  # where there is a GPU, accelerate would start the processes, and one for none
+        monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
     assert main(["eval", *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith("mmr1: error: ") and message in error and "Traceback" not in error

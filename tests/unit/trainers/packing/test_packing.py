@@ -1,11 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Packing plans and attention over them, against dense attention over each row."""
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from fixtures import flash_attention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Gemma3Config, Qwen2_5_VLConfig
@@ -74,24 +74,9 @@ def attend_by_row(query, key, value, mask):
     return scores.masked_fill(~seen, -1e9).softmax(-1) @ value
 
 
-def flash_attn_varlen_func(q, k, v, ends_q, ends_k, most_q, most_k, *, dropout_p, softmax_scale, causal):
-    """What flash-attn's function computes: causal means that the last query sees all keys."""
-    assert dropout_p == 0 and causal and ends_q.dtype == ends_k.dtype == torch.int32
-    assert ends_q.diff().max() == most_q and ends_k.diff().max() == most_k
-    outputs = []
-    for a, b, c, d in zip(ends_q[:-1], ends_q[1:], ends_k[:-1], ends_k[1:]):
-        keys, values = (t[c:d].repeat_interleave(q.size(1) // k.size(1), 1).transpose(0, 1) for t in (k, v))
-        scores = q[a:b].transpose(0, 1) @ keys.transpose(-1, -2) * softmax_scale
-        seen = torch.ones(b - a, d - c).tril((d - c) - (b - a)).bool()
-        outputs.append((scores.masked_fill(~seen, -1e9).softmax(-1) @ values).transpose(0, 1))
-    return torch.cat(outputs)
-
-
 @pytest.mark.parametrize("name", ATTENTIONS)
 def test_attention_and_its_gradients_equal_those_of_the_rows(monkeypatch, name):
-    module = ModuleType("flash_attn")
-    module.flash_attn_varlen_func = flash_attn_varlen_func
-    monkeypatch.setitem(sys.modules, "flash_attn", module)
+    flash_attention.install(monkeypatch)
     torch.manual_seed(0)
     # Completions of one token, of none, prompts of one token, rows of a prompt apart from each other.
     for prompts, order, lengths in (
