@@ -200,20 +200,21 @@ def run_training(cell: Cell) -> Cell:
     if share is not None and "share_prompts" not in RLVRConfig.__dataclass_fields__:
         return {"skipped": "not in this version"}
 
-    class StopInTime(TrainerCallback):
+    cuda = torch.cuda.is_available()
+
+    class FirstStepApart(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if cuda and state.global_step == 1:  # counting FLOPs may take memory; what optimizers keep is there by now
+                torch.cuda.reset_peak_memory_stats()
             if state.global_step >= 2 and time.perf_counter() - begin > 20:
                 control.should_training_stop = True
 
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
     counted = int(cell.get("count_flops", True))
     times = Steps(counted=counted)
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer({"steps": 3, "dtype": "bfloat16"} | cell, cell["who"], folder, times)
-        trainer.add_callback(StopInTime())
+        trainer.add_callback(FirstStepApart())
         trainer.model.generate = sampling = Sampling(trainer, cell["sampled"])
         if cuda:
             torch.cuda.synchronize()
