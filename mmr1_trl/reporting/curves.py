@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
 
-from mmr1_trl import __version__
 from mmr1_trl.errors import BadInputError
 from mmr1_trl.reporting.runs import ACCURACY, Run, group_runs
 
@@ -139,7 +139,7 @@ def _digest(panels: Sequence[Panel], groups: Mapping[str, Sequence[Run]], column
         for label, runs in groups.items()
         for run in runs
     ]
-    return hashlib.sha256(repr((__version__, columns, x_axis, values)).encode()).hexdigest()
+    return hashlib.sha256(repr((version("mmr1-trl"), columns, x_axis, values)).encode()).hexdigest()
 
 
 def _shows(path: Path) -> str | None:

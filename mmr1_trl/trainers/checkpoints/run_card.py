@@ -10,7 +10,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import is_peft_available, logging
 
-from mmr1_trl import __version__
 from mmr1_trl.hub.render import named
 from mmr1_trl.run_folder import RUN_FILE, write_json
 from mmr1_trl.trainers.budget import Budget
@@ -123,7 +122,7 @@ class CardMixin:
             "planned_steps": trainer.state.max_steps,
             "processes": trainer.accelerator.num_processes,
             "hardware": _hardware(trainer.accelerator),
-            "versions": {"mmr1-trl": __version__} | _versions(),
+            "versions": {"mmr1-trl": version("mmr1-trl")} | _versions(),
             "method_tags": ["trl", "mmr1-trl", "sft"],
             "tags": [tags] if isinstance(tags, str) else sorted(tags or []),
         }
