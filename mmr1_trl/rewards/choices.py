@@ -24,7 +24,7 @@ _BRACKETED = re.compile(r"(?:\([A-Z]\)\s?){2,}")
 # A label in front of more text. In "A - 5" and "A 5 cm" only what follows tells the label from an article or a point.
 _LABEL = re.compile(
     r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|\{([A-Za-z])\}|([A-Z])\s?(?:\)|\.(?![A-Z])|:(?![A-Za-z]))|([a-z])[.):](?=\s|\Z)"
-    r"|([A-Z])(?:\s?[,;]|\s(?=[(\[]\w)|\s--?\s|(?=\s(?:because|since|which|is (?:the )?(?:correct|right|best))\b)"
+    r"|([A-Z])(?:\s?[,;]|\s(?=[(\[]\w)|\s--?\s|(?=\s(?:because|since|which|is (?:the )?(?:correct|right|best|answer))\b)"
     r"|(?=[\u4e00-\u9fff])|(?=\s[\d$\\])))\s?"
 )
 # Other labels behind the first one: bracketed or with a bracket anywhere, with a dot where an item begins, or after a

@@ -9,7 +9,8 @@ The rule, in order:
 2. The last non-empty `\boxed{}` with balanced braces, or GLM's `<|begin_of_box|>..<|end_of_box|>`.
 3. Else the last non-empty `<answer>..</answer>`.
 4. Else what follows the last "answer is", "answer:", "答案是", "故选" or the like within the last 4,000 characters,
-   up to the end of its line or sentence; behind a heading ("## Answer") the next line.
+   up to the end of its line or sentence; behind a heading ("## Answer") the next line. Else, at the very end, the
+   words "option B is correct" or a line "#### 5" (GSM8K's form).
 5. Else the whole visible text, when it is one line of at most 100 characters without a box or an answer tag that was
    left empty or open.
 6. Else there is no answer.
@@ -28,8 +29,10 @@ _BRACES = re.compile(r"\\(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
 _TAGS = re.compile(r"</?answer>", re.IGNORECASE)
 _BOX_TAGS = re.compile(r"<\|(begin|end)_of_box\|>")
 _STATED = re.compile(
-    r"(?:\banswers?\b(?: to (?:this|the) (?:question|problem))?|\bcorrect (?:option|choice)\b)"
-    r"[ \t]*+(?:\([^()\n]{1,40}\)[ \t]*+)?(?:(?:is|are|was|would be|should be)\b|[:=\uff1a])[ \t]*+[:\uff1a]?[ \t]*+"
+    r"(?:\banswers?\b[*_]?(?: to (?:this|the) (?:question|problem))?|\bcorrect (?:option|choice)\b"
+    r"|\bans\b\.?(?=[ \t]*+:))"
+    r"[ \t]*+(?:\([^()\n]{1,40}\)[ \t]*+)?(?:(?:is|are|was|(?:would|should|must|will|has to) be)\b|[:=\uff1a])[ \t]*+"
+    r"(?:(?:therefore|thus|hence|then|clearly|simply|just|indeed|obviously),?[ \t]++)?[:\uff1a]?[*_]?[ \t]*+"
     r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n)"
     r"|(?:答案|结果)[ \t]*+(?:】|应?[该当]?[是为]|选|[:=\uff1a]|(?=\n))[ \t]*+[:\uff1a]?[ \t]*+"
     r"|(?:故|因此|所以|应|因而|应该)(?:本题)?(?:应该?|当)?选(?:择|项)?(?:为|是)?[ \t]*+[:\uff1a]?[ \t]*+"
@@ -39,6 +42,12 @@ _STATED = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？]|\uff1b(?=\D)")
 _LABEL = re.compile(r"(?:option |choice )?[(\[]?[A-Za-z]", re.IGNORECASE)
+# "Hence, option B is the correct answer." as the last words.
+_CHOSEN = re.compile(
+    r"(?<!nor )(?<!not )(?<!or )(?<!and )(?<!if )(?<!whether )(?<!ption )(?<!hoice )(?<!nswer )(?<![\w'-])"
+    r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) )?[(\[]?[A-Z][)\]]? is "
+    r"(?:(?:the )?(?:correct|right)(?: (?:answer|option|choice|one))?|the (?:best )?(?:answer|option|choice))[.!]?\Z"
+)
 _HASHES = re.compile(r"####[ \t]*+([^\n]+)")
 
 
@@ -176,7 +185,11 @@ def stated_answer(text: str) -> str | None:
                 break
         if line.strip("#*_ :"):
             return line
-    return None
+    end = tail.rstrip()
+    if chosen := _CHOSEN.search(end):
+        return chosen[0]
+    last = end.rsplit("\n", 1)[-1]
+    return last.strip("# \t") or None if last.startswith("#### ") else None
 
 
 def located_text(text: str) -> str:

@@ -60,11 +60,12 @@ _DROPPED = re.compile(
     r"\\(?:[()\[\]!]|(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|boldsymbol|rm|bf|it)(?![A-Za-z]))"
 )
 _SPACES = re.compile(r"(?<!\\)\\(?:[,;:> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
-_WRAPPERS = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|up|normal)?|math(?:rm|bf|it|sf|tt|up|normal)|mbox|operatorname|bm|unit|si)\s*+"
-    r"\{([^{}]*+)\}"
+_WRAPPER = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|up|normal)?|math(?:rm|bf|it|sf|tt|up|normal)|mbox|operatorname|bm|unit|si)\s*+\{"
 )
-_DEGREE = re.compile(r"(?:\^\s?)?(?:\{\s?)?\\(?:circ|degree)(?![A-Za-z])\s?\}?")
+_DEGREE = re.compile(
+    r"(?:\^\s?)?(?:\{\s?)?\\(?:circ|degree)(?![A-Za-z])\s?\}?|(?<=\d)\s?\^\s?(?:\{\s?o\s?\}|o(?![A-Za-z]))"
+)
 _RENAMED = {
     "\\dfrac": "\\frac",
     "\\tfrac": "\\frac",
@@ -124,9 +125,7 @@ def clean(text: str) -> str:
         text = text.replace(old, new)
     text = _BOLD.sub(r"\1", text).replace("**", "^")
     text = _SPACES.sub(" ", _DROPPED.sub(_dropped, text))
-    text = _DEGREE.sub("°", text).replace(" °", "°").replace("°", "° ")
-    for _ in range(3):  # \text inside \mathbf and the like; deeper nesting is nobody's answer
-        text = _WRAPPERS.sub(r" \1 ", text)
+    text = _DEGREE.sub("°", _unwrapped(text)).replace(" °", "°").replace("°", "° ")
     text = _INFINITY.sub(r"\\infty ", _WORD_LIST.sub(r" \1 ", text))
     text = re.sub(r"\s+", " ", text)
     return _strip_marks(_LEAD_IN.sub("", _strip_marks(text)))
@@ -134,6 +133,16 @@ def clean(text: str) -> str:
 
 def _dropped(match: re.Match[str]) -> str:
     return "" if match[0] == "\\!" else " "  # 10,\!080 is one number
+
+
+def _unwrapped(text: str) -> str:
+    r"""Take commands that only set the type off what they enclose, at any depth: `\mathrm{m\,s^{-2}}`: `m s^{-2}`."""
+    out, closing = list(text), _closing_brackets(text, "{}")
+    for match in _WRAPPER.finditer(text):
+        if (end := closing.get(match.end() - 1)) is not None:
+            out[match.start() : match.end()] = [" ", *[""] * (len(match[0]) - 1)]
+            out[end] = " "
+    return "".join(out)
 
 
 def _without_dollars(text: str) -> str:
@@ -273,7 +282,7 @@ def plain_to_latex(text: str) -> str:
     r"""Write plain functions as LaTeX: `2*sqrt(3)` is `2*\sqrt{3}`, `exp(x)` is `e^{x}`, `2^(n+1)` is `2^{n+1}`."""
     text = re.sub(r"(?<![\\A-Za-z])(sqrt|cbrt)\s?(\d+)", r"\1(\2)", text)
     text = _NAMED.sub(r"\\\1 ", text)
-    closing = _closing_brackets(text)
+    closing = _closing_brackets(text, "()")
     out = list(text)
     for match in _CALLED.finditer(text):
         if (end := closing.get(match.end() - 1)) is not None:
@@ -282,12 +291,15 @@ def plain_to_latex(text: str) -> str:
     return "".join(out)
 
 
-def _closing_brackets(text: str) -> dict[int, int]:
-    """Where each round bracket closes."""
+_BRACKET = re.compile(r"\\.|[(){}]", re.DOTALL)
+
+
+def _closing_brackets(text: str, pair: str) -> dict[int, int]:
+    """Where each bracket of a pair closes; an escaped one opens and closes nothing."""
     opened, closing = [], {}
-    for position, char in enumerate(text):
-        if char == "(":
-            opened.append(position)
-        elif char == ")" and opened:
-            closing[opened.pop()] = position
+    for match in _BRACKET.finditer(text):
+        if match[0] == pair[0]:
+            opened.append(match.start())
+        elif match[0] == pair[1] and opened:
+            closing[opened.pop()] = match.start()
     return closing

@@ -14,6 +14,7 @@ from mmr1_trl.rewards.values.units import is_percent, read_unit, same_unit
 
 
 _SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_OF_MONEY = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}  # $1.2M; without a currency a unit or name
 _CHINESE_SCALES = {"万": 10**4, "亿": 10**8}
 _ONES = dict(
     zip(
@@ -53,7 +54,8 @@ _QUANTITY = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 _ABOUT = re.compile(
-    r"\A(?:(?:\\approx|\\sim|about\b|approximately\b|approx\b\.?|roughly\b|around\b|nearly\b|大约|约为|约|=)\s?)+",
+    r"\A(?:(?:\\approx|\\sim|about\b|approximately\b|approx\b\.?|roughly\b|around\b|nearly\b|大约|约为|约|="
+    r"|(?:in (?:the )?)?year\b(?=\s\d{4}\Z)|in\b(?=\s\d{4}\Z))\s?)+",
     re.I,
 )
 _NEGATIVE = re.compile(r"\A(?:negative|minus|负)\s?(?=[\d\\a-z])", re.I)
@@ -100,6 +102,8 @@ def parse_quantity(text: str) -> Quantity | None:
     word, _, after = rest.strip().partition(" ")
     if word.lower() in _SCALES:
         value, rest = value * _SCALES[word.lower()], f" {after}"
+    elif currency and word.lower() in _OF_MONEY:
+        value, rest = value * _OF_MONEY[word.lower()], f" {after}"
     elif rest[:1] in _CHINESE_SCALES:
         value, rest = value * _CHINESE_SCALES[rest[:1]], rest[1:]
     unit = read_unit(rest)

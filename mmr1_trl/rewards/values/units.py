@@ -86,6 +86,7 @@ for _line in _TABLE.strip().splitlines():
         for _name in _words.split():
             NAMES[_name] = (Fraction(_size.strip()), _dimensions)
 _LONGEST = max(map(len, NAMES))
+_IN_BRACES = r"\s?((?:[^{}]|\{[^{}]{1,9}\}){1,40}+)"
 # Written in several words, or with signs that a name cannot have.
 _PHRASES = [
     (re.compile(pattern, re.IGNORECASE), name)
@@ -98,6 +99,7 @@ _PHRASES = [
         (r"\blight[ -]years?\b", "lightyear"),
         (r"\bu\.s\. dollars?\b|\bus dollars?\b", "usd"),
         (r"\byears? old\b", "year"),
+        (rf"\\frac\s?\{{{_IN_BRACES}\}}\s?\{{{_IN_BRACES}\}}", r"\1/(\2)"),
         (r"\\mu\s?(?=m|s|g|A|C|F)", "μ"),
         (r"\\omega\b", "Ω"),
         (r"\\(?:cdot|times)(?![a-z])|\u2022|\u2219|\u22c5", "*"),
@@ -145,8 +147,8 @@ def read_unit(rest: str) -> str | None:
     elif len(unit) == 1 and unit.isalpha() and unit.isascii() and unit not in NAMES:
         return None
     words = unit.lower().split()
-    if len(words) > 6 or _NOT_UNITS.intersection(_LETTER_RUN.findall(unit.lower())):
-        return None
+    if len(words) > 6 or (_NOT_UNITS.intersection(_LETTER_RUN.findall(unit.lower())) and words != ["times"]):
+        return None  # "5 times x" is a product, "5 times" a factor
     if any(re.search("[a-z]", word) and re.search("[\u4e00-\u9fff]", word) for word in words) and _parse(unit) is None:
         return None  # 3个x
     names = [_singular(word) for word in words]

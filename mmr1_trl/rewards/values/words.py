@@ -155,19 +155,21 @@ def _half_of_day(after: str | None, before: str | None) -> str:
     return "am" if after[0] == "a" or after == "midnight" else "pm"
 
 
-_BARE_TIME = re.compile(r"(\d{1,2})\s?:\s?(\d\d)")
+_BARE_TIME = re.compile(r"(\d{1,2})\s?:\s?(\d\d)(?::(\d\d))?")
 
 
 def is_clock_time(text: str) -> bool:
     """
     Whether a cleaned gold is a clock time by itself.
 
-    A bare `h:mm` is one when it is not in lowest terms, or when its minutes start with 0; `5:12` stays a ratio.
+    A bare `h:mm` or `h:mm:ss` is one when it is not in lowest terms, or when its minutes or seconds start with 0;
+    `5:12` and `5:12:13` stay ratios.
     """
     if read_time(text) is None:
         return False
     bare = _BARE_TIME.fullmatch(text)
-    return bare is None or bare[2][0] == "0" or gcd(int(bare[1]), int(bare[2])) > 1
+    parts = [part for part in bare.groups() if part] if bare else []
+    return bare is None or any(part[0] == "0" for part in parts[1:]) or gcd(*map(int, parts)) > 1
 
 
 def same_time(gold: ClockTime, given: ClockTime) -> bool:

@@ -64,6 +64,9 @@ def test_names_agree_only_with_themselves():
         ("meters per second squared", "m/s^2", 1),
         ("degrees Celsius", "°C", 1),
         ("Ω", "V/A", 1),
+        (r"\frac{\text{km}}{\text{h}}", "km/h", 1),
+        (r"\mathrm{m\,s^{-2}}", r"\frac{m}{s^{2}}", 1),
+        (r"\frac{J}{kg K}", "J/(kg K)", 1),
     ],
 )
 def test_units_are_products_of_the_table(a, b, factor):
@@ -88,9 +91,8 @@ def test_units_that_differ_disagree_and_letters_beside_digits_are_no_units():
 
 
 def test_clock_times_are_told_from_ratios():
-    times = {text for text in ("9:30", "12:30", "10:00", "2:05", "7 o'clock", "3 PM", "15:45") if is_clock_time(text)}
-    assert times == {"9:30", "12:30", "10:00", "2:05", "7 o'clock", "3 PM", "15:45"}
-    assert not any(map(is_clock_time, ("5:12", "3:4", "7", "25:30", "9:75", "1:2:3")))
+    assert all(map(is_clock_time, ("9:30", "12:30", "10:00", "2:05", "7 o'clock", "3 PM", "15:45", "1:05:30")))
+    assert not any(map(is_clock_time, ("5:12", "3:4", "7", "25:30", "9:75", "1:2:3", "5:12:13")))
     for hour in range(24):
         for minute in (0, 7, 30):
             half = "AM" if hour < 12 else "PM"
