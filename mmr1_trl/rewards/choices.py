@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from mmr1_trl.rewards.notation import clean, compact
 from mmr1_trl.rewards.values.quantities import parse_quantity, same_quantity
-from mmr1_trl.rewards.values.words import normalize_text
+from mmr1_trl.rewards.values.words import normalize_text, read_yes_no
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -24,8 +24,9 @@ _BRACKETED = re.compile(r"(?:\([A-Z]\)\s?){2,}")
 # A label in front of more text. In "A - 5" and "A 5 cm" only what follows tells the label from an article or a point.
 _LABEL = re.compile(
     r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|\{([A-Za-z])\}|([A-Z])\s?(?:\)|\.(?![A-Z])|:(?![A-Za-z]))|([a-z])[.):](?=\s|\Z)"
-    r"|([A-Z])(?:\s?[,;]|\s(?=[(\[]\w)|\s--?\s|(?=\s(?:because|since|which|is (?:the )?(?:correct|right|best|answer))\b)"
-    r"|(?=[\u4e00-\u9fff])|(?=\s[\d$\\])))\s?"
+    r"|([A-Z])(?:\s?[,;]|\s(?=[(\[]\w)|\s--?\s"
+    r"|(?=\s(?:because|since|which|is (?:the )?(?:correct|right|best|answer))\b)|(?=[\u4e00-\u9fff])"
+    r"|(?=\s[\d$\\])))\s?"
 )
 # Other labels behind the first one: bracketed or with a bracket anywhere, with a dot where an item begins, or after a
 # word that offers another choice.
@@ -111,9 +112,14 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     if letter == "A" and label[6] and bare[1:2] == " " and rest[:1] not in "([":  # "A 5-sided figure"
         return frozenset(_letter_before_its_text(bare, options))
     index = LETTERS.index(letter)
-    if index < len(options) and compact(option_texts(options)[index]) == compact(rest):
+    option = option_texts(options)[index] if index < len(options) else ""
+    if option and compact(option) == compact(rest):
         return frozenset(letter)
-    if _DENIED.match(rest) or _OFFERS_MORE.match(rest) or _BARE_LETTER.fullmatch(rest) or _ELSEWHERE.search(rest):
+    # "(B) No, there is none" denies nothing when No is the text of option B.
+    own = option and f"{normalize_text(rest)} ".startswith(f"{normalize_text(option)} ")
+    if not own and _DENIED.match(rest):
+        return frozenset()
+    if _OFFERS_MORE.match(rest) or _BARE_LETTER.fullmatch(rest) or _ELSEWHERE.search(rest):
         return frozenset()
     others = {next(filter(None, match.groups())) for match in _OTHER_LABEL.finditer(f" {rest}")}
     return frozenset() if others - {letter} else frozenset(letter)
@@ -134,11 +140,12 @@ def matching_options(text: str, options: tuple[str, ...]) -> tuple[list[str], li
         return [], []
     equal, similar = [], []
     stripped, text = text.strip(), clean(text) or text.strip()
-    tight, words, quantity = _without_spaces(text), normalize_text(text), parse_quantity(text)
+    tight, words, quantity, said = _without_spaces(text), normalize_text(text), parse_quantity(text), read_yes_no(text)
     for letter, option in zip(LETTERS, option_texts(options)):
         if _without_spaces(option) == tight != "":
             equal.append(letter)
-        if normalize_text(option) == words != "" or same_quantity(parse_quantity(option), quantity):
+        alike = normalize_text(option) == words != "" or same_quantity(parse_quantity(option), quantity)
+        if alike or (said is not None and read_yes_no(option) == said):
             similar.append(letter)
     exact = [letter for letter, raw in zip(LETTERS, options) if raw.strip() == stripped]
     return exact or equal, similar

@@ -38,6 +38,9 @@ IOU_CORRECT = 0.5
 def same_choice(question: Question, answer: str, math_equal: MathEqual) -> bool:
     """The same letters; else an answer that equals the text of the gold's option, and of no other, by its own type."""
     gold, given = option_letters(question.gold, question.options), option_letters(answer, question.options)
+    equal = matching_options(answer, question.options)[0]
+    if len(gold) == 1 and gold < set(equal) and len(equal) < len(question.options):
+        return True  # options of one text, and not letters: the text does not tell them apart, nor do they differ
     if given or len(gold) != 1 or not question.options:
         return bool(gold) and gold == given
     text = clean(answer)

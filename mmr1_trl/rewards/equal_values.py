@@ -127,9 +127,20 @@ for _point in _POINTS:
     del _point["e"], _point["i"], _point["E"]
 
 
+# Numbers side by side, of which a parser would make a sum ("(1) 20" and "1 20" were 21), and a number with an index
+# that is no base. Not the thousands of 10 000, the fraction of 1 1/2, an index (\log_2 5) and the order of a root.
+_NO_VALUE = re.compile(
+    r"(?<=\d)(?<!_\d)(?<!_\d\d)\s+(?=\d)(?!\d{3}(?!\d))(?!\d+\s?/)|\)\s*(?=\d)"
+    r"|(?<!\\sqrt\[\d)(?<!\\sqrt \[\d)\]\s*(?=\d)|(?<=\d)\s*\["
+    r"|(?<![\w^}\]])\{\d+\}\s*(?=\d)|dots\s*(?=\d)|(?<![\w^{}.])\d+\s?_"
+)
+
+
 def _algebra(question: Question, gold: str, given: str, factor: Fraction, math_equal: MathEqual) -> bool:
     """What costs nothing first: the values of both sides at a point."""
     gold, given = plain_to_latex(gold), plain_to_latex(given)
+    if _NO_VALUE.search(gold) or _NO_VALUE.search(given):
+        return False
     letters = _variables(gold), _variables(given)
     if bool(letters[0]) != bool(letters[1]):
         return False

@@ -11,8 +11,8 @@ The rule, in order:
 4. Else what follows the last "answer is", "answer:", "答案是", "故选" or the like within the last 4,000 characters,
    up to the end of its line or sentence; behind a heading ("## Answer") the next line. Else, at the very end, the
    words "option B is correct" or a line "#### 5" (GSM8K's form).
-5. Else the whole visible text, when it is one line of at most 100 characters without a box or an answer tag that was
-   left empty or open.
+5. Else the whole visible text up to an "Explanation:", when that is one line of at most 100 characters without a box
+   or an answer tag that was left empty or open.
 6. Else there is no answer.
 """
 
@@ -32,7 +32,8 @@ _STATED = re.compile(
     r"(?:\banswers?\b[*_]?(?: to (?:this|the) (?:question|problem))?|\bcorrect (?:option|choice)\b"
     r"|\bans\b\.?(?=[ \t]*+:))"
     r"[ \t]*+(?:\([^()\n]{1,40}\)[ \t]*+)?(?:(?:is|are|was|(?:would|should|must|will|has to) be)\b|[:=\uff1a])[ \t]*+"
-    r"(?:(?:therefore|thus|hence|then|clearly|simply|just|indeed|obviously),?[ \t]++)?[:\uff1a]?[*_]?[ \t]*+"
+    r"(?:(?:therefore|thus|hence|then|clearly|definitely|actually|still|simply|just|indeed|obviously),?[ \t]++)?"
+    r"[:\uff1a]?[*_]?[ \t]*+"
     r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n)"
     r"|(?:答案|结果)[ \t]*+(?:】|应?[该当]?[是为]|选|[:=\uff1a]|(?=\n))[ \t]*+[:\uff1a]?[ \t]*+"
     r"|(?:故|因此|所以|应|因而|应该)(?:本题)?(?:应该?|当)?选(?:择|项)?(?:为|是)?[ \t]*+[:\uff1a]?[ \t]*+"
@@ -47,6 +48,9 @@ _CHOSEN = re.compile(
     r"(?<!nor )(?<!not )(?<!or )(?<!and )(?<!if )(?<!whether )(?<!ption )(?<!hoice )(?<!nswer )(?<![\w'-])"
     r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) )?[(\[]?[A-Z][)\]]? is "
     r"(?:(?:the )?(?:correct|right)(?: (?:answer|option|choice|one))?|the (?:best )?(?:answer|option|choice))[.!]?\Z"
+)
+_EXPLANATION = re.compile(
+    r"\n[*_# ]*+(?:explanation|reasoning|rationale|reason|解析|解释|理由)\b[*_ ]*+[:\uff1a\n]", re.IGNORECASE
 )
 _HASHES = re.compile(r"####[ \t]*+([^\n]+)")
 
@@ -167,7 +171,7 @@ def extract_answer(text: str) -> str | None:
         return marked
     if (stated := stated_answer(visible)) is not None:
         return stated
-    bare = visible.strip()
+    bare = _EXPLANATION.split(visible, maxsplit=1)[0].strip()
     unfinished = "\n" in bare or "\\boxed" in bare or "<answer>" in bare or "_of_box|>" in bare
     return bare if bare and len(bare) <= _BARE_LINE and not unfinished else None
 

@@ -22,6 +22,7 @@ _SYMBOLS = str.maketrans(
         "\u00f7": "/",
         "\u00b7": "\\cdot ",
         "\u22c5": "\\cdot ",
+        "\u221a": "\\sqrt ",  # before braces; what else it stands before is _ROOT's
         "\u03c0": "\\pi ",
         "\u221e": "\\infty ",
         "\u2264": "\\le ",

@@ -18,7 +18,7 @@ from mmr1_trl.rewards.grounding.locations import read_detections, read_gold
 from mmr1_trl.rewards.notation import clean, looks_like_math, split_list, strip_brackets
 from mmr1_trl.rewards.values.quantities import parse_quantity
 from mmr1_trl.rewards.values.relations import INTERVAL_SIGN, read_intervals, read_statement
-from mmr1_trl.rewards.values.words import is_clock_time, read_nothing, read_time, read_yes_no
+from mmr1_trl.rewards.values.words import is_clock_time, read_nothing, read_sentence, read_time, read_yes_no
 
 
 MAX_ANSWER_CHARS = 1000
@@ -87,7 +87,9 @@ def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
     """
     if len(answer) > MAX_ANSWER_CHARS and question.answer_type != "detections":
         return False
-    return TYPES[question.answer_type].equal(question, answer, math_equal) or any(
+    equal = TYPES[question.answer_type].equal
+    said = read_sentence(answer) if question.answer_type not in LOCATED_TYPES else ""
+    return any(equal(question, words, math_equal) for words in (answer, said) if words) or any(
         is_equal(other, answer, math_equal) for other in question.others
     )
 

@@ -35,6 +35,34 @@ def read_yes_no(text: str) -> bool | None:
     return _YES_NO[words[0]] if len(words) == 1 or words[0] not in ("correct", "incorrect") else None
 
 
+_SENTENCE = re.compile(
+    r"(?:based on [^,.]{1,60}, ?)?"
+    r"(?P<subject>(?:the|its|their|his|her|this|that) [^,;:=<>?!.]{1,120}?|it|this|that|there)"
+    r"(?: is| are| was| were| equals|'s)(?: equal to)? (?P<said>.+)",
+    re.IGNORECASE,
+)
+_SECOND_CLAUSE = re.compile(
+    r"\b(?:is|are|was|were|equals|no|not|nor|neither|if|when|unless|whether)\b|n't\b", re.IGNORECASE
+)
+
+
+def read_sentence(text: str) -> str:
+    """
+    What a sentence says of its subject: `60` of "The value of x is 60.", `3 dots` of "There are 3 dots.".
+
+    Args:
+        text (`str`):
+            An answer.
+
+    Returns:
+        `str`: The predicate, `""` when the text is no such sentence, or one with a condition, a denial or two verbs.
+    """
+    sentence = _SENTENCE.fullmatch(clean(text))
+    if sentence is None or any(_SECOND_CLAUSE.search(part) for part in sentence.groups()):
+        return ""
+    return sentence["said"]
+
+
 def normalize_text(text: str) -> str:
     """
     Case, accents kept apart, articles, punctuation and spaces taken out of the comparison. The sign and the separators
