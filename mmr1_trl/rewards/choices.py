@@ -43,8 +43,13 @@ _DENIED = re.compile(
 _ELSEWHERE = re.compile(
     r"\b(?:is|are) (?:wrong|incorrect|not (?:right|correct))\b|(?:[,;=]|\b(?:vs|and)\b\.?)\s?[A-Z]\s?\Z"
 )
-_BARE_LETTER = re.compile(r"(?:=|vs\b\.?|\?|!)?\s?(?:[Nn]o\b,?\s?)?[A-Z]")
-_OFFERS_MORE = re.compile(r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\[]?[A-Z](?!\w)")
+_BARE_LETTER = re.compile(
+    r"(?:=|vs\b\.?|\?|!)?\s?(?:[Nn]o\b,?\s?)?[A-Z]"
+    r"|[A-Za-z](?:(?:\s?[,;/&]\s?|\s)(?:(?:and|or)\s)?[A-Za-z](?!\w))++"
+)
+_OFFERS_MORE = re.compile(
+    r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\[]?(?:[A-Z](?!\w)|[a-z](?=\s?[,;.)\]]|\s?\Z|\s(?:and|or)\b))"
+)
 _PREFIX = re.compile(r"\A\s*+(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])\s?[.):、：])\s*+")
 
 
@@ -118,6 +123,8 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     # "(B) No, there is none" denies nothing when No is the text of option B.
     own = option and f"{normalize_text(rest)} ".startswith(f"{normalize_text(option)} ")
     if not own and _DENIED.match(rest):
+        return frozenset()
+    if label[0].rstrip().endswith((",", ";")) and len(rest) == 1:  # "A, b"
         return frozenset()
     if _OFFERS_MORE.match(rest) or _BARE_LETTER.fullmatch(rest) or _ELSEWHERE.search(rest):
         return frozenset()

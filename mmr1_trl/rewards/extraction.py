@@ -189,11 +189,11 @@ def stated_answer(text: str) -> str | None:
                 break
         if line.strip("#*_ :"):
             return line
-    end = tail.rstrip()
-    if chosen := _CHOSEN.search(end):
+    bare = tail.rstrip()
+    if chosen := _CHOSEN.search(bare):
         return chosen[0]
-    last = end.rsplit("\n", 1)[-1]
-    return last.strip("# \t") or None if last.startswith("#### ") else None
+    ending = bare.rsplit("\n", 1)[-1]
+    return ending.strip("# \t") or None if ending.startswith("#### ") else None
 
 
 def located_text(text: str) -> str:
