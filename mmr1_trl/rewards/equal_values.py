@@ -128,10 +128,11 @@ for _point in _POINTS:
 
 
 # Numbers side by side, of which a parser would make a sum ("(1) 20" and "1 20" were 21), and a number with an index
-# that is no base. Not the thousands of 10 000, the fraction of 1 1/2, an index (\log_2 5) and the order of a root.
+# that is no base. Not the thousands of 10 000, the fractions 1 1/2 and \frac 1 2, an index (\log_2 5) and the order of
+# a root.
 _NO_VALUE = re.compile(
-    r"(?<=\d)(?<!_\d)(?<!_\d\d)\s+(?=\d)(?!\d{3}(?!\d))(?!\d+\s?/)|\)\s*(?=\d)"
-    r"|(?<!\\sqrt\[\d)(?<!\\sqrt \[\d)\]\s*(?=\d)|(?<=\d)\s*\["
+    r"(?<=\d)(?<!_\d)(?<!_\d\d)(?<!frac\d)(?<!frac \d)\s+(?=\d)(?!\d{3}(?!\d))(?!\d+\s?/)"
+    r"|\)\s*(?=\d)|(?<!\\sqrt\[\d)(?<!\\sqrt \[\d)\]\s*(?=\d)|(?<=\d)\s*\["
     r"|(?<![\w^}\]])\{\d+\}\s*(?=\d)|dots\s*(?=\d)|(?<![\w^{}.])\d+\s?_"
 )
 
