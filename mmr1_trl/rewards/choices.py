@@ -43,6 +43,11 @@ _DENIED = re.compile(
 _ELSEWHERE = re.compile(
     r"\b(?:is|are) (?:wrong|incorrect|not (?:right|correct))\b|(?:[,;=]|\b(?:vs|and)\b\.?)\s?[A-Z]\s?\Z"
 )
+_BRACKET_LABEL = re.compile(r"(?<!\w)\((?:option |choice )?([A-Z])\)")
+_DOUBT = re.compile(
+    r"\b(?:not|no|wrong|incorrect|false|except|neither|nor|or|rather|unlike|than|but|instead|maybe|perhaps|possibly)\b|n't\b",
+    re.IGNORECASE,
+)
 _BARE_LETTER = re.compile(
     r"(?:=|vs\b\.?|\?|!)?\s?(?:[Nn]o\b,?\s?)?[A-Z]"
     r"|[A-Za-z](?:(?:\s?[,;/&]\s?|\s)(?:(?:and|or)\s)?[A-Za-z](?!\w))++"
@@ -102,6 +107,8 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     """The letters that a text names by themselves or as the labels of what follows; empty for none."""
     text = clean(text)
     bare = _LEAD.sub("", text)
+    if letter := _label_of_its_text(bare, options):
+        return frozenset(letter)
     for candidate in (text, bare):
         if single := _SINGLE.fullmatch(candidate):
             return frozenset(single[1].upper())
@@ -111,17 +118,15 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
         return frozenset(bare)
     label = _LABEL.match(bare)
     if label is None:
-        return frozenset(_letter_before_its_text(bare, options))
+        return frozenset(_only_label(text) if options else "")
     letter = next(filter(None, label.groups())).upper()
     rest = bare[label.end() :]
     if letter == "A" and label[6] and bare[1:2] == " " and rest[:1] not in "([":  # "A 5-sided figure"
-        return frozenset(_letter_before_its_text(bare, options))
+        return frozenset()
+    # "(B) No, there is none" denies nothing when the text of option B begins with No.
     index = LETTERS.index(letter)
     option = option_texts(options)[index] if index < len(options) else ""
-    if option and compact(option) == compact(rest):
-        return frozenset(letter)
-    # "(B) No, there is none" denies nothing when No is the text of option B.
-    own = option and f"{normalize_text(rest)} ".startswith(f"{normalize_text(option)} ")
+    own = normalize_text(option).split()[:1] == normalize_text(rest).split()[:1]
     if not own and _DENIED.match(rest):
         return frozenset()
     if label[0].rstrip().endswith((",", ";")) and len(rest) == 1:  # "A, b"
@@ -132,13 +137,24 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
     return frozenset() if others - {letter} else frozenset(letter)
 
 
-def _letter_before_its_text(text: str, options: tuple[str, ...]) -> str:
-    """`B 15 cm` where that is the text of option B."""
-    index = LETTERS.find(text[:1]) if text[1:2] == " " else -1
+def _label_of_its_text(text: str, options: tuple[str, ...]) -> str:
+    """The letter of `(B) 15 cm`, `B 15 cm` and `B15 cm` where that is the text of option B, letters and all."""
+    letter, rest = split_label(text)
+    if not letter:
+        letter, rest = text[:1], text[1:].strip()
+        if text[1:2] != " " and rest[:1].isalpha():
+            return ""
+    index = LETTERS.find(letter) if letter else -1
     if not 0 <= index < len(options):
         return ""
-    option, rest = option_texts(options)[index], text[2:]
-    return text[0] if normalize_text(option) == normalize_text(rest) != "" else ""
+    option = option_texts(options)[index]
+    return letter if compact(option) == compact(rest) or normalize_text(option) == normalize_text(rest) != "" else ""
+
+
+def _only_label(text: str) -> str:
+    """The one letter in brackets in a sentence: "They are (A) Philip and Mary.", "It has a vault (option A)."."""
+    letters = set(_BRACKET_LABEL.findall(text))
+    return letters.pop() if len(letters) == 1 and not _DOUBT.search(text) else ""
 
 
 def matching_options(text: str, options: tuple[str, ...]) -> tuple[list[str], list[str]]:

@@ -31,7 +31,8 @@ _BOX_TAGS = re.compile(r"<\|(begin|end)_of_box\|>")
 _STATED = re.compile(
     r"(?:\banswers?\b[*_]?(?: to (?:this|the) (?:question|problem))?|\bcorrect (?:option|choice)\b"
     r"|\bans\b\.?(?=[ \t]*+:))"
-    r"[ \t]*+(?:\([^()\n]{1,40}\)[ \t]*+)?(?:(?:is|are|was|(?:would|should|must|will|has to) be)\b|[:=\uff1a])[ \t]*+"
+    r"[ \t]*+(?:\((?:(?P<label>[A-Z])|[^()\n]{1,40})\)[ \t]*+)?"
+    r"(?:(?:is|are|was|(?:would|should|must|will|has to) be)\b|[:=\uff1a])[ \t]*+"
     r"(?:(?:therefore|thus|hence|then|clearly|definitely|actually|still|simply|just|indeed|obviously),?[ \t]++)?"
     r"[:\uff1a]?[*_]?[ \t]*+"
     r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n)"
@@ -187,8 +188,8 @@ def stated_answer(text: str) -> str | None:
             if last or not _LABEL.fullmatch(line[: end.start()].strip()):  # what follows "B." belongs to it
                 line = line[: end.start()].strip()
                 break
-        if line.strip("#*_ :"):
-            return line
+        if line.strip("#*_ :"):  # "the answer (B) is the first one" names B
+            return f"({statement['label']}) is {line}" if statement["label"] else line
     bare = tail.rstrip()
     if chosen := _CHOSEN.search(bare):
         return chosen[0]
