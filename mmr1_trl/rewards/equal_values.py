@@ -96,9 +96,17 @@ def listed_letters(gold: str, given: str) -> bool:
     return not (given.isascii() and given.isalpha()) and option_letters(given) == frozenset(gold)
 
 
+# As a program prints a number: 1.3333333333333333 is 4/3, and 0.333 is not 1/3.
+_PRINTED = re.compile(r"[+-]?\d{0,40}\.\d{9,60}(?!\d)")
+_PRINTED_TOLERANCE = 1e-10
+
+
 def _same_expression(question: Question, gold: str, given: str, math_equal: MathEqual) -> bool:
     if compact(gold) == compact(given):
         return True
+    exact = question.tolerance is None and question.precision is None
+    if exact and (_PRINTED.match(gold) or _PRINTED.match(given)):
+        question = replace(question, tolerance=_PRINTED_TOLERANCE)
     right, read = parse_quantity(gold), parse_quantity(given)
     if right and read:
         return same_quantity(right, read, question.tolerance, question.precision)

@@ -10,7 +10,7 @@ The rule, in order:
 3. Else the last non-empty `<answer>..</answer>`.
 4. Else what follows the last "answer is", "answer:", "答案是", "故选" or the like within the last 4,000 characters,
    up to the end of its line or sentence; behind a heading ("## Answer") the next line. Else, at the very end, the
-   words "option B is correct" or a line "#### 5" (GSM8K's form).
+   words "option B is correct", a line "#### 5" (GSM8K's form) or the sentence behind "Therefore" or the like.
 5. Else the whole visible text up to an "Explanation:", when that is one line of at most 100 characters without a box
    or an answer tag that was left empty or open.
 6. Else there is no answer.
@@ -49,6 +49,12 @@ _CHOSEN = re.compile(
     r"(?<!nor )(?<!not )(?<!or )(?<!and )(?<!if )(?<!whether )(?<!ption )(?<!hoice )(?<!nswer )(?<![\w'-])"
     r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) )?[(\[]?[A-Z][)\]]? is "
     r"(?:(?:the )?(?:correct|right)(?: (?:answer|option|choice|one))?|the (?:best )?(?:answer|option|choice))[.!]?\Z"
+)
+_CONCLUSION = re.compile(
+    r"[\n.!?\uff0c\u3002]\s?"
+    r"(?:(?:therefore|thus|hence|so|consequently|in conclusion)\b,?|因此，?|所以，?)[ \t]?"
+    r"((?:[^\n.!?]|[.!?](?!\s)){1,200}+)[.!?]?\Z",
+    re.IGNORECASE,
 )
 _EXPLANATION = re.compile(
     r"\n[*_# ]*+(?:explanation|reasoning|rationale|reason|解析|解释|理由)\b[*_ ]*+[:\uff1a\n]", re.IGNORECASE
@@ -172,9 +178,11 @@ def extract_answer(text: str) -> str | None:
         return marked
     if (stated := stated_answer(visible)) is not None:
         return stated
-    bare = _EXPLANATION.split(visible, maxsplit=1)[0].strip()
-    unfinished = "\n" in bare or "\\boxed" in bare or "<answer>" in bare or "_of_box|>" in bare
-    return bare if bare and len(bare) <= _BARE_LINE and not unfinished else None
+    if "\\boxed" in visible or "<answer>" in visible or "_of_box|>" in visible:  # left empty or open
+        return None
+    bare, *explained = _EXPLANATION.split(visible.strip(), maxsplit=1)
+    whole = bare.strip() if bare and len(bare) <= _BARE_LINE and "\n" not in bare.strip() else None
+    return whole if whole and explained else closing_answer(visible) or whole
 
 
 def stated_answer(text: str) -> str | None:
@@ -190,11 +198,19 @@ def stated_answer(text: str) -> str | None:
                 break
         if line.strip("#*_ :"):  # "the answer (B) is the first one" names B
             return f"({statement['label']}) is {line}" if statement["label"] else line
-    bare = tail.rstrip()
-    if chosen := _CHOSEN.search(bare):
+    return None
+
+
+def closing_answer(text: str) -> str | None:
+    """What the last words of a text state: "option B is correct", a line "#### 5", the sentence behind "Therefore"."""
+    tail = f"\n{text}"[-2 * _BARE_LINE :].replace("**", "").rstrip()
+    if chosen := _CHOSEN.search(tail):
         return chosen[0]
-    ending = bare.rsplit("\n", 1)[-1]
-    return ending.strip("# \t") or None if ending.startswith("#### ") else None
+    ending = tail.rsplit("\n", 1)[-1]
+    if ending.startswith("#### "):
+        return ending.strip("# \t") or None
+    concluded = _CONCLUSION.search(tail)
+    return concluded[1].strip() if concluded else None
 
 
 def located_text(text: str) -> str:
@@ -211,6 +227,8 @@ def located_text(text: str) -> str:
     """
     visible, answer = visible_text(text) or "", extract_answer(text)
     marked = "<answer>" in visible or "\\boxed" in visible
+    if not marked and stated_answer(visible) is None:  # "So there are 2 cats." below their boxes
+        return visible[-MAX_CHARS:]
     if answer is not None and (marked or any(char in "0123456789" for char in answer)):
         return answer[-MAX_CHARS:]
     return visible[-MAX_CHARS:]

@@ -140,9 +140,10 @@ def read_unit(rest: str) -> str | None:
         unit = pattern.sub(name, unit)
     if not _UNIT.fullmatch(unit):
         return None
-    # "3m" and "4ab" are products of a number and letters; "3 m" is a length and "4 apples" a count.
+    # "3N" and "4ab" are products of a number and letters; "3 N" is a force and "4 apples" a count. Metres are written
+    # "5m" in GEOQA and elsewhere.
     if attached and unit[0].isascii() and unit[0].isalpha():
-        if len(unit) == 1 or _parse(unit) is None:
+        if (len(unit) == 1 and unit != "m") or _parse(unit) is None:
             return None
     elif len(unit) == 1 and unit.isalpha() and unit.isascii() and unit not in NAMES:
         return None
@@ -204,8 +205,8 @@ def _look_up(word: str) -> tuple[Fraction, Counter[str]] | None:
 
 
 _TRAILING_UNIT = re.compile(
-    r"(?<=\s)((?:(?:square|cubic|sq) )?[A-Za-z$€£¥Ωμ°%/]+(?:\s?\^\s?\{?-?[23]\}?)?"
-    r"(?:/[A-Za-z]+(?:\s?\^\s?\{?[23]\}?)?)?)\Z"
+    r"(?:(?<=\s)|(?<=[})])(?=[ckmd]?m(?![A-Za-z])))"
+    r"((?:(?:square|cubic|sq) )?[A-Za-z$€£¥Ωμ°%/]+(?:\s?\^\s?\{?-?[23]\}?)?(?:/[A-Za-z]+(?:\s?\^\s?\{?[23]\}?)?)?)\Z"
 )
 
 

@@ -38,7 +38,7 @@ def read_yes_no(text: str) -> bool | None:
 _SENTENCE = re.compile(
     r"(?:based on [^,.]{1,60}, ?)?"
     r"(?P<subject>(?:the|its|their|his|her|this|that) [^,;:=<>?!.]{1,120}?|it|this|that|there)"
-    r"(?: is| are| was| were| equals|'s)(?: equal to)? (?P<said>.+)",
+    r"(?: is| are| was| were| equals| (?:must|should|would|will) be|'s)(?: equal to)? (?P<said>.+)",
     re.IGNORECASE,
 )
 _SECOND_CLAUSE = re.compile(
