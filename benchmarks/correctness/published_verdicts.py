@@ -92,18 +92,11 @@ def mmmu(clone: Path) -> Iterator[tuple[str, list[Reply]]]:
 def r1_v(clone: Path) -> Iterator[tuple[str, list[Reply]]]:
     for path in sorted((clone / "src" / "eval" / "logs").glob("*.json")):
         replies = []
-        for row in json.loads(path.read_text())["results"]:
+        for row in json.loads(path.read_text(encoding="utf-8"))["results"]:
             text = row["model_output"][0] if isinstance(row["model_output"], list) else row["model_output"]
             gold = str(row["ground_truth"])
-            replies.append(
-                Reply(
-                    gold,
-                    [],
-                    None,
-                    text,
-                    row["is_correct"] if "is_correct" in row else str(row["extracted_answer"]) == gold,
-                )
-            )
+            right = row["is_correct"] if "is_correct" in row else str(row["extracted_answer"]) == gold
+            replies.append(Reply(gold, [], None, text, right))
         yield f"R1-V, {path.stem.removesuffix('_legacy')}", replies
 
 
@@ -132,6 +125,8 @@ def main() -> None:
     )
     parser.add_argument("--show", type=int, default=0, help="how many disagreements of each file to print")
     a = parser.parse_args()
+    if not any((a.clones / folder).is_dir() for folder in SOURCES):
+        parser.error(f"none of the folders {', '.join(SOURCES)} is in {a.clones}: clone them as --help says")
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it prints whole completions when it times out
     report: dict[str, Any] = {}
     rows = ["| replies | of them right, as published | agree | right only there | right only here | agree, TRL |"]

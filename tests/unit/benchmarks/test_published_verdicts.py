@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
@@ -52,3 +54,11 @@ def test_every_repository_is_read_with_its_verdicts(tmp_path, monkeypatch, capsy
     assert ours["MMMU-Pro vision, gpt-4o, cot"] == [1, 0, 0] and ours["MMMU, qwen_vl, multiple choice"] == [0, 1, 0]
     assert ours["MATH, Qwen2.5-Math"] == [2, 0, 0]
     assert "only here: gold '60'" in capsys.readouterr().out
+
+
+def test_a_folder_without_clones_is_refused_and_overwrites_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(published, "write_results", lambda *args: pytest.fail("written"))
+    monkeypatch.setattr(sys, "argv", ["published_verdicts.py", "--clones", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        published.main()
+    assert end.value.code == 2 and "MATH-V, MathVista, MMMU, R1-V, Qwen2.5-Math" in capsys.readouterr().err
