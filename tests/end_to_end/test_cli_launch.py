@@ -1,6 +1,7 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Two processes through the command line: one message, the right exit code, nobody left behind."""
 
+import glob
 import json
 import os
 import signal
@@ -39,15 +40,16 @@ ONE_PROCESS = ["-c", ONE_PROCESS_LAUNCHED, "mssr", *OPTIONS]
 
 
 def processes_in(folder):
-    """Process ids whose working directory is `folder`."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    """Process ids with a thread whose working directory is `folder`. A process that ends keeps its files, and so its
+    lock, until the last of its threads has given the memory back: its first thread has gone before."""
+    found = set()
+    for thread in glob.iglob("/proc/[0-9]*/task/*/cwd"):
         try:
-            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
-                found.append(int(pid))
+            if os.readlink(thread) == str(folder):
+                found.add(int(thread.split("/")[2]))
         except OSError:
             continue
-    return found
+    return sorted(found)
 
 
 def wait_until(condition, seconds=120.0):
