@@ -1,14 +1,11 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """Two processes through the command line: one message, the right exit code, nobody left behind."""
 
-import glob
 import json
-import os
 import signal
-import time
 
 import pytest
-from fixtures.forked import Forked, Started
+from fixtures.forked import Forked, Started, processes_in, wait_until
 from PIL import Image
 
 from mmr1_trl.errors import BadInputError
@@ -39,26 +36,6 @@ sys.exit(main(sys.argv[1:]))
 ONE_PROCESS = ["-c", ONE_PROCESS_LAUNCHED, "mssr", *OPTIONS]
 
 
-def processes_in(folder):
-    """Process ids with a thread whose working directory is `folder`. A process that ends keeps its files, and so its
-    lock, until the last of its threads has given the memory back: its first thread has gone before."""
-    found = set()
-    for thread in glob.iglob("/proc/[0-9]*/task/*/cwd"):
-        try:
-            if os.readlink(thread) == str(folder):
-                found.add(int(thread.split("/")[2]))
-        except OSError:
-            continue
-    return sorted(found)
-
-
-def wait_until(condition, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_bad_input_of_one_process_is_the_only_message(tmp_path):
     for number in range(16):
         Image.new("RGB", (56, 56), (number, 0, 0)).save(tmp_path / f"{number}.png")
@@ -86,7 +63,7 @@ def test_no_process_outlives_its_launcher(tmp_path, sent, code):
     assert done.returncode == code
     if sent == signal.SIGINT:
         assert done.stderr.rstrip().endswith("--resume_from_checkpoint true")
-    wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
+    wait_until(lambda: processes_in(tmp_path) == [])
     with locked(tmp_path / "out"):
         pass
 
@@ -113,4 +90,4 @@ def test_launched_processes_save_on_a_signal(tmp_path, sent, code, kind, words):
     (checkpoint,) = tmp_path.glob("out/checkpoint-*")
     assert (checkpoint / "rlvr_complete.json").is_file()
     assert not (tmp_path / "out/model.safetensors").exists(), "a run that was stopped looks finished"
-    wait_until(lambda: processes_in(tmp_path) == [], seconds=30)
+    wait_until(lambda: processes_in(tmp_path) == [])

@@ -6,7 +6,7 @@ import time
 
 import pandas as pd
 import pytest
-from fixtures.forked import Forked
+from fixtures.forked import Forked, processes_in, wait_until
 
 
 WORDS = ["--model", "figures/tiny", "--num_rows", "48", "--batch_size", "2", "--num_samples", "2"]
@@ -41,7 +41,7 @@ def test_two_processes_and_a_kill_change_nothing(tmp_path, monkeypatch):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.finish()
-    time.sleep(2.0)  # the processes end within a second of their launcher
+    wait_until(lambda: processes_in(tmp_path) == [])  # those that it launched see that it has gone
     kept = sum(log.read_text().count("\n") - 1 for log in logs)
     assert 0 < kept < 72 and not (tmp_path / "killed" / "summary.json").exists()
     finish(start(tmp_path / "killed"))  # with one process what two had begun

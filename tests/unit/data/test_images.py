@@ -180,13 +180,13 @@ def test_loaded_rgb_is_returned_as_it_is():
 
 def test_size_reads_only_the_header():
     data = encode(photo(2000, 1500), compress_level=1)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(20):
         image_size(data, "row 0")
-    measured = time.perf_counter() - start
-    start = time.perf_counter()
+    measured = time.process_time() - start
+    start = time.process_time()
     open_image(data, "row 0")
-    assert measured < time.perf_counter() - start
+    assert measured < time.process_time() - start
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 10**7), st.integers(1, 10**7))

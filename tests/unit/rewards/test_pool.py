@@ -12,7 +12,7 @@ import time
 import pytest
 
 from mmr1_trl.rewards.gold import Question
-from mmr1_trl.rewards.pool import VerifyPool, default_pool
+from mmr1_trl.rewards.pool import VerifyPool, _Worker, default_pool
 
 
 EQUAL = (Question(r"2\sqrt{3}", "latex"), r"\sqrt{12}")
@@ -41,19 +41,20 @@ def _children_of(process_id: int) -> list[int]:
         return [int(child) for child in children.read().split()]
 
 
-def _wait_until_gone(process_ids: list[int], seconds: float = 10.0) -> list[int]:
+def _wait_until_gone(process_ids: list[int], seconds: float = 60.0) -> list[int]:
     end = time.monotonic() + seconds
     while (left := [p for p in process_ids if _alive(p)]) and time.monotonic() < end:
         time.sleep(0.05)
     return left
 
 
-def test_verdicts_come_in_order_and_repeated_tasks_share_one(pool):
+def test_verdicts_come_in_order_and_repeated_tasks_share_one(pool, monkeypatch):
+    asked, ask = [], _Worker.ask
+    monkeypatch.setattr(_Worker, "ask", lambda self, task: asked.append(task) or ask(self, task))
     assert pool.compare([EQUAL, DIFFERENT, EQUAL]) == ["equal", "different", "equal"]
-    start = time.monotonic()
     assert pool.compare([EQUAL] * 1000) == ["equal"] * 1000
-    assert time.monotonic() - start < 0.5  # from the cache
     assert pool.compare([]) == []
+    assert sorted(answer for _, answer in asked) == [r"\sqrt{12}", r"\sqrt{13}"]
 
 
 def test_hanging_items_cost_their_deadline_and_spare_the_rest(pool):
@@ -65,7 +66,7 @@ def test_hanging_items_cost_their_deadline_and_spare_the_rest(pool):
     verdicts = pool.compare(HANGING[:2] + honest[:10] + HANGING[2:4] + honest[10:])
     elapsed = time.monotonic() - start
     assert verdicts == ["timeout"] * 2 + ["equal"] * 10 + ["timeout"] * 2 + ["equal"] * 10
-    assert elapsed < 4 / 2 * pool.deadline + 6.0  # hanging items / workers * deadline, and room for a busy machine
+    assert elapsed < 4 / 2 * pool.deadline + 15.0  # hanging items / workers * deadline, and room for a busy machine
     assert pool.process_ids() == workers  # only their children were replaced
 
 
