@@ -52,6 +52,7 @@ _BARE_LETTER = re.compile(
     r"(?:=|vs\b\.?|\?|!)?\s?(?:[Nn]o\b,?\s?)?[A-Z]"
     r"|[A-Za-z](?:(?:\s?[,;/&]\s?|\s)(?:(?:and|or)\s)?[A-Za-z](?!\w))++"
 )
+_REASON = re.compile(r",?\s?(?:because|since)\b", re.IGNORECASE)
 _OFFERS_MORE = re.compile(
     r"(?:and|or|&|/|或|和|与)\s?(?:option |choice )?[(\[]?(?:[A-Z](?!\w)|[a-z](?=\s?[,;.)\]]|\s?\Z|\s(?:and|or)\b))"
 )
@@ -121,6 +122,8 @@ def named_letters(text: str, options: tuple[str, ...] = ()) -> frozenset[str]:
         return frozenset(_only_label(text) if options else "")
     letter = next(filter(None, label.groups())).upper()
     rest = bare[label.end() :]
+    if _REASON.match(rest):
+        return frozenset(letter)
     if letter == "A" and label[6] and bare[1:2] == " " and rest[:1] not in "([":  # "A 5-sided figure"
         return frozenset()
     # "(B) No, there is none" denies nothing when the text of option B begins with No.

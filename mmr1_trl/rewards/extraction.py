@@ -6,14 +6,17 @@ The rule, in order:
 
 1. Reasoning never counts. When the text holds `</think>`, only what follows the last one is read; a `<think>` that is
    still open after that means that the model has not answered.
-2. The last non-empty `\boxed{}` with balanced braces, or GLM's `<|begin_of_box|>..<|end_of_box|>`.
+2. The last non-empty `\boxed{}` with balanced braces, or GLM's `<|begin_of_box|>..<|end_of_box|>`. Boxes with a comma,
+   "and" or "or" between them are one list: `\boxed{1}` and `\boxed{-2}`.
 3. Else the last non-empty `<answer>..</answer>`.
-4. Else what follows the last "answer is", "answer:", "答案是", "故选" or the like within the last 4,000 characters,
-   up to the end of its line or sentence; behind a heading ("## Answer") the next line. Else, at the very end, the
-   words "option B is correct", a line "#### 5" (GSM8K's form) or the sentence behind "Therefore" or the like.
-5. Else the whole visible text up to an "Explanation:", when that is one line of at most 100 characters without a box
+4. Else the "answer" of a reply that is one JSON object.
+5. Else what follows the last "answer is", "answer:", "答案是", "故选" or the like within the last 4,000 characters,
+   up to the end of its line or sentence, or of a displayed formula; behind a heading ("## Answer") the next line.
+   Else, at the very end, the words "option B is correct", a line "#### 5" (GSM8K's form) or the sentence behind
+   "Therefore" or the like.
+6. Else the whole visible text up to an "Explanation:", when that is one line of at most 100 characters without a box
    or an answer tag that was left empty or open.
-6. Else there is no answer.
+7. Else there is no answer.
 """
 
 import json
@@ -21,11 +24,17 @@ import re
 from functools import lru_cache
 
 from mmr1_trl.rewards.grounding.locations import MAX_CHARS, locate, read_detections
+from mmr1_trl.rewards.notation import escaped_once
 
 
 _BARE_LINE = 100
 _STATED_CHARS = 4000
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"\\{1,2}(?:boxed|fbox)\s*+\{|\\.|[{}]", re.DOTALL)
+_SPACE = r"(?:[\s$~]|\\(?:[()\[\],;:! ]|q?quad(?![a-z])))*+"
+_BETWEEN_BOXES = re.compile(
+    rf"{_SPACE}(?:(?:[,;，；、和或与]|(?:and|or)\b|\\text\s?\{{\s*+(?:,\s*+)?(?:and|or)\s*+\}}){_SPACE}){{1,2}}+"
+)
+_MOST_BETWEEN = 40
 _TAGS = re.compile(r"</?answer>", re.IGNORECASE)
 _BOX_TAGS = re.compile(r"<\|(begin|end)_of_box\|>")
 _STATED = re.compile(
@@ -35,13 +44,14 @@ _STATED = re.compile(
     r"(?:(?:is|are|was|(?:would|should|must|will|has to) be)\b|[:=\uff1a])[ \t]*+"
     r"(?:(?:therefore|thus|hence|then|clearly|definitely|actually|still|simply|just|indeed|obviously),?[ \t]++)?"
     r"[:\uff1a]?[*_]?[ \t]*+"
-    r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n)"
+    r"|(?:\A|\n)[#>_*\d. \t]*+(?:(?:the|my|final|correct|short) )*+answers?[#_*: \t]*+(?=\n|\$|\\[(\[])"
     r"|(?:答案|结果)[ \t]*+(?:】|应?[该当]?[是为]|选|[:=\uff1a]|(?=\n))[ \t]*+[:\uff1a]?[ \t]*+"
     r"|(?:故|因此|所以|应|因而|应该)(?:本题)?(?:应该?|当)?选(?:择|项)?(?:为|是)?[ \t]*+[:\uff1a]?[ \t]*+"
     r"|正确(?:的)?(?:选项|选择)[ \t]*+(?:[是为]|[:\uff1a])[ \t]*+"
     r"|(?<!不)选(?:项|择)?[ \t]*+[:\uff1a]?[ \t]*+(?=[(\uff08]?[A-H\uff21-\uff28](?![A-Za-z]))",
     re.IGNORECASE,
 )
+_DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？]|\uff1b(?=\D)")
 _LABEL = re.compile(r"(?:option |choice )?[(\[]?[A-Za-z]", re.IGNORECASE)
 # "Hence, option B is the correct answer." as the last words.
@@ -54,6 +64,13 @@ _CONCLUSION = re.compile(
     r"[\n.!?\uff0c\u3002]\s?"
     r"(?:(?:therefore|thus|hence|so|consequently|in conclusion)\b,?|因此，?|所以，?)[ \t]?"
     r"((?:[^\n.!?]|[.!?](?!\s)){1,200}+)[.!?]?\Z",
+    re.IGNORECASE,
+)
+# "We find that $x > 5$.", "\(x > 5\) is the solution"
+_STATING = re.compile(
+    r"(?:(?:thus|therefore|hence|so|then),? )?(?:(?:we|i) (?:find|get|have|obtain|conclude|see)(?: that)?:? )?"
+    r"(\$[^$\n]+\$|\\\([^\n$\\]*+(?:\\[^)\n][^\n$\\]*+)*+\\\))"
+    r"(?:,? (?:is|are) (?:the|our|my) (?:(?:final|correct|required|only) )?(?:answer|solution|result)s?)?[.!]?",
     re.IGNORECASE,
 )
 _EXPLANATION = re.compile(
@@ -117,17 +134,23 @@ def visible_text(text: str) -> str | None:
 
 def last_boxed(text: str) -> str | None:
     r"""The content of the last `\boxed{}` or `<|begin_of_box|>..` that has some; one pass, linear in any text."""
-    stack: list[tuple[bool, int]] = []
-    found, found_at = None, -1
+    stack: list[tuple[bool, int, int]] = []
+    boxes: list[str] = []
+    found_at, found_end = -1, -1
     for match in _BRACES.finditer(text) if "\\boxed" in text or "\\fbox" in text else ():
         token = match.group()
         if token[-1] == "{" and token != "\\{":
-            stack.append((len(token) > 1, match.end()))
+            stack.append((len(token) > 1, match.start(), match.end()))
         elif token == "}" and stack:
-            is_boxed, start = stack.pop()
+            is_boxed, opened, start = stack.pop()
             # A box around another one stands for the inner one.
             if is_boxed and found_at < start and (content := text[start : match.start()].strip()):
-                found, found_at = content, start
+                between = text[found_end:opened] if boxes and opened - found_end <= _MOST_BETWEEN else ""
+                if not _BETWEEN_BOXES.fullmatch(between):
+                    boxes.clear()
+                boxes.append(content)
+                found_at, found_end = start, match.end()
+    found = ", ".join(dict.fromkeys(boxes)) or None
     start = -1
     for tag in _BOX_TAGS.finditer(text) if "_of_box|>" in text else ():
         if tag[1] == "begin":
@@ -175,14 +198,30 @@ def extract_answer(text: str) -> str | None:
     if marked is None:
         marked = last_tagged(visible)
     if marked is not None:
-        return marked
+        return _json_answer(marked) or marked
+    if answer := _json_answer(visible):
+        return answer
     if (stated := stated_answer(visible)) is not None:
         return stated
     if "\\boxed" in visible or "<answer>" in visible or "_of_box|>" in visible:  # left empty or open
         return None
     bare, *explained = _EXPLANATION.split(visible.strip(), maxsplit=1)
     whole = bare.strip() if bare and len(bare) <= _BARE_LINE and "\n" not in bare.strip() else None
-    return whole if whole and explained else closing_answer(visible) or whole
+    last = whole if whole and explained else closing_answer(visible) or whole
+    stating = _STATING.fullmatch(last) if last else None
+    return stating[1] if stating else last
+
+
+def _json_answer(text: str) -> str | None:
+    """The answer of a reply that is one short JSON object, fenced or not: `{"answer": "B"}`."""
+    if len(text) > _STATED_CHARS or '"answer"' not in text:
+        return None
+    try:
+        found = json.loads(text.strip().removeprefix("```").removeprefix("json").removesuffix("```"))
+    except (ValueError, RecursionError):
+        return None
+    answer = found.get("answer") if isinstance(found, dict) else None
+    return str(answer).strip() if isinstance(answer, str | int | float) else None
 
 
 def stated_answer(text: str) -> str | None:
@@ -190,7 +229,10 @@ def stated_answer(text: str) -> str | None:
     # A statement stands near the end; a bounded tail keeps megabytes of "answer is" from costing anything.
     tail = text[-_STATED_CHARS:].replace("**", "").replace("\r", "")
     for statement in reversed(list(_STATED.finditer(tail))):
-        line = tail[statement.end() :].lstrip("\n").split("\n", 1)[0].strip()
+        rest = tail[statement.end() :].lstrip("\n")
+        line = rest.split("\n", 1)[0].strip()
+        if (closing := _DISPLAY.get(line[:2])) and closing not in line[2:] and closing in rest[2:]:
+            return rest[2 : rest.index(closing, 2)].strip()
         for end in _SENTENCE_END.finditer(line):
             last = not line[end.end() :].strip()
             if last or not _LABEL.fullmatch(line[: end.start()].strip()):  # what follows "B." belongs to it
@@ -275,7 +317,7 @@ def unwrap_gold(gold: str) -> str:
     '3'
     ```
     """
-    text = gold.strip()
+    text = escaped_once(gold).strip()
     text = text[text.rfind("</think>") + len("</think>") :].strip() if "</think>" in text else text
     if (tagged := last_tagged(text)) is not None:
         text = tagged

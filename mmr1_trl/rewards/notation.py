@@ -57,8 +57,18 @@ _SYMBOLS = str.maketrans(
 _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 _SUPERSCRIPT = re.compile(r"[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 _ROOT = re.compile(r"\u221a\s*+(\d++|[A-Za-z]|\([^()]*+\))")
+# What was escaped twice, or lost a letter to an escape of the program: "\frac" in a Python string
+# is a form feed before "rac". Commands of these names, since a row of a matrix can begin behind two backslashes.
+_COMMANDS = (
+    "alpha|angle|approx|begin|beta|boxed|cap|cdot|circ|cos|cup|degree|[dt]?frac|div|infty|in|left|leq?|ln|log|"
+    "mathbb|mathbf|mathrm|neq?|overline|pi|pm|right|sin|sqrt|tan|text|theta|times|geq?|vec"
+)
+_TWICE = re.compile(rf"\\\\(?:{_COMMANDS})(?![A-Za-z])")
+_LOST = str.maketrans({"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"})
+_LOST_SPACE = re.compile(r"([\t\r])(?=(?:(?<=\t)(?:imes|heta|ext|frac)|(?<=\r)ight)(?![A-Za-z]))")
+_ARRAY = re.compile(r"\\(begin|end)\s?\{array\}(?:\s?\{[lcr|\s]*+\})?")
 _DROPPED = re.compile(
-    r"\\(?:[()\[\]!]|(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|boldsymbol|rm|bf|it)(?![A-Za-z]))"
+    r"\\(?:!\s*+|[()\[\]]|(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|boldsymbol|rm|bf|it)(?![A-Za-z]))"
 )
 _SPACES = re.compile(r"(?<!\\)\\(?:[,;:> ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
 _WRAPPER = re.compile(
@@ -94,6 +104,7 @@ _RENAMED = {
     "\\&": "&",
 }
 _BOLD = re.compile(r"(?<![\w)*])\*\*([^*]++)\*\*(?![\w(*])")  # not the power in 2**3
+_MINUS_POWER = re.compile(r"\^\s?-\s?(\d++(?:\.\d++)?|[A-Za-z])")  # TeX would raise the sign alone
 _LEAD_IN = re.compile(
     r"\A(?:(?:so|thus|therefore|hence)\b,?\s?)?(?:the )?(?:final |correct )?(?:answer|result)\s?(?:is|:|=)\s?:?\s?"
     r"|\A(?:(?:正确|最终|最后)?(?:的)?(?:答案|结果))\s?(?:应?该?[是为]|:)\s?:?\s?",
@@ -118,22 +129,41 @@ def clean(text: str) -> str:
     Returns:
         `str`: The cleaned text; it still reads as LaTeX.
     """
-    text = _SUPERSCRIPT.sub(lambda match: f"^{{{match[0]}}}", text)  # NFKC would drop the power
+    text = _SUPERSCRIPT.sub(lambda match: f"^{{{match[0]}}}", escaped_once(text))  # NFKC would drop the power
     text = _ROOT.sub(r"\\sqrt{\1}", _VULGAR.sub(" ", text)).translate(_SYMBOLS)
     text = unicodedata.normalize("NFKC", text).replace("\u2044", "/").replace("\u2212", "-").replace("\\$", "\ue000")
     text = _without_dollars(text).replace("\ue000", "$")
     for old, new in _RENAMED.items():
         text = text.replace(old, new)
-    text = _BOLD.sub(r"\1", text).replace("**", "^")
-    text = _SPACES.sub(" ", _DROPPED.sub(_dropped, text))
+    text = _MINUS_POWER.sub(r"^{-\1}", _BOLD.sub(r"\1", text).replace("**", "^"))
+    text = _SPACES.sub(" ", _DROPPED.sub(_dropped, _ARRAY.sub(r"\\\1{matrix}", text)))
     text = _DEGREE.sub("°", _unwrapped(text)).replace(" °", "°").replace("°", "° ")
     text = _INFINITY.sub(r"\\infty ", _WORD_LIST.sub(r" \1 ", text))
     text = re.sub(r"\s+", " ", text)
     return _strip_marks(_LEAD_IN.sub("", _strip_marks(text)))
 
 
+def escaped_once(text: str) -> str:
+    r"""
+    Undo what escaped a text once more than LaTeX wants, or once less.
+
+    Args:
+        text (`str`):
+            An answer, gold or given.
+
+    Returns:
+        `str`: `\frac{1}{2}` for `\\frac{1}{2}`, when no command there has one backslash, and for a form feed before
+        `rac{1}{2}`; else the text as it is.
+    """
+    if "\\\\" in text and _TWICE.search(text) and all(len(run) % 2 == 0 for run in re.findall(r"\\+", text)):
+        text = text.replace("\\\\", "\\")
+    if text.isprintable():
+        return text
+    return _LOST_SPACE.sub(lambda match: "\\t" if match[1] == "\t" else "\\r", text.translate(_LOST))
+
+
 def _dropped(match: re.Match[str]) -> str:
-    return "" if match[0] == "\\!" else " "  # 10,\!080 is one number
+    return "" if match[0][1] == "!" else " "  # 10,\!080 is one number
 
 
 def _unwrapped(text: str) -> str:

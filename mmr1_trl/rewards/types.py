@@ -94,7 +94,7 @@ def is_equal(question: Question, answer: str, math_equal: MathEqual) -> bool:
     )
 
 
-_LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\(([A-J])\)\s.*|([A-J])[.):]\s.*", re.DOTALL)
+_LETTERED = re.compile(r"[(\[]?([A-J])[)\].:]?|\([a-j]\)|\(([A-J])\)\s.*|([A-J])[.):]\s.*", re.DOTALL)
 _LETTERS = re.compile(r"\(?[A-J]\)?(?:(?:\s?(?:[,;&]|and\b)\s?)\(?[A-J]\)?)+")
 _DATE = re.compile(r"\d{1,2}([-./])\d{1,2}\1\d{4}|\d{4}([-./])\d{1,2}\2\d{1,2}")  # 2024-01-05 is no difference
 _MONTH = re.compile(r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)

@@ -21,7 +21,7 @@ from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Equality, Expr, Float, I, Product, Rational, Sum, simplify
+from sympy import Basic, Equality, Expr, Float, I, Product, Rational, Sum, nan, simplify, zoo
 
 from mmr1_trl.rewards.gold import Question
 from mmr1_trl.rewards.grounding.boxes import STORED_PIXELS
@@ -53,6 +53,8 @@ def math_equal(gold: str, answer: str, tolerance: float | None, precision: int |
     if not all(parsed):
         return False
     right, given = (_prepared(expressions[0]) for expressions in parsed)
+    if any(isinstance(side, Basic) and side.has(zoo, nan) for side in (right, given)):
+        return False  # all divisions by zero are one to sympy
     if right == given:
         return True
     if any(

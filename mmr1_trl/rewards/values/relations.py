@@ -84,6 +84,8 @@ def read_statement(text: str) -> Statement:
     exact = [side for sign, side in body if sign != "~"] or [body[0][1]]
     rounded = [side for sign, side in body if sign == "~" and side != exact[-1]]
     links = tuple(side for side in exact[:-1] if not _has_unknowns(side))
+    if links and not name and _has_unknowns(exact[-1]):  # 7 = 2a + c
+        return Statement("")
     return Statement(exact[-1], name, links, rounded[-1] if rounded else "")
 
 
