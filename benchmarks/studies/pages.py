@@ -184,7 +184,9 @@ def contrast_table(rows: Sequence[dict[str, Any]]) -> list[str]:
         if len(row["values"]) > 1:
             number += f" ({row['low']:+.1f} to {row['high']:+.1f})"
         name = f"{row['study']}: {row['text']}" if several else row["text"]
-        p = f"{row['p_holm']:.3f}" if len(row["values"]) > 1 else ""
+        p = ""
+        if len(row["values"]) > 1:
+            p = "< 0.001" if row["p_holm"] < 0.0005 else f"{row['p_holm']:.3f}"
         lines.append(f"| {name} | {number} | {len(row['values'])} of {row['planned']} | {p} | {row['verdict']} |")
     return lines
 
