@@ -73,7 +73,7 @@ def _same_equation(
     """Equations of a curve, say; one that is only solved on one side (x = 3, 2x = 6) is no equal answer."""
     if (ordered := reorder(plain_to_latex(gold))) and ordered == reorder(plain_to_latex(given)):
         return True
-    sides = [text.count("=") == 1 and looks_like_math(text) for text in (gold, given)]
+    sides = [text.count("=") == 1 and ":" not in text and looks_like_math(text) for text in (gold, given)]
     if not all(sides):
         return False
     for statement in (right, read):
@@ -108,6 +108,7 @@ def _same_expression(question: Question, gold: str, given: str, math_equal: Math
     if exact and (_PRINTED.match(gold) or _PRINTED.match(given)):
         question = replace(question, tolerance=_PRINTED_TOLERANCE)
     right, read = parse_quantity(gold), parse_quantity(given)
+    right, read = right or _with_unit_of(read, gold), read or _with_unit_of(right, given)
     if right and read:
         return same_quantity(right, read, question.tolerance, question.precision)
     if not looks_like_math(gold) or not looks_like_math(given):
@@ -133,6 +134,15 @@ _POINTS = [
 ]
 for _point in _POINTS:
     del _point["e"], _point["i"], _point["E"]
+
+
+_UNSPACED = re.compile(r"([+-]?[\d.,]++)([A-Za-z])")
+
+
+def _with_unit_of(other: Quantity | None, text: str) -> Quantity | None:
+    """`5.0N` as five newtons where the other side is `5 N`; by itself it is a product."""
+    unspaced = _UNSPACED.fullmatch(text)
+    return parse_quantity(f"{unspaced[1]} {unspaced[2]}") if unspaced and other and other.unit == unspaced[2] else None
 
 
 # Numbers side by side, of which a parser would make a sum ("(1) 20" and "1 20" were 21), and a number with an index

@@ -95,7 +95,7 @@ _GREEK = (
 ).split()
 _TRIG = r"\\(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|ln|log|lg|det|dim|deg|Pr|gcd|lcm|max|min)(?![A-Za-z])"
 _INDEX = r"(?:\s?_\s?(?:\{[^{}]{1,20}\}|\w)|'|\s?\^\s?(?:\{\\prime\}|\\prime|\*|'))*+"
-_SYMBOL = rf"(?:[A-Za-z]|\\(?:{'|'.join(_GREEK)})(?![A-Za-z])){_INDEX}"
+_SYMBOL = rf"(?:\\Delta\s?(?=[A-Za-z\\]))?(?:[A-Za-z]|\\(?:{'|'.join(_GREEK)})(?![A-Za-z])){_INDEX}"
 _ACCENTED = (
     r"\\(?:overline|overrightarrow|overleftrightarrow|vec|bar|hat|tilde|widehat|mathbf|mathbb|overset\s?\{\\frown\})\s?"
     r"(?:\{[^{}]{1,20}\}|\s?\w)"
