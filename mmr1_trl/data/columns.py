@@ -22,6 +22,8 @@ IMAGE_NAMES = (
     "decoded_image",
     "image_path",
     "img_filename",
+    "image_name",
+    "imagename",
     "image_urls",
     "image_url",
     "image_paths",

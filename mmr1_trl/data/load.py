@@ -1,12 +1,13 @@
 # Copyright 2026 The mmr1-trl contributors. Licensed under the Apache License, Version 2.0 (see LICENSE).
 """One name, one dataset: the embedded set, local files and folders, and the Hub."""
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, ReadInstruction, concatenate_datasets, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
 from mmr1_trl.data.mixture import number_rows
@@ -16,6 +17,8 @@ from mmr1_trl.data.sources import BUILDERS, check_dataset_name
 from mmr1_trl.errors import BadInputError, did_you_mean, first_line
 
 
+# Where one JSON object keeps its rows, beside what describes them all.
+_ROW_LISTS = ("data", "rows", "examples", "questions", "annotations", "samples", "instances", "items")
 _SPLITS = ("train", "validation", "valid", "val", "dev", "eval", "test")
 
 
@@ -184,6 +187,10 @@ def _load_files(path: Path, split: str) -> Dataset:
     """Load one file, whose rows are the split that was asked for."""
     base = re.split(r"[\[+]", split)[0]
     try:
+        if path.suffix == ".json" and (rows := _rows_of_object(path)):
+            names = dict.fromkeys(name for row in rows for name in row)
+            columns = {name: [row.get(name) for row in rows] for name in names}
+            return _part(Dataset.from_dict(columns, on_mixed_types="use_json"), base, split)
         return load_dataset(BUILDERS[path.suffix], data_files={base: str(path)}, split=split)
     except Exception as error:  # the builders wrap whatever their parser raises
         reason = error.__cause__ or error
@@ -191,6 +198,36 @@ def _load_files(path: Path, split: str) -> Dataset:
         if isinstance(reason, StopIteration) or re.search("corresponds to no data|BatchSize must be", str(reason)):
             raise BadInputError(f"{path} holds no rows.") from error
         raise BadInputError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(reason)}") from error
+
+
+def _rows_of_object(path: Path) -> list[dict[str, Any]]:
+    """
+    The rows of a file that is one JSON object: rows by their ids (MathVista, LogicVista), or one list of rows beside
+    what describes them all (DocVQA's `data`). Empty for any other file.
+    """
+    with open(path, encoding="utf-8") as file:
+        start = file.readline().strip()
+        if not start.startswith("{") or (start.endswith("}") and file.readline().strip()):  # one object a line
+            return []
+        file.seek(0)
+        try:
+            found = json.load(file)
+        except (ValueError, RecursionError):  # broken: the builder says how
+            return []
+    if lists := [found[name] for name in _ROW_LISTS if isinstance(found.get(name), list)]:
+        rows = lists[0] if len(lists) == 1 else []
+    else:
+        rows = [{"id": name} | row for name, row in found.items() if isinstance(row, dict)]
+        rows = rows if len(rows) == len(found) > 1 else []
+    return rows if all(isinstance(row, dict) for row in rows) else []
+
+
+def _part(rows: Dataset, base: str, split: str) -> Dataset:
+    """The rows of a split such as `train[:100]`, where all of them are `train`."""
+    parts = ReadInstruction.from_spec(split).to_absolute({base: len(rows)})
+    return concatenate_datasets(
+        [rows.select(range(part.from_ or 0, len(rows) if part.to is None else part.to)) for part in parts]
+    )
 
 
 def _load_folder(path: Path, split: str) -> Dataset:

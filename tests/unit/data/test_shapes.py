@@ -244,3 +244,42 @@ def test_values_that_are_written_out_as_text(write):
         column = "reward_model.ground_truth" if "reward_model" in row else None
         prepared = prepare_dataset(Dataset.from_list([row]), answer_column=column)
         assert prepared["solution"][:] in (["3"], ["B"]) and content(prepared[0]).startswith("How many?")
+
+
+@pytest.mark.parametrize("kept", ["by their ids", "in a list"])
+def test_rows_of_one_json_object(tmp_path, capsys, kept):
+    rows = {
+        f"v{i}": {"imagename": f"{i}.png", "question": f"Which is {i}?", "answer": str(i)}
+        | ({"skill": i} if i else {})
+        for i in range(6)
+    }
+    for i in range(6):
+        (tmp_path / f"{i}.png").write_bytes(published.picture(i)["bytes"])
+    whole = rows if kept == "by their ids" else {"version": 1, "data": list(rows.values()), "license": {"name": "MIT"}}
+    (tmp_path / "set.json").write_text(json.dumps(whole, indent=1))
+    prepared = load_data(str(tmp_path / "set.json"))
+    assert prepared["solution"][:] == [str(i) for i in range(6)]
+    assert load_data(str(tmp_path / "set.json"), "train[1:3]+train[5:]")["solution"][:] == ["1", "2", "5"]
+    code, found = check(capsys, tmp_path / "set.json")
+    assert (code, found) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"question": "a ?", "answer": "1"}\n{"question": "b ?", "answer": "2"}\n',
+        '[{"question": "a ?", "answer": "1"}, {"question": "b ?", "answer": "2"}]',
+    ],
+)
+def test_rows_that_are_no_object_are_read_as_before(tmp_path, text):
+    (tmp_path / "set.json").write_text(text)
+    assert load_data(str(tmp_path / "set.json"))["solution"][:] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": {"b": 1}, "c": 2}', '{"data": [1, 2]}', '{"data": {"x": {}}}', "{", "{}", "[" * 9000]
+)
+def test_an_object_without_rows_is_one_message(tmp_path, text):
+    (tmp_path / "set.json").write_text(text)
+    with pytest.raises(BadInputError, match="set.json"):
+        load_data(str(tmp_path / "set.json"))
