@@ -39,7 +39,7 @@ _TAGS = re.compile(r"</?answer>", re.IGNORECASE)
 _BOX_TAGS = re.compile(r"<\|(begin|end)_of_box\|>")
 _STATED = re.compile(
     r"(?:(?<!can )(?<!can best )(?<!could )\banswers?\b[*_]?(?: to (?:this|the) (?:question|problem))?"
-    r"|\bcorrect (?:option|choice)\b|\bans\b\.?(?=[ \t]*+:))"
+    r"|\banswer(?= is:? \([A-Z]\))|\bcorrect (?:option|choice)\b|\bans\b\.?(?=[ \t]*+:))"
     r"[ \t]*+(?:\((?:(?P<label>[A-Z])|[^()\n]{1,40})\)[ \t]*+)?"
     r"(?:(?:is|are|was|(?:would|should|must|will|has to) be)\b|[:=\uff1a])[ \t]*+"
     r"(?:(?:therefore|thus|hence|then|clearly|definitely|actually|still|simply|just|indeed|obviously),?[ \t]++)?"
