@@ -64,8 +64,11 @@ _COMMANDS = (
     "mathbb|mathbf|mathrm|neq?|overline|pi|pm|right|sin|sqrt|tan|text|theta|times|geq?|vec"
 )
 _TWICE = re.compile(rf"\\\\(?:{_COMMANDS})(?![A-Za-z])")
-_LOST = str.maketrans({"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"})
-_LOST_SPACE = re.compile(r"([\t\r])(?=(?:(?<=\t)(?:imes|heta|ext|frac)|(?<=\r)ight)(?![A-Za-z]))")
+_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v", "\t": "\\t", "\r": "\\r"}
+_LOST = re.compile(
+    r"[\a\x08\f\v\t\r](?=(?:(?<=\a)(?:lpha|ngle|pprox)|(?<=\x08)(?:eta|oxed|egin|ar|inom)|(?<=\f)(?:rac|box)|(?<=\v)ec"
+    r"|(?<=\t)(?:imes|heta|ext|frac)|(?<=\r)ight)(?![A-Za-z]))"
+)
 _ARRAY = re.compile(r"\\(begin|end)\s?\{array\}(?:\s?\{[lcr|\s]*+\})?")
 _DROPPED = re.compile(
     r"\\(?:!\s*+|[()\[\]]|(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|boldsymbol|rm|bf|it)(?![A-Za-z]))"
@@ -157,9 +160,7 @@ def escaped_once(text: str) -> str:
     """
     if "\\\\" in text and _TWICE.search(text) and all(len(run) % 2 == 0 for run in re.findall(r"\\+", text)):
         text = text.replace("\\\\", "\\")
-    if text.isprintable():
-        return text
-    return _LOST_SPACE.sub(lambda match: "\\t" if match[1] == "\t" else "\\r", text.translate(_LOST))
+    return _LOST.sub(lambda match: _ESCAPES[match[0]], text)
 
 
 def _dropped(match: re.Match[str]) -> str:
